@@ -1,0 +1,79 @@
+"""What every dialect gives: a claim on a document, and a reading of it as a training plan with editable slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from vramlint.findings import Finding
+from vramlint.hardware.model import Target
+from vramlint.plan import TrainingPlan
+from vramlint.sources.model import Command, Definition, Document, Mapping, Plain, Scalar
+
+
+class Slot(NamedTuple):
+    """Where a fact can be written.
+
+    ``node`` is the scalar to replace; where it is None, ``key`` can be inserted into ``parent`` (after the entry
+    ``after``, at the end where None). ``spell`` turns the plan's value into the file's (a per-rank micro batch into a
+    global one, a precision into True). ``name`` is what the file calls it.
+    """
+
+    document: Document
+    name: str
+    node: Scalar | None
+    parent: Mapping | None
+    key: str
+    after: str | None
+    spell: Callable[[object], Plain]
+
+
+class Claim(NamedTuple):
+    """A dialect's claim on a document or a part of it. ``evidence`` explains it in the file's own words."""
+
+    dialect: str
+    subject: Document | Command | Definition | Mapping
+    evidence: tuple[str, ...]
+
+
+class Context(Protocol):
+    """What a dialect may ask about the surroundings of a document: the other files of its run unit and the target."""
+
+    @property
+    def target(self) -> Target: ...
+
+    def document(self, path: str) -> Document | None:
+        """Another file of the repository by path from the project root, read once; None where absent."""
+        ...
+
+    def launches(self, document: Document) -> Sequence[tuple[Document, Command]]:
+        """The launch lines known to use this document."""
+        ...
+
+
+@dataclass(slots=True)
+class Reading:
+    """One run as a dialect reads it: the plan, the slots by fact name, and findings of reading itself (VL0)."""
+
+    plan: TrainingPlan
+    document: Document
+    slots: dict[str, Slot] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+    """Every file the plan was read from, ``document`` first."""
+
+
+class Dialect(Protocol):
+    """The shape of a dialect module. The module docstring is its documentation."""
+
+    NAME: str
+    TITLE: str
+
+    def claims(self, document: Document, /) -> Iterable[Claim]:
+        """The runs this dialect sees in ``document``, on structure alone: cheap, no schema, no other file."""
+        ...
+
+    def read(self, claim: Claim, document: Document, context: Context, /) -> Reading:
+        """The plan of one claim."""
+        ...

@@ -1,0 +1,66 @@
+"""What is known of a model's memory, behind one interface: closed forms, traced profiles, observations."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from vramlint.plan import Precision
+
+
+class Workload(NamedTuple):
+    """What one rank's forward and backward pass works on. ``height``/``width`` in pixels, ``seq_len`` in tokens."""
+
+    micro_batch: int
+    precision: Precision
+    checkpointing: bool
+    height: int = 0
+    width: int = 0
+    seq_len: int = 0
+
+
+class Moment(NamedTuple):
+    """Bytes alive at one moment of a step, beyond parameters and optimizer states.
+
+    ``activation_bytes``: saved and transient tensors. ``gradient_elements``: gradient elements allocated so far; when
+    gradients are kept from an earlier accumulation step, all of them are alive at every moment.
+    """
+
+    phase: str
+    """``forward``, ``loss``, ``backward``, ``optimizer`` or ``evaluation``."""
+    activation_bytes: int
+    gradient_elements: int
+
+
+class ModelKnowledge(Protocol):
+    """One model's memory, whatever the form of the knowledge."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, frozen ones included."""
+        ...
+
+    @property
+    def trainable(self) -> int:
+        """Number of parameters that receive gradients."""
+        ...
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes that stay for the whole run beside parameters: running statistics, queues, a frozen second encoder."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where the knowledge comes from, in words for the report."""
+        ...
+
+    @property
+    def spread(self) -> float:
+        """Half-width of the 95 % interval as a share of the activations, as measured for this form of knowledge."""
+        ...
+
+    def moments(self, workload: Workload) -> tuple[Moment, ...]:
+        """The moments that can be the peak, for this workload; empty where the knowledge does not cover it."""
+        ...

@@ -1,0 +1,35 @@
+"""What a run will really do: facts with origins, and effective-batch arithmetic. Names no framework, reads no file."""
+
+from vramlint.plan.batch import NominalAccumulation, PerRank, rederive, revise
+from vramlint.plan.facts import Fact, Location, Origin, default, derived, unknown
+from vramlint.plan.model import (
+    FACT_NAMES,
+    BatchInputs,
+    BatchPolicy,
+    BatchResult,
+    DecoderShape,
+    ImageSize,
+    Precision,
+    TrainingPlan,
+)
+
+__all__ = [
+    "FACT_NAMES",
+    "BatchInputs",
+    "BatchPolicy",
+    "BatchResult",
+    "DecoderShape",
+    "Fact",
+    "ImageSize",
+    "Location",
+    "NominalAccumulation",
+    "Origin",
+    "PerRank",
+    "Precision",
+    "TrainingPlan",
+    "default",
+    "derived",
+    "rederive",
+    "revise",
+    "unknown",
+]

@@ -1,0 +1,90 @@
+"""Effective-batch arithmetic: how many samples one optimizer step sees, in each of the ways frameworks count.
+
+The ways are named for what they do, never for a framework. Sources for who uses which: ``docs/batch.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from vramlint.plan.facts import Fact, Origin, derived, unknown
+from vramlint.plan.model import FACT_NAMES, BatchInputs, BatchResult, TrainingPlan
+
+
+class PerRank(NamedTuple):
+    """Micro batch per rank and explicit accumulation: effective = micro batch x data-parallel ranks x accumulation."""
+
+    def derive(self, inputs: BatchInputs) -> BatchResult:
+        micro, steps, ranks = inputs.micro_batch, inputs.accumulation, inputs.data_parallel
+        if micro is None or steps is None or ranks is None:
+            return BatchResult(steps, None, "", _missing(inputs))
+        return BatchResult(steps, micro * ranks * steps, "", f"{micro} x {_ranks(ranks)} x {_steps(steps)}")
+
+
+class NominalAccumulation(NamedTuple):
+    """A GLOBAL batch, accumulated towards a nominal batch: steps = max(round(nominal / global), 1).
+
+    Python's ``round`` goes half to even, so a batch of twice the nominal one gives 0 and the maximum makes it 1.
+    Source: Ultralytics 8.4.190, ``ultralytics/engine/trainer.py``: ``max(round(self.args.nbs / self.batch_size), 1)``.
+    """
+
+    def derive(self, inputs: BatchInputs) -> BatchResult:
+        micro, ranks, nominal = inputs.micro_batch, inputs.data_parallel, inputs.nominal_batch
+        if micro is None or ranks is None or nominal is None:
+            return BatchResult(None, None, "", _missing(inputs))
+        batch = micro * ranks
+        steps = max(round(nominal / batch), 1)
+        return BatchResult(steps, batch * steps, f"max(round({nominal} / {batch}), 1)", f"{batch} x {_steps(steps)}")
+
+
+def rederive(plan: TrainingPlan) -> TrainingPlan:
+    """``plan`` with everything its policy derives worked out from the plan's own facts.
+
+    A spelled accumulation stays as it is; a plan without a policy is returned unchanged.
+    """
+    if plan.policy is None:
+        return plan
+    inputs = BatchInputs(
+        plan.micro_batch.value, plan.accumulation.value, plan.data_parallel.value, plan.nominal_batch.value
+    )
+    result = plan.policy.derive(inputs)
+    accumulation = plan.accumulation
+    if result.accumulation_note:
+        accumulation = _derived(result.accumulation, result.accumulation_note)
+    effective = _derived(result.effective_batch, result.effective_note)
+    return replace(plan, accumulation=accumulation, effective_batch=effective)
+
+
+def revise(plan: TrainingPlan, values: Mapping[str, object]) -> TrainingPlan:
+    """The plan after a repair: ``values`` (fact name to new value) replaced, everything derived worked out again."""
+    changed: dict[str, Any] = {name: _with_value(plan, name, values[name]) for name in values if name in FACT_NAMES}
+    extra = {name: _with_value(plan, name, values[name]) for name in values if name not in FACT_NAMES}
+    return rederive(replace(plan, extra={**plan.extra, **extra}, **changed))
+
+
+def _with_value(plan: TrainingPlan, name: str, value: object) -> Fact[Any]:
+    return replace(plan.fact(name), value=value, origin=Origin.DERIVED)
+
+
+def _derived(value: int | None, note: str) -> Fact[int]:
+    return unknown(note) if value is None else derived(value, note)
+
+
+def _missing(inputs: BatchInputs) -> str:
+    names = {
+        "micro_batch": inputs.micro_batch,
+        "accumulation": inputs.accumulation,
+        "data_parallel": inputs.data_parallel,
+    }
+    absent = [name.replace("_", " ") for name, value in names.items() if value is None]
+    return f"{' and '.join(absent) or 'nominal batch'} unknown"
+
+
+def _ranks(count: int) -> str:
+    return f"{count} GPU" if count == 1 else f"{count} GPUs"
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"

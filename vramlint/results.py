@@ -1,0 +1,41 @@
+"""What a check returns, for the reports to print and for the fixer to work on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vramlint.dialects.model import Reading
+from vramlint.findings import Finding
+from vramlint.hardware.model import Target
+from vramlint.memory.model import Estimate
+
+
+class RunResult(NamedTuple):
+    """One run: how it was read, what it was checked against, its memory and what the rules say of it."""
+
+    reading: Reading
+    target: Target
+    estimate: Estimate
+    findings: tuple[Finding, ...]
+
+
+class Failure(NamedTuple):
+    """Something that could not be checked: an unreadable file, a rule that crashed. Leads to exit code 2."""
+
+    path: str
+    message: str
+    line: int | None = None
+    column: int | None = None
+    help: str = ""
+
+
+class CheckResult(NamedTuple):
+    """Everything one invocation found. ``files_seen`` counts candidates; those that are no config stay silent."""
+
+    runs: tuple[RunResult, ...]
+    findings: tuple[Finding, ...]
+    """All findings of all runs and files, ordered by path and place, suppressed ones left out."""
+    failures: tuple[Failure, ...]
+    files_seen: int
+    files_checked: int
+    suppressed: int = 0

@@ -1,0 +1,193 @@
+"""The public rule interface: all that a rule plugin may import from vramlint.
+
+A rule is a module with ``RULE`` (a :class:`RuleInfo`), ``VALID`` and ``INVALID`` (tuples of :class:`Case`) and
+``check(run)``, a generator of :class:`Verdict`. The module's docstring is its documentation. ``CONTRIBUTING.md`` shows
+the six steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from vramlint.hardware.model import GIB, MIB, Gpu, Host, Target
+from vramlint.memory.model import Component, Estimate, Interval
+from vramlint.memory.model import Verdict as MemoryVerdict
+from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan, revise
+
+
+class Severity(StrEnum):
+    """``error``: the run fails or corrupts. ``warning``: it wastes or risks. ``info``: worth knowing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Confidence(StrEnum):
+    """How sure vramlint is that the finding is true."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Safety(StrEnum):
+    """``safe`` keeps the effective batch and the numerics; ``unsafe`` may not; ``display`` is only shown."""
+
+    SAFE = "safe"
+    UNSAFE = "unsafe"
+    DISPLAY = "display"
+
+
+class Change(NamedTuple):
+    """Give the plan's fact called ``fact`` the plan value ``value``; the dialect knows how the file spells it.
+
+    ``value`` None deletes the entry.
+    """
+
+    fact: str
+    value: object
+
+
+class Repair(NamedTuple):
+    """Changes that apply together or not at all. ``title`` is one imperative phrase: "set batch_size to 64"."""
+
+    title: str
+    safety: Safety
+    changes: tuple[Change, ...]
+
+
+class Verdict(NamedTuple):
+    """What a rule says about a plan: the engine adds the rule's code and turns ``fact`` into a place.
+
+    ``fact`` names the plan's fact the finding is about; ``message`` says what, the number, the consequence; ``label``
+    is the few words to print under the value; ``help`` one imperative sentence. ``severity`` overrides the rule's own.
+    """
+
+    fact: str
+    message: str
+    label: str = ""
+    help: str = ""
+    repairs: tuple[Repair, ...] = ()
+    severity: Severity | None = None
+    confidence: Confidence | None = None
+
+
+class Case(NamedTuple):
+    """One worked case of a rule: a file, how it is checked, and, when invalid, what the fix makes of it.
+
+    ``path`` decides the syntax; ``text`` is the file. ``gpu``, ``gpus``, ``cores``, ``ram_gib`` and ``shm_mib`` are
+    the target. ``fixed`` is the whole file after ``--fix`` (``--unsafe-fixes`` where ``unsafe``), None where the rule fixes nothing.
+    """
+
+    path: str
+    text: str
+    gpu: str | None = None
+    gpus: int | None = None
+    cores: int | None = None
+    ram_gib: float | None = None
+    shm_mib: int | None = None
+    fixed: str | None = None
+    unsafe: bool = False
+
+
+class RuleInfo(NamedTuple):
+    """Identity of a rule. ``name`` says the bad thing in kebab case; ``sources`` are the documents behind the rule."""
+
+    code: str
+    name: str
+    summary: str
+    severity: Severity
+    confidence: Confidence
+    fix: Safety | None
+    sources: tuple[str, ...]
+    pedantic: bool = False
+    """Shown only with ``--pedantic``."""
+
+
+class Limits(NamedTuple):
+    """The settings a rule may ask for; defaults are those of ``vramlint.toml``'s documentation."""
+
+    headroom: float = 0.05
+    """Share of usable memory to leave free, for verdicts and repairs."""
+    wasted_below: float = 0.60
+    """Below this share of usable memory a card counts as wasted."""
+    fill_to: float = 0.85
+    """Share of usable memory that a larger batch should reach."""
+
+
+class Run(Protocol):
+    """One training run as a rule sees it."""
+
+    @property
+    def plan(self) -> TrainingPlan: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def limits(self) -> Limits: ...
+
+    def estimate(self, plan: TrainingPlan | None = None) -> Estimate:
+        """Peak memory of the run's plan, or of a changed one, on the run's target. Cached."""
+        ...
+
+    def editable(self, fact: str) -> bool:
+        """Whether a repair can write this fact (its spelling, or a place to insert it, is known)."""
+        ...
+
+    def spelling(self, fact: str) -> str:
+        """What the file calls the fact: ``batch_size``, ``--accum``; the plan's own name where no file spells it."""
+        ...
+
+    def repairs_to_fit(self) -> Sequence[Repair]:
+        """Repairs after which the plan fits the target with head-room, best first (the solver's work)."""
+        ...
+
+    def repairs_to_fill(self) -> Sequence[Repair]:
+        """Repairs that use the card's free memory up to ``limits.fill_to``, best first."""
+        ...
+
+    def repairs_to_divide(self) -> Sequence[Repair]:
+        """Repairs after which the queue is a multiple of the batch and everything else still holds, best first."""
+        ...
+
+
+class RuleModule(Protocol):
+    """The shape of a rule module."""
+
+    RULE: RuleInfo
+    VALID: tuple[Case, ...]
+    INVALID: tuple[Case, ...]
+
+    def check(self, run: Run, /) -> Iterator[Verdict]: ...
+
+
+__all__ = [
+    "GIB",
+    "MIB",
+    "Case",
+    "Change",
+    "Component",
+    "Confidence",
+    "Estimate",
+    "Fact",
+    "Gpu",
+    "Host",
+    "ImageSize",
+    "Interval",
+    "Limits",
+    "MemoryVerdict",
+    "Origin",
+    "Precision",
+    "Repair",
+    "RuleInfo",
+    "RuleModule",
+    "Run",
+    "Safety",
+    "Severity",
+    "Target",
+    "TrainingPlan",
+    "Verdict",
+    "revise",
+]
