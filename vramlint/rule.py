@@ -79,7 +79,8 @@ class Case(NamedTuple):
     """One worked case of a rule: a file, how it is checked, and, when invalid, what the fix makes of it.
 
     ``path`` decides the syntax; ``text`` is the file. ``gpu``, ``gpus``, ``cores``, ``ram_gib`` and ``shm_mib`` are
-    the target. ``fixed`` is the whole file after ``--fix`` (``--unsafe-fixes`` where ``unsafe``), None where the rule fixes nothing.
+    the target. ``fixed`` is the whole file after ``--fix`` (``--unsafe-fixes`` where ``unsafe``), None
+    where the rule fixes nothing.
     """
 
     path: str

@@ -36,8 +36,8 @@ class Estimate(NamedTuple):
 
     ``allocated`` is torch's ``max_memory_allocated``, ``reserved`` its ``max_memory_reserved``, ``device`` what
     nvidia-smi shows for the process; ``required`` the least capacity in which the allocator would not fail, context
-    included: the verdict compares it with ``usable_bytes``. All are None when the model is unknown: ``unknown_because`` says why, and
-    ``components`` still holds what is known.
+    included: the verdict compares it with ``usable_bytes``. All are None when the model is unknown:
+    ``unknown_because`` says why, and ``components`` still holds what is known.
     """
 
     model: str | None
