@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Installs everything the tests need into .venv and runs them all. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python3 -m venv .venv
+# torch first and pinned: a later range must not pull a CUDA build of several GB.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+# Real configs and launch code that some tests read as text; nothing of them is imported.
+bash tools/fetch_wheels.sh
+
+.venv/bin/python -m pytest "$@"
