@@ -1,0 +1,89 @@
+"""Project D: RF-DETR on a 4 GB card without bf16, flags and pydantic config classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.projects.support import Project
+
+STAGE_2 = [
+    # size, batch, resolution, reported GB, reported verdict on 4 GB
+    ("nano", 1, 256, 2.5, "fits"),
+    ("nano", 1, 320, 3.2, "fits"),
+    ("nano", 1, 384, 3.9, "barely"),
+    ("nano", 1, 512, 6.5, "OOM"),
+    ("small", 1, 512, 7.2, "OOM"),
+    ("nano", 2, 384, 7.8, "OOM"),
+    ("nano", 1, 640, 9.0, "OOM"),
+    ("base", 1, 560, 9.5, "OOM"),
+    ("nano", 4, 384, 15.6, "OOM"),
+]
+
+
+def stage_2(project: Project, size: str, batch: int, resolution: int) -> None:
+    text = project.read("train_stage2.sh").replace("--size nano", f"--size {size}")
+    text = text.replace("--batch 4", f"--batch {batch}").replace("--resolution 384", f"--resolution {resolution}")
+    project.write("train_stage2.sh", text.replace("--multi_scale 1", "--multi_scale 0"))
+
+
+@pytest.mark.parametrize(("size", "batch", "resolution", "reported", "verdict"), STAGE_2)
+def test_no_verdict_contradicts_a_reported_one_outside_the_interval(
+    example: Callable[[str], Project], size: str, batch: int, resolution: int, reported: float, verdict: str
+) -> None:
+    project = example("rfdetr")
+    stage_2(project, size, batch, resolution)
+    estimate = project.estimate("train_stage2.sh")
+    if verdict == "OOM":
+        assert estimate["verdict"] in {"over", "tight"}, reported
+    else:
+        assert estimate["verdict"] in {"fits", "tight"}, reported
+
+
+def test_the_reported_order_of_batch_and_resolution(example: Callable[[str], Project]) -> None:
+    project = example("rfdetr")
+    peaks = []
+    for size, batch, resolution in [
+        ("nano", 1, 256),
+        ("nano", 1, 320),
+        ("nano", 1, 384),
+        ("nano", 1, 512),
+        ("nano", 1, 640),
+    ]:
+        example("rfdetr")
+        stage_2(project, size, batch, resolution)
+        peaks.append(project.estimate("train_stage2.sh")["device_bytes"]["value"])
+    assert peaks == sorted(set(peaks))
+
+
+def test_segmentation_costs_more_than_detection(example: Callable[[str], Project]) -> None:
+    project = example("rfdetr")
+    stage_2(project, "nano", 2, 384)
+    segmentation = project.estimate("train_stage2.sh")["device_bytes"]["value"]
+    assert project.estimate("train_stage1.sh")["device_bytes"]["value"] < segmentation
+
+
+@pytest.mark.parametrize("script", ["train_stage1.sh", "train_stage2.sh"])
+def test_effective_batch_is_8(example: Callable[[str], Project], script: str) -> None:
+    assert example("rfdetr").plan(script)["effective_batch"] == 8
+
+
+def test_amp_means_fp16_on_turing(example: Callable[[str], Project]) -> None:
+    assert example("rfdetr").plan("train_stage1.sh")["precision"] == "fp16"
+
+
+def test_the_fix_of_the_script_goes_down_with_the_batch_first(example: Callable[[str], Project]) -> None:
+    project = example("rfdetr")
+    before = project.read("train_stage2.sh")
+    fixed = project.fix("train_stage2.sh")
+    assert fixed == before.replace("--batch 4", "--batch 1").replace("--accum 2", "--accum 8")
+    assert project.plan("train_stage2.sh")["effective_batch"] == 8
+
+
+def test_config_classes_are_read(example: Callable[[str], Project]) -> None:
+    project = example("rfdetr")
+    plans = project.json("plan", "--gpu", "gtx1650ti-4gb", "--gpus", "1", "rfdetr/config.py")["plans"]
+    (plan,) = plans
+    assert (plan["micro_batch"]["value"], plan["accumulation"]["value"]) == (4, 4)
+    assert plan["effective_batch"]["value"] == 16
