@@ -71,7 +71,7 @@ def test_the_safe_fix_changes_the_queue_alone(example: Callable[[str], Project])
 
 
 def test_the_other_repair_changes_the_batch(example: Callable[[str], Project]) -> None:
-    """The finding's alternative: a batch that divides the queue; each edit is given in the JSON for an editor to apply."""
+    """The alternative repair is a batch that divides the queue; an editor applies the edits that the JSON gives."""
     project = example("moco")
     (finding,) = [found for found in project.findings("src/config_broken.py") if found["name"] == "queue-not-divisible"]
     text = project.read("src/config_broken.py")
