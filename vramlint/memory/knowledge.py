@@ -8,7 +8,11 @@ from vramlint.plan import Precision
 
 
 class Workload(NamedTuple):
-    """What one rank's forward and backward pass works on. ``height``/``width`` in pixels, ``seq_len`` in tokens."""
+    """What one rank's forward and backward pass works on. ``height``/``width`` in pixels, ``seq_len`` in tokens.
+
+    ``gradients_kept``: an earlier micro step's gradients are still there (accumulation), so every new gradient is a
+    transient that is added to the old one.
+    """
 
     micro_batch: int
     precision: Precision
@@ -16,6 +20,7 @@ class Workload(NamedTuple):
     height: int = 0
     width: int = 0
     seq_len: int = 0
+    gradients_kept: bool = False
 
 
 class Moment(NamedTuple):

@@ -1,0 +1,134 @@
+"""The torch-free side: reading profiles, their moments, names and speed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from importlib import resources
+
+import pytest
+
+from vramlint.errors import TraceError
+from vramlint.memory.knowledge import Moment, Workload
+from vramlint.memory.profile import canonical_name, find_profile, load_profile, profiles
+from vramlint.plan import Precision
+
+# One 3x3 convolution of 3 -> 8 channels (224 parameters) and a ReLU that is not in place, fp32, then a mean.
+# Forward end: input 12 B/px, convolution output 32 B/px, ReLU output 32 B/px: 76 bytes a pixel, and 4 for the mean.
+# Backward of the ReLU: the mean's expanded gradient owns no pixels, ReLU's gradient 32 B/px, ReLU output still saved.
+HAND_MADE = {
+    "schema": 1,
+    "name": "hand_made",
+    "parameters": 224,
+    "trainable": 224,
+    "buffer_bytes": 0,
+    "built_by": {"torch": "2.13.0"},
+    "date": "2026-11-21",
+    "assumptions": ["loss: mean"],
+    "size_multiple": 1,
+    "fixed_size": None,
+    "variants": {
+        "fp32": {
+            "terms": ["1", "B", "BHW"],
+            "fresh": [["forward", [4, 0, 76], 0], ["backward", [4, 0, 108], 224]],
+            "kept": [["backward", [900, 0, 108], 224]],
+            "evaluation": [["evaluation", [4, 0, 64], 0]],
+            "residual": 0.0,
+        }
+    },
+}
+
+
+def workload(**changes: object) -> Workload:
+    base = Workload(micro_batch=2, precision=Precision.FP32, checkpointing=False, height=10, width=20)
+    return base._replace(**changes)  # type: ignore[arg-type]
+
+
+def test_moments_are_the_terms_times_their_coefficients() -> None:
+    found = load_profile(HAND_MADE).moments(workload())
+    assert found == (
+        Moment("forward", 4 + 76 * 400, 0),
+        Moment("backward", 4 + 108 * 400, 224),
+        Moment("evaluation", 4 + 64 * 400, 0),
+    )
+
+
+def test_kept_gradients_have_their_own_moments() -> None:
+    found = load_profile(HAND_MADE).moments(workload(gradients_kept=True))
+    assert [moment.phase for moment in found] == ["backward", "evaluation"]
+    assert found[0].activation_bytes == 900 + 108 * 400
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": Precision.BF16},
+        {"precision": Precision.PURE_BF16},
+        {"precision": Precision.FP8},
+        {"checkpointing": True},
+        {"height": 0},
+    ],
+)
+def test_what_was_not_traced_has_no_moments(changes: dict[str, object]) -> None:
+    assert load_profile(HAND_MADE).moments(workload(**changes)) == ()
+
+
+def test_a_fixed_size_answers_for_that_size_only() -> None:
+    profile = load_profile({**HAND_MADE, "fixed_size": [10, 20]})
+    assert profile.moments(workload())
+    assert profile.moments(workload(height=20)) == ()
+
+
+def test_forward_without_graph() -> None:
+    profile = load_profile(HAND_MADE)
+    assert profile.forward_without_graph_bytes(workload()) == 4 + 64 * 400
+    assert profile.forward_without_graph_bytes(workload(precision=Precision.FP16)) is None
+
+
+def _without(key: str) -> dict[str, object]:
+    data = copy.deepcopy(HAND_MADE)
+    del data[key]  # type: ignore[arg-type]
+    return data
+
+
+def _with_variant(**changes: object) -> dict[str, object]:
+    data = copy.deepcopy(HAND_MADE)
+    data["variants"]["fp32"].update(changes)  # type: ignore[index,attr-defined]
+    return data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {**HAND_MADE, "schema": 99},
+        _without("variants"),
+        _without("parameters"),
+        _with_variant(terms=["1", "B", "B^3"]),
+        _with_variant(fresh=[["forward", [1, 2], 0]]),
+        _with_variant(fresh=7),
+    ],
+)
+def test_malformed_profiles_are_refused(data: dict[str, object]) -> None:
+    with pytest.raises(TraceError):
+        load_profile(data)
+
+
+def test_every_shipped_profile_reads_and_keeps_its_name() -> None:
+    for name in profiles():
+        found = find_profile(name)
+        assert found is not None
+        assert canonical_name(found.name) == name
+        assert found.variants
+        assert all(variant.residual <= 0.005 for variant in found.variants.values()), name
+        assert found.built_by["torch"]
+
+
+def test_aliases_lead_to_shipped_profiles() -> None:
+    folder = resources.files("vramlint.memory").joinpath("data", "profiles")
+    aliases = json.loads(folder.joinpath("_aliases.json").read_bytes())
+    assert not set(aliases.values()) - set(profiles())
+
+
+def test_an_unknown_model_has_no_profile() -> None:
+    assert find_profile("no-such-model-9000") is None

@@ -1,0 +1,253 @@
+"""Traced profiles: the memory of a named model as a few numbers, made once by ``vramlint trace``, read without torch.
+
+One JSON file holds one model. A *variant* is a precision with or without activation checkpointing; it holds the few
+moments of a training step that can be the peak, each as coefficients on the terms of the workload (``B`` images of
+``H`` x ``W`` pixels, or ``B`` sequences of ``S`` tokens). How they are made: ``docs/trace.md`` and ``vramlint.trace``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+from vramlint.errors import TraceError
+from vramlint.memory.knowledge import Moment, Workload
+from vramlint.plan import Precision
+
+SCHEMA = 1
+"""Version of the profile format; a file of another version is refused."""
+
+TRACE_SPREAD = 0.10
+"""Half-width of the interval on a profile's activations, as a share of them.
+
+The profile equals its trace (each variant's ``residual``, at most 0.5 %). What a trace cannot see is what kernels
+allocate inside themselves: on CPU, with convolution's internal buffers, real peaks lay from -0.4 % to +8 % around the
+traces (tests/trace/test_reality.py holds the exact cases). Not measured on a card yet.
+"""
+
+TERMS: dict[str, Callable[[Workload], int]] = {
+    "1": lambda _: 1,
+    "B": lambda w: w.micro_batch,
+    "HW": lambda w: w.height * w.width,
+    "BHW": lambda w: w.micro_batch * w.height * w.width,
+    "B(HW)^2": lambda w: w.micro_batch * (w.height * w.width) ** 2,
+    "S": lambda w: w.seq_len,
+    "BS": lambda w: w.micro_batch * w.seq_len,
+    "BS^2": lambda w: w.micro_batch * w.seq_len**2,
+}
+"""What a coefficient multiplies, by the name it has in the files: batch, pixels, tokens and their products."""
+
+
+class ProfileMoment(NamedTuple):
+    """One moment that can be the peak: bytes per term beyond parameters, gradients and optimizer states.
+
+    ``gradient_elements`` counts the gradient elements allocated by then.
+    """
+
+    phase: str
+    coefficients: tuple[float, ...]
+    gradient_elements: int
+
+    def at(self, factors: tuple[int, ...]) -> Moment:
+        """This moment's bytes where the terms have the values ``factors``."""
+        activation = sum(map(float.__mul__, self.coefficients, map(float, factors)))
+        return Moment(self.phase, max(0, round(activation)), self.gradient_elements)
+
+
+class Variant(NamedTuple):
+    """One way to run the model. ``residual``: worst relative difference between the profile and further traces.
+
+    ``fresh`` moments start without gradients, ``kept`` moments with all gradients of an earlier micro step alive,
+    ``evaluation`` moments are of a forward pass without graph (validation, or a momentum encoder's pass).
+    """
+
+    terms: tuple[str, ...]
+    fresh: tuple[ProfileMoment, ...]
+    kept: tuple[ProfileMoment, ...]
+    evaluation: tuple[ProfileMoment, ...]
+    residual: float
+
+
+class Profile(NamedTuple):
+    """A model's traced memory: the form of :class:`~vramlint.memory.knowledge.ModelKnowledge` for named models.
+
+    ``fixed_size`` is the one (height, width) a model takes, None where the size may vary. ``assumptions`` says what
+    was fixed while tracing (classes, targets, loss). ``built_by`` maps packages to versions.
+    """
+
+    name: str
+    parameters: int
+    trainable: int
+    buffer_bytes: int
+    variants: Mapping[str, Variant]
+    built_by: Mapping[str, str]
+    date: str
+    assumptions: tuple[str, ...]
+    size_multiple: int
+    fixed_size: tuple[int, int] | None
+
+    @property
+    def source(self) -> str:
+        """Where the knowledge comes from, in words for the report."""
+        made = ", ".join(f"{package} {version}" for package, version in self.built_by.items())
+        return f"traced profile of {self.name} ({made}, {self.date})"
+
+    @property
+    def spread(self) -> float:
+        """Half-width of the 95 % interval as a share of the activations."""
+        return TRACE_SPREAD
+
+    def variant(self, precision: Precision, *, checkpointing: bool) -> Variant | None:
+        """The variant traced for this precision and checkpointing, None where there is none."""
+        key = _precision_key(precision)
+        if key is None:
+            return None
+        return self.variants.get(f"{key}+checkpointing" if checkpointing else key)
+
+    def moments(self, workload: Workload) -> tuple[Moment, ...]:
+        """The moments that can be the peak; empty where no variant was traced or the workload lacks its variables."""
+        variant = self.variant(workload.precision, checkpointing=workload.checkpointing)
+        if variant is None or not self.covers(workload):
+            return ()
+        factors = tuple(TERMS[term](workload) for term in variant.terms)
+        training = variant.kept if workload.gradients_kept else variant.fresh
+        return tuple(moment.at(factors) for moment in (*training, *variant.evaluation))
+
+    def forward_without_graph_bytes(self, workload: Workload) -> int | None:
+        """Peak bytes of a forward pass under ``no_grad`` (a momentum encoder, evaluation), None where not traced."""
+        variant = self.variant(workload.precision, checkpointing=False)
+        if variant is None or not variant.evaluation or not self.covers(workload):
+            return None
+        factors = tuple(TERMS[term](workload) for term in variant.terms)
+        return max(moment.at(factors).activation_bytes for moment in variant.evaluation)
+
+    def covers(self, workload: Workload) -> bool:
+        """Whether the workload gives the variables this profile needs, and the one size where it has only one."""
+        terms = {term for variant in self.variants.values() for term in variant.terms}
+        if any("H" in term for term in terms) and not (workload.height and workload.width):
+            return False
+        if any("S" in term for term in terms) and not workload.seq_len:
+            return False
+        return self.fixed_size is None or self.fixed_size == (workload.height, workload.width)
+
+
+def find_profile(name: str, precision: Precision | None = None, checkpointing: bool | None = None) -> Profile | None:
+    """The shipped profile of the model called ``name``, as people spell it (``ResNet-50``, ``yolov12s.pt``).
+
+    Where ``precision`` and ``checkpointing`` are given, None is returned unless that variant was traced.
+    """
+    found = _shipped(canonical_name(name))
+    if found is None or precision is None:
+        return found
+    return found if found.variant(precision, checkpointing=bool(checkpointing)) else None
+
+
+def profiles() -> tuple[str, ...]:
+    """Names of all shipped profiles, sorted."""
+    folder = resources.files(__package__).joinpath("data", "profiles")
+    files = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in files if name.endswith(".json") and name[0] != "_"))
+
+
+def canonical_name(name: str) -> str:
+    """The one spelling under which a model is kept: lower case, underscores, no file suffix, aliases resolved."""
+    plain = re.sub(r"\.(pt|pth|yaml|yml|onnx|safetensors)$", "", name.strip().lower())
+    key = re.sub(r"[^a-z0-9]+", "_", plain.rsplit("/", 1)[-1]).strip("_")
+    if key in _names():
+        return key
+    squeezed = key.replace("_", "")
+    return _squeezed().get(squeezed, _aliases().get(squeezed, key))
+
+
+def load_profile(data: Mapping[str, Any]) -> Profile:
+    """A profile from its JSON form (a shipped file, or ``.vramlint/profiles/<name>.json`` of the user's repository).
+
+    Raises TraceError where the data is no profile or of another schema version.
+    """
+    if data.get("schema") != SCHEMA:
+        raise TraceError(
+            f"profile has schema {data.get('schema')!r}, this vramlint reads {SCHEMA}",
+            help="Make the profile again with `vramlint trace`.",
+        )
+    try:
+        return _read(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TraceError(f"profile is malformed: {error!r}", help="Make it again with `vramlint trace`.") from error
+
+
+def _read(data: Mapping[str, Any]) -> Profile:
+    fixed = data.get("fixed_size")
+    return Profile(
+        name=str(data["name"]),
+        parameters=int(data["parameters"]),
+        trainable=int(data["trainable"]),
+        buffer_bytes=int(data["buffer_bytes"]),
+        variants={key: _read_variant(value) for key, value in data["variants"].items()},
+        built_by=dict(data["built_by"]),
+        date=str(data["date"]),
+        assumptions=tuple(data.get("assumptions", ())),
+        size_multiple=int(data.get("size_multiple", 1)),
+        fixed_size=None if fixed is None else (int(fixed[0]), int(fixed[1])),
+    )
+
+
+def _read_variant(data: Mapping[str, Any]) -> Variant:
+    terms = tuple(data["terms"])
+    missing = [term for term in terms if term not in TERMS]
+    if missing:
+        raise ValueError(f"unknown term {missing[0]!r}")
+    return Variant(
+        terms=terms,
+        fresh=_read_moments(data["fresh"], terms),
+        kept=_read_moments(data["kept"], terms),
+        evaluation=_read_moments(data["evaluation"], terms),
+        residual=float(data["residual"]),
+    )
+
+
+def _read_moments(rows: list[list[Any]], terms: tuple[str, ...]) -> tuple[ProfileMoment, ...]:
+    moments = tuple(ProfileMoment(str(row[0]), tuple(map(float, row[1])), int(row[2])) for row in rows)
+    if any(len(moment.coefficients) != len(terms) for moment in moments):
+        raise ValueError(f"a moment needs {len(terms)} coefficients")
+    return moments
+
+
+def _precision_key(precision: Precision) -> str | None:
+    match precision:
+        case Precision.FP32:
+            return "fp32"
+        case Precision.FP16 | Precision.BF16:
+            return "amp"
+        case Precision.FP8 | Precision.PURE_FP16 | Precision.PURE_BF16:
+            return None
+
+
+@cache
+def _shipped(key: str) -> Profile | None:
+    if key not in _names():
+        return None
+    file = resources.files(__package__).joinpath("data", "profiles", f"{key}.json")
+    return load_profile(json.loads(file.read_bytes()))
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(profiles())
+
+
+@cache
+def _squeezed() -> dict[str, str]:
+    """Names without separators: ``ResNet-50`` and ``resnet_50`` both mean ``resnet50``."""
+    return {name.replace("_", ""): name for name in _names()}
+
+
+@cache
+def _aliases() -> dict[str, str]:
+    """Other names people use, separators removed, from ``_aliases.json``."""
+    file = resources.files(__package__).joinpath("data", "profiles", "_aliases.json")
+    aliases: dict[str, str] = json.loads(file.read_bytes())
+    return aliases
