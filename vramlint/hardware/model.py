@@ -12,7 +12,8 @@ class Gpu(NamedTuple):
     """One GPU model (or MIG slice) of the catalogue.
 
     ``total_bytes`` is what the driver reports (``nvidia-smi``); ``usable_bytes`` what a process can get before its own
-    CUDA context; ``capability`` the CUDA compute capability as (major, minor). ``source`` says where these come from.
+    CUDA context; ``capability`` the CUDA compute capability as (major, minor), (0, 0) where only the size is known.
+    ``source`` says where these come from.
     """
 
     name: str
@@ -24,13 +25,18 @@ class Gpu(NamedTuple):
 
     @property
     def has_bf16(self) -> bool:
-        """Native bf16 arithmetic: compute capability 8.0 (Ampere) and later."""
-        return self.capability >= (8, 0)
+        """Native bf16 arithmetic: compute capability 8.0 (Ampere) and later; an unknown card passes."""
+        return self.capability >= (8, 0) or not self.known_capability
 
     @property
     def has_fast_fp16(self) -> bool:
-        """Tensor cores or double-rate fp16: compute capability 7.0 (Volta) and later."""
-        return self.capability >= (7, 0)
+        """Tensor cores or double-rate fp16: compute capability 7.0 (Volta) and later; an unknown card passes."""
+        return self.capability >= (7, 0) or not self.known_capability
+
+    @property
+    def known_capability(self) -> bool:
+        """False for a generic card, given by its size alone."""
+        return self.capability > (0, 0)
 
 
 class Host(NamedTuple):
