@@ -1,0 +1,168 @@
+"""Which files to check: named files always, folders walked without what git ignores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from vramlint.errors import UsageError
+from vramlint.project.patterns import Verdict, matcher, verdict
+from vramlint.project.settings import SettingsFinder
+from vramlint.sources import syntax_of
+
+DEFAULT_EXCLUDES = frozenset(
+    {
+        *(".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".eggs", "node_modules", "site-packages"),
+        *("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", "build", "dist"),
+    }
+)
+"""Folders that are never walked into; naming one on the command line walks it all the same."""
+
+_HEAD_BYTES = 128
+"""Enough of a file without suffix to see its shebang line."""
+
+
+class Candidate(NamedTuple):
+    """A file to look at. ``path`` is as results show it; ``explicit`` where the user named this very file."""
+
+    path: str
+    explicit: bool
+
+
+def display_path(path: str) -> str:
+    """``path`` as results show it: relative to the current folder where it lies below, with ``/`` between names."""
+    full = os.path.abspath(path)
+    here = os.getcwd()
+    if full == here:
+        return "."
+    inside = here if here.endswith(os.sep) else here + os.sep
+    shown = full[len(inside) :] if full.startswith(inside) else os.path.normpath(path)
+    return shown.replace(os.sep, "/")
+
+
+def discover(paths: Sequence[str], settings: SettingsFinder, *, force_exclude: bool = False) -> tuple[Candidate, ...]:
+    """The files of ``paths``, each once, named ones first come first, folders in alphabetical order.
+
+    Raises UsageError for a path that does not exist, SettingsError.
+    """
+    found: dict[str, Candidate] = {}
+    for path in paths:
+        shown = display_path(path)
+        if os.path.isdir(path):
+            for inner in _walk(os.path.abspath(path), settings):
+                found.setdefault(display_path(inner), Candidate(display_path(inner), explicit=False))
+        elif not os.path.exists(path):
+            raise UsageError("no such file or folder", path=path)
+        elif not (force_exclude and is_excluded(path, settings)):
+            found[shown] = Candidate(shown, explicit=True)
+    return tuple(found.values())
+
+
+def is_excluded(path: str, settings: SettingsFinder) -> bool:
+    """Whether the file ``path`` lies in a folder that is never walked or is excluded by its settings."""
+    full = os.path.abspath(path)
+    own = settings.for_file(full)
+    relative = os.path.relpath(full, own.root).replace(os.sep, "/")
+    if not DEFAULT_EXCLUDES.isdisjoint(relative.split("/")[:-1]):
+        return True
+    return bool(own.exclude) and matcher(own.exclude)(relative)
+
+
+def repository_root(folder: str) -> str | None:
+    """The closest folder at or above ``folder`` that holds ``.git``, None outside every repository."""
+    while True:
+        if os.path.exists(os.path.join(folder, ".git")):
+            return folder
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+class _Ignores(NamedTuple):
+    """The ignore files that hold in a folder: each with its own folder, outermost first."""
+
+    specs: tuple[tuple[str, Verdict], ...] = ()
+
+    def below(self, folder: str, name: str = ".gitignore") -> _Ignores:
+        """With the ignore file of ``folder``, where it has one."""
+        try:
+            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            return self
+        return _Ignores((*self.specs, (folder, verdict(lines))))
+
+    def ignores(self, path: str, *, folder: bool = False) -> bool:
+        """Whether git ignores ``path``: the innermost file that says anything about it decides."""
+        for root, judged in reversed(self.specs):
+            relative = os.path.relpath(path, root).replace(os.sep, "/")
+            said = judged(relative + "/" if folder else relative)
+            if said is not None:
+                return said
+        return False
+
+
+def _walk(folder: str, settings: SettingsFinder) -> Iterator[str]:
+    yield from _entries(folder, _inherited(folder), settings)
+
+
+def _inherited(folder: str) -> _Ignores:
+    """The ignore files above ``folder``, none where they ignore ``folder`` itself: then somebody asked for it by name."""
+    root = repository_root(folder)
+    if root is None:
+        return _Ignores()
+    ignores = _Ignores().below(root, os.path.join(".git", "info", "exclude"))
+    current = root
+    for name in [] if folder == root else os.path.relpath(folder, root).split(os.sep):
+        ignores = ignores.below(current)
+        current = os.path.join(current, name)
+        if ignores.ignores(current, folder=True):
+            return _Ignores()
+    return ignores
+
+
+def _entries(folder: str, ignores: _Ignores, settings: SettingsFinder) -> Iterator[str]:
+    """Files below ``folder``, depth first in alphabetical order.
+
+    Symlinks are left out altogether: one that stays inside leads to files that are found anyway, and no walk leaves
+    the folder it was given.
+    """
+    ignores = ignores.below(folder)
+    own = settings.for_folder(folder)
+    excluded = matcher(own.exclude) if own.exclude else None
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_symlink():
+            continue
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if is_folder and entry.name in DEFAULT_EXCLUDES:
+            continue
+        if not is_folder and not (entry.is_file(follow_symlinks=False) and _can_be_config(entry)):
+            continue
+        if ignores.ignores(entry.path, folder=is_folder):
+            continue
+        relative = os.path.relpath(entry.path, own.root).replace(os.sep, "/")
+        if excluded is not None and excluded(relative + "/" if is_folder else relative):
+            continue
+        if is_folder:
+            yield from _entries(entry.path, ignores, settings)
+        else:
+            yield entry.path
+
+
+def _can_be_config(entry: os.DirEntry[str]) -> bool:
+    if syntax_of(entry.name) is not None:
+        return True
+    if "." in entry.name:
+        return False
+    try:
+        with open(entry.path, "rb") as file:
+            return syntax_of(entry.name, file.read(_HEAD_BYTES)) is not None
+    except OSError:
+        return False

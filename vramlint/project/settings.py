@@ -1,0 +1,323 @@
+"""Settings: ``[tool.vramlint]`` of ``pyproject.toml`` or a ``vramlint.toml``; the closest file to what is checked wins.
+
+Within one folder ``vramlint.toml`` wins, and a ``pyproject.toml`` without the table does not count. Files are looked
+for upwards as far as the repository goes. Every key, with its default:
+
+    gpu = "rtx3060-12gb"            # none
+    gpus = 2                        # per node; none
+    nodes = 1                       # none
+    cores = 16                      # logical cores of the host; none
+    ram = "64GiB"                   # none
+    shm = "8GiB"                    # /dev/shm; none
+    headroom = 0.05                 # share of usable memory to leave free
+    wasted-below = 0.60             # below this share of usable memory a card counts as wasted
+    fill-to = 0.85                  # share of usable memory that a larger batch should reach
+    select = ["VL2", "vram-over"]   # everything
+    ignore = []
+    exclude = ["legacy/"]           # patterns as in .gitignore
+    plugins = ["my_company_rules"]  # rule plugins besides vramlint's own
+
+    [per-file-ignores]
+    "experiments/**" = ["vram-wasted"]
+
+    [[targets]]                     # the last one that matches wins, key by key
+    path = "cluster/**"
+    gpu = "a100-80gb"
+    gpus = 8
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vramlint.errors import SettingsError
+from vramlint.hardware.model import Host
+from vramlint.rule import Limits
+
+FILE_NAMES = ("vramlint.toml", "pyproject.toml")
+"""In the order in which they count within one folder."""
+
+_SIZE_UNITS = {
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+}
+
+
+class TargetTable(NamedTuple):
+    """The target that settings give, for every file or for those that match ``path``; None where they say nothing."""
+
+    path: str = ""
+    gpu: str | None = None
+    gpus: int | None = None
+    nodes: int | None = None
+    host: Host = Host()
+
+
+class Settings(NamedTuple):
+    """The settings that hold for a file. ``root`` is the folder that patterns are relative to."""
+
+    root: str
+    path: str | None = None
+    """The file they come from, None for the defaults."""
+    target: TargetTable = TargetTable()
+    targets: tuple[TargetTable, ...] = ()
+    limits: Limits = Limits()
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    exclude: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+
+    def targets_for(self, path: str) -> tuple[TargetTable, ...]:
+        """The per-path tables that match the file ``path`` (absolute), then the general one: the first to speak wins."""
+        return (*(table for table in reversed(self.targets) if self.matches(path, table.path)), self.target)
+
+    def ignored_for(self, path: str) -> tuple[str, ...]:
+        """Codes and names that the settings ignore in the file ``path`` (absolute)."""
+        if not self.per_file_ignores:
+            return ()
+        return tuple(code for pattern, codes in self.per_file_ignores if self.matches(path, pattern) for code in codes)
+
+    def matches(self, path: str, pattern: str) -> bool:
+        """Whether the file ``path`` (absolute) is meant by ``pattern``, read as a line of a ``.gitignore`` is."""
+        from vramlint.project.patterns import matcher
+
+        relative = os.path.relpath(path, self.root).replace(os.sep, "/")
+        return not relative.startswith("../") and matcher((pattern,))(relative)
+
+
+class SettingsFinder:
+    """Finds and reads the settings of files, each settings file once."""
+
+    def __init__(self, explicit: str | None = None, *, isolated: bool = False) -> None:
+        """``explicit`` settings hold for every file; ``isolated`` reads none. Raises SettingsError."""
+        self._fixed: Settings | None = None
+        self._by_folder: dict[str, Settings] = {}
+        if isolated:
+            self._fixed = Settings(os.getcwd())
+        elif explicit is not None:
+            self._fixed = _explicit(explicit)
+
+    def for_file(self, path: str) -> Settings:
+        """The settings of the file ``path``. Raises SettingsError."""
+        return self.for_folder(os.path.dirname(os.path.abspath(path)))
+
+    def for_folder(self, folder: str) -> Settings:
+        """The settings of the files in ``folder`` (absolute). Raises SettingsError."""
+        if self._fixed is not None:
+            return self._fixed
+        known = self._by_folder.get(folder)
+        if known is None:
+            known = self._by_folder[folder] = self._look_up(folder)
+        return known
+
+    def _look_up(self, folder: str) -> Settings:
+        for name in FILE_NAMES:
+            found = _read(os.path.join(folder, name))
+            if found is not None:
+                return found
+        parent = os.path.dirname(folder)
+        if parent == folder or os.path.exists(os.path.join(folder, ".git")):
+            return Settings(folder)
+        above = self.for_folder(parent)
+        return above if above.path is not None else Settings(folder)
+
+
+def _explicit(path: str) -> Settings:
+    if not os.path.isfile(path):
+        raise SettingsError("no such settings file", path=path)
+    return _read(path) or Settings(os.path.dirname(os.path.abspath(path)))
+
+
+def _read(path: str) -> Settings | None:
+    """The settings in the file ``path``; None where it does not exist or holds none."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", path=path) from error
+    in_pyproject = os.path.basename(path) == "pyproject.toml"
+    # Most pyproject.toml files know nothing of vramlint; a byte search spares them (and us) the parsing.
+    if in_pyproject and b"vramlint" not in data:
+        return None
+    table = _table(path, data)
+    if in_pyproject:
+        tool = table.get("tool")
+        table = tool.get("vramlint") if isinstance(tool, dict) else None
+        if table is None:
+            return None
+    where = _Where(os.path.relpath(path), data.decode("utf-8", "replace"), "tool.vramlint" if in_pyproject else "")
+    return _settings(where, table, os.path.dirname(os.path.abspath(path)))
+
+
+def _table(path: str, data: bytes) -> Any:
+    import tomllib
+
+    shown = os.path.relpath(path)
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise SettingsError("not UTF-8", path=shown) from error
+    except tomllib.TOMLDecodeError as error:
+        import re
+
+        place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line, column = (int(place[1]), int(place[2])) if place else (None, None)
+        message = re.sub(r" \(at .*\)$", "", str(error))
+        raise SettingsError(f"not valid TOML: {message}", path=shown, line=line, column=column) from error
+
+
+class _Where(NamedTuple):
+    """Where settings are read, to say so in errors."""
+
+    path: str
+    text: str
+    table: str
+
+    def error(self, message: str, key: str, help: str = "") -> SettingsError:
+        """The error, at the line that spells ``key`` where one does."""
+        return SettingsError(message, path=self.path, line=self._line(key), help=help)
+
+    def _line(self, key: str) -> int | None:
+        inside = not self.table
+        for number, line in enumerate(self.text.splitlines(), 1):
+            bare = line.strip()
+            if bare.startswith("["):
+                name = bare.strip("[] ")
+                inside = not self.table or name == self.table or name.startswith(f"{self.table}.")
+                if inside and name.rpartition(".")[2].strip("\"'") == key:
+                    return number
+            elif inside and bare.partition("=")[0].strip().strip("\"'") == key:
+                return number
+        return None
+
+
+Check = Callable[[object], Any]
+"""Returns the value as settings hold it; raises ValueError with the words "expected …"."""
+
+
+def _settings(where: _Where, table: object, root: str) -> Settings:
+    if not isinstance(table, dict):
+        raise where.error("[tool.vramlint] is not a table", "vramlint")
+    values = _checked(where, table, {**_TARGET_KEYS, **_KEYS})
+    limits = {name: values[key] for key, name in _LIMIT_FIELDS.items() if key in values}
+    lists = {name: values[key] for key, name in _LIST_FIELDS.items() if key in values}
+    targets = tuple(_path_target(where, entry) for entry in values.get("targets", ()))
+    return Settings(root, where.path, _target(values), targets, Limits(**limits), **lists)
+
+
+def _path_target(where: _Where, table: object) -> TargetTable:
+    if not isinstance(table, dict):
+        raise where.error("targets is not an array of tables", "targets", help='Write [[targets]] with a path = "...".')
+    values = _checked(where, table, {"path": _text, **_TARGET_KEYS})
+    if "path" not in values:
+        raise where.error("a [[targets]] table has no path", "targets", help='Add path = "folder/**".')
+    return _target(values)
+
+
+def _target(values: Mapping[str, Any]) -> TargetTable:
+    host = Host(values.get("cores"), values.get("ram"), values.get("shm"))
+    return TargetTable(values.get("path", ""), values.get("gpu"), values.get("gpus"), values.get("nodes"), host)
+
+
+def _checked(where: _Where, table: Mapping[str, object], keys: Mapping[str, Check]) -> dict[str, Any]:
+    values = {}
+    for spelled, value in table.items():
+        key = spelled.replace("_", "-")
+        if key not in keys:
+            raise where.error(f"unknown setting {spelled!r}", spelled, help=_suggestion(key, keys))
+        try:
+            values[key] = keys[key](value)
+        except ValueError as error:
+            raise where.error(f"{spelled} = {value!r}: {error}", spelled) from error
+    return values
+
+
+def _suggestion(key: str, keys: Mapping[str, Check]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, keys, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known settings: {', '.join(sorted(keys))}."
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("expected a list of texts")
+    return tuple(value)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("expected a whole number of at least 1")
+    return value
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError("expected a share between 0 and 1")
+    return float(value)
+
+
+def _size(value: object) -> int:
+    """Bytes of ``"64GiB"`` or ``"64 GB"``; a bare number is refused because nobody knows its unit."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        digits = text.rstrip("bigkmt ")
+        factor = _SIZE_UNITS.get(text[len(digits) :].strip())
+        if factor is not None and digits.replace(".", "", 1).isdigit() and float(digits) > 0:
+            return int(float(digits) * factor)
+    raise ValueError('expected a size with its unit, as "64GiB"')
+
+
+def _table_of_texts(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not isinstance(value, dict):
+        raise ValueError("expected a table of patterns, each with a list of rules")
+    return tuple((pattern, _texts(codes)) for pattern, codes in value.items())
+
+
+def _tables(value: object) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise ValueError("expected an array of tables, [[targets]]")
+    return value
+
+
+_TARGET_KEYS: dict[str, Check] = {
+    "gpu": _text,
+    "gpus": _count,
+    "nodes": _count,
+    "cores": _count,
+    "ram": _size,
+    "shm": _size,
+}
+_LIMIT_FIELDS = {"headroom": "headroom", "wasted-below": "wasted_below", "fill-to": "fill_to"}
+_LIST_FIELDS = {
+    "select": "select",
+    "ignore": "ignore",
+    "exclude": "exclude",
+    "plugins": "plugins",
+    "per-file-ignores": "per_file_ignores",
+}
+_KEYS: dict[str, Check] = {
+    **dict.fromkeys(_LIMIT_FIELDS, _share),
+    **dict.fromkeys(("select", "ignore", "exclude", "plugins"), _texts),
+    "per-file-ignores": _table_of_texts,
+    "targets": _tables,
+}
+SETTING_NAMES: tuple[str, ...] = tuple(sorted({**_TARGET_KEYS, **_KEYS}))
+"""Every setting, for the documentation's drift check."""
