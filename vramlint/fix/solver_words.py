@@ -1,0 +1,107 @@
+"""How repairs are worded: the file's own names, the arithmetic that stays true, the memory that is won."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from vramlint.hardware.model import GIB
+from vramlint.memory.model import Estimate
+from vramlint.plan import Precision, TrainingPlan, revise
+
+
+class Names(Protocol):
+    """What the wording needs to know of a run."""
+
+    @property
+    def plan(self) -> TrainingPlan: ...
+    def spelling(self, fact: str) -> str: ...
+
+
+def gib(size_bytes: int) -> str:
+    """``9.2 GiB``."""
+    return f"{size_bytes / GIB:.1f} GiB"
+
+
+def title(names: Names, values: Mapping[str, object], after: Estimate | None = None, note: str = "") -> str:
+    """ "set batch_size to 2 and accum to 6 (effective batch stays 24 = 2 x 2 x 6): 7.1 GiB"."""
+    parts = [_phrase(names, fact, value) for fact, value in values.items()]
+    text = _join(parts)
+    remark = ", ".join(part for part in (_batch_remark(names.plan, values), note) if part)
+    if remark:
+        text += f" ({remark})"
+    if after is not None and after.required is not None:
+        text += f": {gib(after.required.value)}"
+    return text
+
+
+def saving(before: Estimate, after: Estimate) -> str:
+    """``saves 3.1 GiB``; empty where that is below the tenth that would be shown."""
+    if before.required is None or after.required is None:
+        return ""
+    saved = before.required.value - after.required.value
+    return f"saves {gib(saved)}" if saved >= GIB / 20 else ""
+
+
+def _join(parts: list[str]) -> str:
+    """``set a to 1, b to 2 and switch on c``: one verb serves its neighbours."""
+    said: list[str] = []
+    for part in parts:
+        repeats = said and part.startswith("set ") and any(item.startswith("set ") for item in said)
+        said.append(part.removeprefix("set ") if repeats else part)
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+
+
+def _phrase(names: Names, fact: str, value: object) -> str:
+    name = names.spelling(fact)
+    match value:
+        case None:
+            return f"remove {name}"
+        case Precision() if value.mixed:
+            return (
+                f"use {value.value} mixed precision ({name})" if name != "precision" else f"use {value.value} autocast"
+            )
+        case True:
+            return f"switch on {name}"
+        case False:
+            return f"switch off {name}"
+        case _:
+            return f"set {name} to {_shown(names, fact, value)}"
+
+
+def _shown(names: Names, fact: str, value: object) -> str:
+    """The number as the file spells it: a global batch is shown as such."""
+    plan = names.plan
+    ranks = plan.data_parallel.value or 1
+    if fact == "micro_batch" and isinstance(value, int) and ranks > 1 and _spells_global(plan, ranks):
+        return f"{value * ranks} ({value} per GPU)"
+    return str(value)
+
+
+def _spells_global(plan: TrainingPlan, ranks: int) -> bool:
+    micro, total = plan.micro_batch.value, plan.global_batch
+    return micro is not None and total.spelled and total.value == micro * ranks
+
+
+def _batch_remark(plan: TrainingPlan, values: Mapping[str, object]) -> str:
+    if not {"micro_batch", "accumulation"} & values.keys():
+        return ""
+    before, after = plan.effective_batch.value, revise(plan, values)
+    if before is None or after.effective_batch.value is None:
+        return ""
+    shown = arithmetic(after)
+    return (
+        f"effective batch stays {shown}"
+        if before == after.effective_batch.value
+        else f"effective batch {before} -> {shown}"
+    )
+
+
+def arithmetic(plan: TrainingPlan) -> str:
+    """``24 = 2 x 2 x 6``: micro batch x data-parallel ranks x accumulation steps; factors nobody needs left out."""
+    effective = plan.effective_batch.value
+    micro, ranks, steps = plan.micro_batch.value, plan.data_parallel.value, plan.accumulation.value
+    if micro is None or ranks is None or steps is None or micro * ranks * steps != effective:
+        return str(effective)
+    factors = [micro, *([ranks] if ranks > 1 else []), *([steps] if steps > 1 else [])]
+    return f"{effective} = {' x '.join(map(str, factors))}" if len(factors) > 1 else str(effective)
