@@ -1,0 +1,136 @@
+"""What every dialect shares: from nodes to validated settings, to facts with origins, to slots that can be edited.
+
+A dialect declares its settings once, as a pydantic schema: the field is the plan's fact, ``keys(...)`` gives the
+framework's own keys (dotted where they nest) and the framework's default, the type says what is accepted. A value of
+the wrong type becomes an UNKNOWN fact that says so; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from vramlint.dialects.places import Place, Source, location
+from vramlint.dialects.values import as_count, as_flag, as_size, as_text
+from vramlint.plan import Fact, ImageSize, default, unknown
+from vramlint.sources.model import Document, Mapping, Node, Plain, Scalar, Span, Unknown
+
+Count = Annotated[int, BeforeValidator(as_count), Field(ge=1)]
+"""A number of things, at least one."""
+Natural = Annotated[int, BeforeValidator(as_count), Field(ge=0)]
+Whole = Annotated[int, BeforeValidator(as_count)]
+Flag = Annotated[bool, BeforeValidator(as_flag)]
+Size = Annotated[ImageSize, BeforeValidator(as_size)]
+Text = Annotated[str, BeforeValidator(as_text)]
+
+
+class Schema(BaseModel):
+    """Base of every dialect's schema. ``source`` names framework and version for the notes of its defaults."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, arbitrary_types_allowed=True)
+    source: ClassVar[str] = ""
+
+
+def keys(*names: str, default: Any = None) -> Any:
+    """A field spelled by any of ``names`` (the first that is there counts), with the framework's default."""
+    return Field(default=default, validation_alias=AliasChoices(*names))
+
+
+S = TypeVar("S", bound=Schema)
+
+
+class Settings(NamedTuple, Generic[S]):
+    """A schema filled from files: the values, where each was spelled, and why some could not be read."""
+
+    values: S
+    places: dict[str, Place]
+    doubts: dict[str, str]
+
+    def fact(self, name: str) -> Fact[Any]:
+        """The setting as a fact: spelled, the framework's default, or UNKNOWN with the reason."""
+        place = self.places.get(name)
+        if place is not None:
+            where = location(place)
+            if name in self.doubts:
+                return unknown(self.doubts[name], where)
+            return Fact(getattr(self.values, name), place.source.origin, where, place.source.note)
+        value = getattr(self.values, name)
+        if value is None:
+            return unknown()
+        return default(value, f"default of {self.values.source}" if self.values.source else "default")
+
+    def spelled(self, name: str) -> bool:
+        """Whether somebody wrote the setting down, readable or not."""
+        return name in self.places
+
+
+def read_settings(schema: type[S], sources: Sequence[Source]) -> Settings[S]:
+    """Fill ``schema`` from ``sources``, the first that spells a setting winning."""
+    places: dict[str, Place] = {}
+    for name, field in schema.model_fields.items():
+        place = _first_place(sources, aliases(field.validation_alias) or (name,))
+        if place is not None:
+            places[name] = place
+    return settings_from(schema, places)
+
+
+def settings_from(schema: type[S], places: dict[str, Place]) -> Settings[S]:
+    """Validate the values at ``places`` (by field name); what does not validate becomes a doubt."""
+    doubts = {name: reason for name, place in places.items() if (reason := _unreadable(place.node))}
+    data = {name: plain_value(place.node) for name, place in places.items() if name not in doubts}
+    # A key that is spelled without a value (`key:`) means the default in every loader that reads it.
+    data = {name: value for name, value in data.items() if value is not None}
+    try:
+        return Settings(schema.model_validate(data), places, doubts)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = str(problem["loc"][0])
+            doubts[name] = f"{places[name].name} = {_shown(data.pop(name, None))}: {problem['msg']}"
+        return Settings(schema.model_validate(data), places, doubts)
+
+
+def aliases(choices: object) -> tuple[str, ...]:
+    """The keys that spell a field, in order of preference."""
+    if isinstance(choices, AliasChoices):
+        return tuple(str(choice) for choice in choices.choices)
+    return ()
+
+
+def plain_value(node: Node) -> Plain:
+    """The value of ``node`` without places; lists of scalars keep their items."""
+    match node:
+        case Scalar():
+            return node.value
+        case Unknown():
+            return None
+        case Mapping():
+            return {entry.key: plain_value(entry.value) for entry in node.entries}
+        case _:
+            return [plain_value(item) for item in node.items]
+
+
+def _first_place(sources: Sequence[Source], names: Sequence[str]) -> Place | None:
+    for source in sources:
+        for name in names:
+            place = source.find(name)
+            if place is not None:
+                return place
+    return None
+
+
+def _unreadable(node: Node) -> str:
+    if isinstance(node, Unknown):
+        return node.reason or "not a constant"
+    return ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def span_text(document: Document, span: Span) -> str:
+    """The characters of ``span``."""
+    return document.text[span.start : span.end]

@@ -1,0 +1,133 @@
+"""The recogniser: which dialect a document, a command, a class or a call belongs to, and why.
+
+It works on the table (``vramlint.dialects.table``) alone and imports no dialect module; ``dialect`` imports one when a
+claim is to be read. Nothing is ever claimed twice: rows are tried in the table's order and the first that fits has it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import PurePath
+from typing import NamedTuple, cast
+
+from vramlint.dialects.model import Claim, Dialect
+from vramlint.dialects.signature import Match, Subject
+from vramlint.dialects.table import FRAMEWORKS, GENERIC, ROWS, Row
+from vramlint.errors import UsageError
+from vramlint.sources.model import Definition, Document
+
+
+class Verdict(NamedTuple):
+    """What one row of the table says of one subject: for ``vramlint dialects --why``."""
+
+    dialect: str
+    title: str
+    served: bool
+    subject: Subject
+    evidence: tuple[str, ...]
+
+    def __str__(self) -> str:
+        what = self.dialect if self.served else f"{self.title} (recognised, not read)"
+        return f"{what}: {', '.join(self.evidence) or 'structure'}"
+
+
+def names() -> tuple[str, ...]:
+    """The dialects that vramlint reads, most specific first."""
+    return tuple(row.name for row in ROWS if row.module)
+
+
+def rows() -> tuple[Row, ...]:
+    """The whole table, recognised and unread frameworks included."""
+    return ROWS
+
+
+def claims(document: Document) -> tuple[Claim, ...]:
+    """The runs in ``document``: each subject claimed once, by the most specific dialect that fits it."""
+    return tuple(
+        Claim(verdict.dialect, verdict.subject, verdict.evidence) for verdict in why(document) if verdict.served
+    )
+
+
+def why(document: Document) -> tuple[Verdict, ...]:
+    """Every decision about ``document`` and the names it rests on, frameworks that are left alone included."""
+    taken: dict[int, Verdict] = {}
+    for row in FRAMEWORKS:
+        _take(row, document, taken)
+    # A generic dialect guesses at layouts; it is not to see files (commands, for shell) that a framework owns.
+    whole = not document.commands and bool(taken)
+    for row in GENERIC:
+        if not whole:
+            _take(row, document, taken)
+    return tuple(sorted(taken.values(), key=_place))
+
+
+@cache
+def dialect(name: str) -> Dialect:
+    """The module of the dialect called ``name``, imported on first use.
+
+    Raises UsageError where vramlint reads no dialect of that name.
+    """
+    for row in ROWS:
+        if row.name == name and row.module:
+            return cast("Dialect", importlib.import_module(f"vramlint.dialects.{row.module}"))
+    raise UsageError(f"no dialect is called {name!r}", help=f"Choose one of {', '.join(names())}.")
+
+
+def prefilter(path: str, data: bytes) -> bool:
+    """Whether ``data`` can be a training config at all: a byte search, so that most files are never parsed."""
+    pure = PurePath(path)
+    needles = _NEEDLES.get(pure.suffix.lower())
+    if needles is None:
+        needles = _SHELL if not pure.suffix and data.startswith(b"#!") and b"sh" in data[:40] else None
+    return needles is not None and all(needle.search(data) for needle in needles)
+
+
+_BATCH = re.compile(
+    rb"(?i)batch|samples_per|accum|base_model|distributed_type|zero_optimization|_component_|finetuning_type"
+    rb"|max_num_tokens|max_tokens|(?:^|[\s\"'])bs[\"']?\s*:|per_device|MODEL_ARGS|training_method"
+)
+_LAUNCHES = re.compile(rb"(?i)python|torchrun|accelerate|deepspeed|yolo|srun|mpirun|\btrl\b|train|rfdetr|\btune\b")
+_FLAGGED = re.compile(rb"(?i)batch|accum|--bs\b|per_device|\byolo\b|rfdetr")
+_PYTHON = re.compile(
+    rb"(?im)TrainingArguments\(|\b(?:SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config\(|\.train\("
+    rb"|^[ \t]+(?:[a-z_]*batch_?size[a-z_]*|batch|bs|queue_(?:size|len|length)|[a-z_]*accum[a-z_]*)\s*[:=]"
+)
+_DATA = (_BATCH,)
+_SHELL = (_FLAGGED, _LAUNCHES)
+_NEEDLES: dict[str, tuple[re.Pattern[bytes], ...]] = {
+    **dict.fromkeys((".yaml", ".yml", ".json", ".jsonc", ".toml"), _DATA),
+    **dict.fromkeys((".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".bat", ".job"), _SHELL),
+    ".py": (_PYTHON,),
+}
+
+
+def _take(row: Row, document: Document, taken: dict[int, Verdict]) -> None:
+    if document.syntax not in row.syntaxes:
+        return
+    found = {id(match.subject): match for match in _matches(row, document)}
+    for match in _most_derived(list(found.values())):
+        if id(match.subject) not in taken and id(document) not in taken:
+            taken[id(match.subject)] = Verdict(row.name, row.title, bool(row.module), match.subject, match.evidence)
+
+
+def _matches(row: Row, document: Document) -> Iterator[Match]:
+    for signature in reversed(row.signatures):
+        if document.syntax in signature.syntaxes:
+            yield from signature.matches(document)
+
+
+def _most_derived(found: list[Match]) -> list[Match]:
+    """Without the classes that other claimed classes of the file inherit from: those are no run of their own."""
+    bases = {base for match in found if isinstance(match.subject, Definition) for base in match.subject.bases}
+    return [
+        match
+        for match in found
+        if not (isinstance(match.subject, Definition) and match.subject.kind == "class" and match.subject.name in bases)
+    ]
+
+
+def _place(verdict: Verdict) -> tuple[int, str]:
+    return (0 if isinstance(verdict.subject, Document) else verdict.subject.span.start), verdict.dialect
