@@ -24,13 +24,13 @@ from vramlint.sources.model import Document, Mapping, Span, Syntax
 
 GPU = Gpu("rtx-3070-8gb", "GeForce RTX 3070", 8 * GIB, int(7.8 * GIB), (8, 6), "a test")
 
-MOCO = '''class Config:
+MOCO = """class Config:
     image_size: int = 224
 
     batch_size: int = 96
     queue_size: int = 65536
     use_amp: bool = True
-'''
+"""
 
 
 def place(text: str, needle: str, path: str = "src/config.py") -> Location:

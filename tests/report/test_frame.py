@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vramlint.report.frame import Frames
-from vramlint.report.text import View, display_width
 
 from tests.report.support import place
+from vramlint.report.frame import Frames
+from vramlint.report.text import View, display_width
 
 
 def draw(text: str, needle: str, label: str = "here", width: int = 80) -> list[str]:

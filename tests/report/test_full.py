@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+
+from tests.report.support import MOCO, estimate, finding, plan, result, run, texts, unknown_estimate
 from vramlint.report.full import render
 from vramlint.report.text import View
 from vramlint.rule import Safety, Severity
-
-from tests.report.support import MOCO, estimate, finding, plan, result, run, texts, unknown_estimate
 
 PLAIN = View(colour=False, width=120)
 
@@ -77,10 +77,14 @@ def test_no_gpu_asks_for_one() -> None:
 
 def test_several_fixes_of_one_safety_share_a_line_where_it_fits() -> None:
     (fix,) = finding().fixes
-    fixes = (fix, fix._replace(title="set batch_size to 64"), fix._replace(safety=Safety.UNSAFE, title="drop the queue"))
+    fixes = (
+        fix,
+        fix._replace(title="set batch_size to 64"),
+        fix._replace(safety=Safety.UNSAFE, title="drop it"),
+    )
     shown = render(result(run(finding(fixes=fixes))), texts(), PLAIN)
     assert "   safe fix: set queue_size to 76800 (800 batches)   or set batch_size to 64\n" in shown
-    assert "   unsafe fix: drop the queue\n" in shown
+    assert "   unsafe fix: drop it\n" in shown
     narrow = render(result(run(finding(fixes=fixes))), texts(), View(width=62))
     assert "   safe fix: set queue_size to 76800 (800 batches)\n         or: set batch_size to 64\n" in narrow
 

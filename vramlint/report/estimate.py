@@ -17,7 +17,7 @@ _SWEEP_ROWS = 16
 
 
 def render(rows: Sequence[EstimateRow], view: View, swept: str = "") -> str:
-    """One block a run and GPU; ``swept`` names the setting that a sweep varied, the rows of one sweep being adjacent."""
+    """One block a run and GPU; ``swept`` names the setting a sweep varied, the rows of one sweep being adjacent."""
     if not rows:
         return "no training run to estimate\n"
     if not swept:
@@ -29,7 +29,9 @@ def render(rows: Sequence[EstimateRow], view: View, swept: str = "") -> str:
 def _heading(row: EstimateRow, view: View) -> str:
     estimate = row.estimate
     name = f"{row.plan.path} {row.plan.title}".rstrip()
-    return f"{view.bold(printable(name))}  {printable(estimate.model or 'unknown model')} on {estimate.gpu or 'any GPU'}"
+    return (
+        f"{view.bold(printable(name))}  {printable(estimate.model or 'unknown model')} on {estimate.gpu or 'any GPU'}"
+    )
 
 
 def _single(row: EstimateRow, view: View) -> str:

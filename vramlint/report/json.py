@@ -1,4 +1,4 @@
-"""The JSON contract: ``docs/json.md`` describes every field. Fields are added, never changed or removed, within a schema."""
+"""The JSON contract, described in ``docs/json.md``. Within a schema fields are added, never changed or removed."""
 
 from __future__ import annotations
 

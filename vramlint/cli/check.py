@@ -1,0 +1,187 @@
+"""``vramlint check``: findings, and with ``--fix`` their repair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+import click
+
+from vramlint.cli.main import BROKEN, CLEAN, FOUND
+from vramlint.cli.shared import (
+    STDIN,
+    check_options,
+    config_options,
+    paths_argument,
+    standard_input,
+    stdin_option,
+    target_options,
+    texts_of,
+    view,
+    write,
+    write_failures,
+)
+from vramlint.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from vramlint.engine import CheckOptions, FixOutcome
+    from vramlint.results import CheckResult
+
+FORMATS = ("full", "concise", "json", "github", "sarif")
+
+
+class Given(TypedDict):
+    """The options of the command line, as click hands them over."""
+
+    paths: tuple[str, ...]
+    fix: bool
+    unsafe_fixes: bool
+    diff: bool
+    select: tuple[str, ...]
+    ignore: tuple[str, ...]
+    pedantic: bool
+    gpu: str | None
+    gpus: int | None
+    nodes: int | None
+    output_format: str
+    statistics: bool
+    exit_zero: bool
+    force_exclude: bool
+    stdin_filename: str | None
+    settings_path: str | None
+    isolated: bool
+
+
+@click.command("check")
+@paths_argument
+@click.option("--fix", is_flag=True, help="Repair what can be repaired safely: same effective batch, same numerics.")
+@click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also repairs that may change the experiment.")
+@click.option("--diff", is_flag=True, help="Print what --fix would change as a diff and write nothing.")
+@click.option("--select", multiple=True, metavar="RULES", help="Only these rules: codes, names or prefixes (VL2).")
+@click.option("--ignore", multiple=True, metavar="RULES", help="Not these rules.")
+@click.option("--pedantic", is_flag=True, help="Also show what is merely worth knowing.")
+@click.option("--gpu", metavar="NAME", help="The card to check against: rtx3060-12gb, a100-80gb, 24gb.")
+@target_options
+@click.option("--output-format", type=click.Choice(FORMATS), default="full", show_default=True)
+@click.option("--statistics", is_flag=True, help="Print counts per rule instead of findings.")
+@click.option("--exit-zero", is_flag=True, help="Exit 0 even when there are findings.")
+@click.option("--force-exclude", is_flag=True, help="Leave excluded files out even when they are named one by one.")
+@stdin_option
+@config_options
+def command(**given: Unpack[Given]) -> int:
+    """Check training configs and launch scripts.
+
+    PATH is a file or a folder (default: the current one); `-` is standard input. Files that are no training
+    configuration are passed over in silence. Exit code: 0 clean, 1 findings of severity warning or error, 2 something
+    could not be checked.
+    """
+    if given["unsafe_fixes"] and not (given["fix"] or given["diff"]):
+        raise UsageError("--unsafe-fixes does nothing alone", help="add --fix or --diff")
+    options = check_options(given)
+    paths = given["paths"] or (".",)
+    if STDIN in paths:
+        return _stdin(paths, options, given)
+    if given["fix"] or given["diff"]:
+        from vramlint.engine import fix
+
+        return _repair(fix(paths, options, unsafe=given["unsafe_fixes"]), given)
+    from vramlint.engine import check
+
+    return _report(check(paths, options), {}, given)
+
+
+def _stdin(paths: tuple[str, ...], options: CheckOptions, given: Given) -> int:
+    """Standard input; ``--fix`` prints the repaired text, so its findings go to standard error."""
+    from vramlint.engine import check_source, fix_source
+
+    name, data = standard_input(paths, options.stdin_filename)
+    if not (given["fix"] or given["diff"]):
+        return _report(check_source(name, data, options), {name: data}, given)
+    outcome = fix_source(name, data, options, unsafe=given["unsafe_fixes"])
+    if given["diff"]:
+        return _show_diff(outcome, given)
+    text = next((file.new for file in outcome.files if file.path == name), data)
+    click.echo(text, nl=False)
+    write(_concise(outcome.result), err=True)
+    return _exit_code(outcome.result, given)
+
+
+def _repair(outcome: FixOutcome, given: Given) -> int:
+    if given["diff"]:
+        return _show_diff(outcome, given)
+    from vramlint.fix.write import write_files
+    from vramlint.report.fixes import render
+
+    write_files(outcome.files)
+    done = render(outcome, view())
+    write(done, err=given["output_format"] != "full")
+    return _report(outcome.result, {file.path: file.new for file in outcome.files}, given)
+
+
+def _show_diff(outcome: FixOutcome, given: Given) -> int:
+    """Print the diff; the files stay, so the exit code is that of their findings."""
+    from vramlint.fix.diff import unified_diff
+    from vramlint.report.fixes import would_fix
+
+    for file in outcome.files:
+        click.echo(unified_diff(file), nl=False)
+    write(would_fix(outcome), err=True)
+    write_failures(outcome.before.failures)
+    return _exit_code(outcome.before, given)
+
+
+def _report(result: CheckResult, overlay: dict[str, bytes], given: Given) -> int:
+    write_failures(result.failures)
+    if given["statistics"]:
+        from vramlint.report.statistics import render
+
+        write(render(result))
+    else:
+        _findings(result, overlay, given["output_format"])
+    return _exit_code(result, given)
+
+
+def _findings(result: CheckResult, overlay: dict[str, bytes], output_format: str) -> None:
+    """Print the findings; each format's module is imported only where it is asked for."""
+    texts = texts_of(result, overlay)
+    match output_format:
+        case "json":
+            from vramlint.report import json
+
+            write(json.render(result, texts))
+        case "github":
+            from vramlint.report import github
+
+            write(github.render(result))
+        case "sarif":
+            from vramlint.engine import load_rules
+            from vramlint.report import sarif
+
+            write(sarif.render(result, texts, [rule.RULE for rule in load_rules()]))
+        case "concise":
+            from vramlint.report.summary import closing_line
+
+            write(_concise(result))
+            write(f"{closing_line(result)}\n", err=True)
+        case _:
+            from vramlint.report import full
+
+            write(full.render(result, texts, view()))
+
+
+def _concise(result: CheckResult) -> str:
+    from vramlint.report import concise
+
+    return concise.render(result, view())
+
+
+def _exit_code(result: CheckResult, given: Given) -> int:
+    from vramlint.rule import Severity
+
+    if result.failures:
+        return BROKEN
+    if given["exit_zero"]:
+        return CLEAN
+    serious = any(finding.severity is not Severity.INFO for finding in result.findings)
+    return FOUND if serious else CLEAN

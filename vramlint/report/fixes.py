@@ -1,0 +1,55 @@
+"""What ``--fix`` did, or with ``--diff`` would do."""
+
+from __future__ import annotations
+
+from vramlint.engine import FixOutcome
+from vramlint.report.summary import interval_of, memory_line, plan_line
+from vramlint.report.text import View, count, gib, printable
+from vramlint.results import RunResult
+
+
+def render(outcome: FixOutcome, view: View) -> str:
+    """One line a repair made or refused, then what each repaired run will do now; empty where nothing was to repair."""
+    lines = [
+        f"{view.paint('fixed', '1;32')}   {printable(made.path)}: {printable(made.title)}  {view.dim(made.name)}"
+        for made in outcome.applied
+    ]
+    lines.extend(
+        f"{view.paint('kept', '1;33')}    {printable(left.path)}: {left.name} not repaired: {printable(left.reason)}"
+        for left in outcome.refused
+    )
+    touched = {file.path for file in outcome.files}
+    for run in outcome.result.runs:
+        if touched & {document.path for document in run.reading.documents}:
+            lines.extend(_now(run, _before(run, outcome), view))
+    return "".join(f"{line}\n" for line in lines) + ("\n" if lines else "")
+
+
+def _now(run: RunResult, before: RunResult | None, view: View) -> list[str]:
+    plan = run.reading.plan
+    title = f"{plan.title}: " if plan.title else ""
+    was, now = (None if one is None else interval_of(one.estimate) for one in (before, run))
+    change = f"{gib(was.value)} -> " if was is not None and now is not None and was != now else ""
+    return [
+        f"{view.bold('plan')}    {printable(title + plan_line(plan))}",
+        f"{view.bold('memory')}  {change}{printable(memory_line(run.estimate, run.target))}",
+    ]
+
+
+def _before(run: RunResult, outcome: FixOutcome) -> RunResult | None:
+    """The same run as it was: same file and title; None where the repair renamed it."""
+    plan = run.reading.plan
+    same = [
+        other
+        for other in outcome.before.runs
+        if (other.reading.plan.path, other.reading.plan.title) == (plan.path, plan.title)
+    ]
+    return same[0] if len(same) == 1 else None
+
+
+def would_fix(outcome: FixOutcome) -> str:
+    """One line on a diff: what ``--fix`` would repair and what would remain."""
+    if not outcome.files:
+        return "nothing that --fix would change\n"
+    repairs, files = count(len(outcome.applied), "repair"), count(len(outcome.files), "file")
+    return f"{repairs} in {files} with --fix, {count(len(outcome.result.findings), 'finding')} would remain\n"
