@@ -40,6 +40,10 @@ class SourceError(VramlintError):
     """A file cannot be read as its syntax (malformed, too deep, too large, not UTF-8)."""
 
 
+class TemplateSource(SourceError):
+    """A file is a template (Jinja, Helm): it only becomes its syntax once rendered, so it is no broken config."""
+
+
 class SettingsError(VramlintError):
     """The project's vramlint settings are wrong."""
 

@@ -1,8 +1,8 @@
 """Reading and editing the files that launch a training job, whatever their syntax.
 
 ``read`` turns bytes into a :class:`~vramlint.sources.model.Document`; ``replace_value``, ``insert_entry`` and
-``delete_entry`` give the one edit that changes one value and nothing else; ``encode`` gives the bytes back. The module of
-a syntax is imported when its first file comes.
+``delete_entry`` give the one edit that changes one value and nothing else; ``encode`` gives the bytes back. The module
+of a syntax is imported when its first file comes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from importlib import import_module
 from typing import cast
 
 from vramlint.errors import SourceError
+from vramlint.sources.decode import decode_bytes
 from vramlint.sources.editing import Editor, Reader
 from vramlint.sources.model import Document, Entry, Mapping, Plain, Scalar, Syntax, TextEdit
 
-__all__ = ["decode", "delete_entry", "encode", "insert_entry", "read", "replace_value", "syntax_of"]
+__all__ = ["delete_entry", "encode", "insert_entry", "read", "replace_value", "syntax_of"]
 
 _SUFFIXES = {
     "yaml": Syntax.YAML,
@@ -61,17 +62,10 @@ def read(path: str, data: bytes, syntax: Syntax | None = None) -> Document:
         raise SourceError(
             "not a file type that vramlint reads", path=path, help="Name a .yaml, .json, .toml, .py or .sh file."
         )
-    text, bom = decode(data, path)
+    text, bom = decode_bytes(data, path)
     document = _reader(chosen).parse(text, path)
     document.bom = bom
     return document
-
-
-def decode(data: bytes, path: str = "<memory>") -> tuple[str, bool]:
-    """The text of a file and whether it begins with a byte-order mark; line ends stay as they are. Raises SourceError."""
-    from vramlint.sources.decode import decode as strict_decode
-
-    return strict_decode(data, path)
 
 
 def encode(document: Document, text: str) -> bytes:
@@ -86,7 +80,7 @@ def replace_value(document: Document, node: Scalar, value: Plain) -> TextEdit:
 
 
 def insert_entry(document: Document, mapping: Mapping, key: str, value: Plain, after: str | None = None) -> TextEdit:
-    """The edit that adds ``key`` to ``mapping`` behind the entry ``after`` (at the end where None). Raises EditRefused."""
+    """The edit that adds ``key`` to ``mapping`` behind the entry ``after``, or at the end. Raises EditRefused."""
     return _editor(document.syntax).insert_entry(document, mapping, key, value, after)
 
 

@@ -16,7 +16,7 @@ _WIDE_MARKS = {
 }
 
 
-def decode(data: bytes, path: str = "<memory>", max_bytes: int = MAX_FILE_BYTES) -> tuple[str, bool]:
+def decode_bytes(data: bytes, path: str = "<memory>", max_bytes: int = MAX_FILE_BYTES) -> tuple[str, bool]:
     """The text of ``data`` and whether it began with a UTF-8 byte-order mark, which is not part of the text.
 
     Line ends are kept. Raises SourceError for more than ``max_bytes`` bytes, UTF-16 and UTF-32, NUL bytes and bytes

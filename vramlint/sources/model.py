@@ -88,6 +88,7 @@ class Sequence:
     items: list[Node]
     style: str = "block"
     shared: bool = False
+    tag: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -115,6 +116,8 @@ class Mapping:
     entries: list[Entry]
     style: str = "block"
     shared: bool = False
+    tag: str | None = None
+    """A YAML tag that is not YAML's own (``!new:torch.optim.Adam``)."""
 
     def entry(self, key: str) -> Entry | None:
         """The entry that counts for ``key`` (the last one spelled), or None."""
@@ -270,6 +273,13 @@ class Document:
                 pending.extend(entry.value for entry in node.entries)
             else:
                 pending.extend(node.items)
+
+
+def position_in(text: str, offset: int) -> Position:
+    """1-based line and column of a character offset, where no Document exists yet (for the errors of a reader)."""
+    starts = _line_starts(text)
+    line = bisect.bisect_right(starts, offset)
+    return Position(line, offset - starts[line - 1] + 1)
 
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
