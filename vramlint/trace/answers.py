@@ -1,0 +1,77 @@
+"""Answers for operations whose result depends on data that a fake step does not have.
+
+A detector's loss asks "which anchors are positive?"; the tracer answers with a number of positives that the target
+states (``positives_per_image``), so that the sizes that follow from it are those of a typical batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+
+Answer = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def answers(positives_per_image: int) -> dict[Any, Answer]:
+    """Replacements for data-dependent operations. Masks are taken to have the batch as their first dimension."""
+
+    def count(mask: torch.Tensor) -> int:
+        return min(mask.numel(), positives_per_image * (mask.shape[0] if mask.dim() > 1 else 1))
+
+    def nonzero(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+        del func, kwargs
+        mask = args[0]
+        return torch.empty((count(mask), mask.dim()), dtype=torch.int64, device=mask.device)
+
+    def masked_select(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+        del func, kwargs
+        values, mask = args
+        return torch.empty((count(mask),), dtype=values.dtype, device=values.device)
+
+    def index(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        values, indices = args
+        return func(values, _numbered(indices, count), **kwargs)
+
+    def index_put(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return func(args[0], _numbered(args[1], count), *args[2:], **kwargs)
+
+    return {
+        aten._local_scalar_dense.default: scalar,
+        aten.nonzero.default: nonzero,
+        aten.masked_select.default: masked_select,
+        aten.index.Tensor: index,
+        aten.index_put.default: index_put,
+        aten.index_put_.default: index_put,
+        aten.equal.default: lambda *_: True,
+    }
+
+
+def scalar(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool | int | float:
+    """``tensor.item()``: the value where torch kept it (small constants), else True, 1 or 1.0.
+
+    An optimizer's step count and a gradient norm are asked for like this; GradScaler's ``found_inf`` is not answered
+    here, since 1.0 would mean "skip this step" (the scaler is left out of traces).
+    """
+    tensor = args[0]
+    if getattr(tensor, "constant", None) is not None:
+        value: bool | int | float = func(*args, **kwargs)
+        return value
+    if tensor.dtype == torch.bool:
+        return True
+    return 1.0 if tensor.is_floating_point() else 1
+
+
+def _numbered(indices: list[torch.Tensor | None], count: Callable[[torch.Tensor], int]) -> list[torch.Tensor | None]:
+    """Boolean masks among the indices replaced by as many index tensors as the mask has dimensions."""
+    result: list[torch.Tensor | None] = []
+    for item in indices:
+        if item is None or item.dtype not in (torch.bool, torch.uint8):
+            result.append(item)
+            continue
+        number = count(item)
+        result.extend(torch.empty((number,), dtype=torch.int64, device=item.device) for _ in range(item.dim()))
+    return result

@@ -1,0 +1,136 @@
+"""What a trace records, free of torch: storages allocated and freed, in order, with marks between the phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+CUDA_BLOCK_BYTES = 512
+"""The CUDA caching allocator rounds every request up to this (c10/cuda/CUDACachingAllocator.cpp, kMinBlockSize)."""
+
+STATIC = "static"
+"""The mark before the first step."""
+
+
+class Shape(NamedTuple):
+    """The shape variables of one trace: images of ``height`` x ``width`` pixels, or sequences of ``seq_len`` tokens."""
+
+    batch: int
+    height: int = 0
+    width: int = 0
+    seq_len: int = 0
+
+    def __str__(self) -> str:
+        if self.seq_len:
+            return f"{self.batch}x{self.seq_len} tokens"
+        return f"{self.batch}x{self.height}x{self.width}"
+
+
+@dataclass(slots=True)
+class Recording:
+    """The events of one traced step.
+
+    ``events``: ``n`` allocates storage n, ``-n`` frees it, a string marks the end of a phase. ``sizes[n]`` are the
+    bytes of storage n (index 0 is unused). ``gradients`` holds the storages that became some parameter's ``.grad``, with
+    their number of elements.
+    """
+
+    shape: Shape
+    parameters: int = 0
+    trainable: int = 0
+    parameter_bytes: int = 0
+    events: list[int | str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=lambda: [0])
+    gradients: dict[int, int] = field(default_factory=dict)
+    operations: int = 0
+
+    def normalised(self) -> list[int | str]:
+        """The events with adjacent frees sorted: Python may free neighbours in any order."""
+        result: list[int | str] = []
+        frees: list[int] = []
+        for event in self.events:
+            if isinstance(event, int) and event < 0:
+                frees.append(event)
+                continue
+            result.extend(sorted(frees, reverse=True))
+            frees.clear()
+            result.append(event)
+        result.extend(sorted(frees, reverse=True))
+        return result
+
+    def static(self) -> frozenset[int]:
+        """The storages that are there before the first step: parameters, buffers and other tensors of the model."""
+        live: set[int] = set()
+        for event in self.events:
+            if event == STATIC:
+                return frozenset(live)
+            if isinstance(event, int):
+                (live.add if event > 0 else live.discard)(abs(event))
+        return frozenset()
+
+    def extra_bytes(self) -> int:
+        """Bytes that stay beside the parameters' own: buffers, and what rounding to allocator blocks adds."""
+        return sum(block_bytes(self.sizes[storage]) for storage in self.static()) - self.parameter_bytes
+
+    def levels(self) -> Iterator[Level]:
+        """Every local maximum of the memory beyond what is static, in order."""
+        static = self.static()
+
+        def weigh(storage: int) -> tuple[float, ...]:
+            if storage in static:
+                return (0, 0)
+            if storage in self.gradients:
+                return (0, self.gradients[storage])
+            return (block_bytes(self.sizes[storage]), 0)
+
+        for phase, (activation, elements) in running_maxima(self.normalised(), weigh, 2):
+            yield Level(phase, int(activation), int(elements))
+
+
+class Level(NamedTuple):
+    """Memory at one moment: bytes beyond static storages and gradients, and gradient elements."""
+
+    phase: str
+    activation_bytes: int
+    gradient_elements: int
+
+
+def block_bytes(size: int) -> int:
+    """``size`` rounded up to the allocator's block."""
+    return -(-size // CUDA_BLOCK_BYTES) * CUDA_BLOCK_BYTES
+
+
+def running_maxima(
+    events: list[int | str], weigh: Callable[[int], tuple[float, ...]], width: int
+) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Sums over the live storages, of what ``weigh`` says of each, where allocation turns into freeing.
+
+    Yields (phase, sums). A mark closes a phase: what is alive at the mark is reported for that phase too.
+    """
+    totals = [0.0] * width
+    rising = False
+    for event, phase in zip(events, _phase_of_each(events), strict=True):
+        if isinstance(event, str):
+            yield event, tuple(totals)
+            rising = False
+        elif event > 0:
+            totals = [total + part for total, part in zip(totals, weigh(event), strict=True)]
+            rising = True
+        else:
+            if rising:
+                yield phase, tuple(totals)
+            rising = False
+            totals = [total - part for total, part in zip(totals, weigh(-event), strict=True)]
+
+
+def _phase_of_each(events: list[int | str]) -> list[str]:
+    """For each event the next mark, which names the phase it belongs to."""
+    result: list[str] = []
+    current = "end"
+    for event in reversed(events):
+        if isinstance(event, str):
+            current = event
+        result.append(current)
+    result.reverse()
+    return result

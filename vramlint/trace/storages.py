@@ -1,0 +1,69 @@
+"""The dispatch mode that sees every storage come and go."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vramlint.trace.events import Recording
+
+aten = torch.ops.aten
+
+_MARK = "_vramlint_storage"
+"""Attribute on a storage object that holds its number in the recording (storages keep their Python object)."""
+
+
+class StorageRecorder(TorchDispatchMode):
+    """Records each new storage of an operation's outputs, and its end by a finalizer on the storage object.
+
+    Placed outside FakeTensorMode it sees one call per kernel: composite operations are already taken apart, and what
+    fake tensors compute inside a kernel stays inside. ``answers`` replace operations whose result depends on data.
+    """
+
+    def __init__(self, recording: Recording, answers: Mapping[Any, Callable[..., Any]]) -> None:
+        super().__init__()
+        self._recording = recording
+        self._answers = answers
+        self._next = 1
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        del types
+        self._recording.operations += 1
+        answer = self._answers.get(func)
+        output = func(*args, **(kwargs or {})) if answer is None else answer(func, args, kwargs or {})
+        self._track(output)
+        return output
+
+    def _track(self, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            self.number(output)
+        elif isinstance(output, (tuple, list)):
+            for item in output:
+                self._track(item)
+
+    def number(self, tensor: torch.Tensor) -> int:
+        """The number of the tensor's storage, recorded as allocated now where it is new; 0 for an empty one."""
+        storage = tensor.untyped_storage()
+        known: int | None = getattr(storage, _MARK, None)
+        if known is not None:
+            return known
+        size = storage.nbytes()
+        if size == 0:
+            return 0
+        number = self._next
+        self._next += 1
+        setattr(storage, _MARK, number)
+        self._recording.sizes.append(size)
+        self._recording.events.append(number)
+        weakref.finalize(storage, self._recording.events.append, -number).atexit = False
+        return number
+
+    def mark(self, name: str) -> None:
+        """Ends the phase called ``name``."""
+        self._recording.events.append(name)

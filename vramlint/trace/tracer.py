@@ -1,0 +1,162 @@
+"""One training step of a model under fake tensors, recorded storage by storage."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from vramlint.errors import TraceError
+from vramlint.trace.answers import answers
+from vramlint.trace.events import Recording, Shape
+from vramlint.trace.fake import fake_world, skipped_initialisation
+from vramlint.trace.storages import StorageRecorder
+
+FRESH, KEPT, STEADY, EVALUATION = "fresh", "kept", "steady", "evaluation"
+"""The parts of a recording: the first step, a step on top of its gradients (or, with an optimizer, one with its states
+and without gradients), and a forward pass without graph."""
+
+
+class Job(NamedTuple):
+    """What is traced at one shape: a model, its batch, and the loss of both as a scalar tensor.
+
+    ``forward`` is what evaluation runs, None where it cannot be traced. ``optimizer`` makes the optimizer of the
+    model's parameters; None leaves the optimizer to the estimator, as profiles do.
+    """
+
+    model: nn.Module
+    batch: Callable[[], Any]
+    loss: Callable[[nn.Module, Any], torch.Tensor]
+    forward: Callable[[nn.Module, Any], Any] | None = None
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None
+
+
+class Options(NamedTuple):
+    """How to trace. ``dtype`` is autocast's type, None for fp32; ``positives_per_image`` see ``answers``."""
+
+    dtype: torch.dtype | None = None
+    channels_last: bool = False
+    second_step: bool = True
+    evaluation: bool = True
+    positives_per_image: int = 100
+    cuda_choices: bool = True
+
+
+def record(build: Callable[[], Job], shape: Shape, options: Options = Options()) -> Recording:  # noqa: B008
+    """The recording of one job: a first step, a second one, an evaluation pass.
+
+    Without an optimizer the second step keeps the first one's gradients; with one it is the steady state. The marks are
+    ``fresh:forward``, ``fresh:backward``, ``fresh:optimizer``, ``kept:…`` or ``steady:…`` and
+    ``evaluation:evaluation``. Raises what the user's own code raises.
+    """
+    recording = Recording(shape)
+    recorder = StorageRecorder(recording, answers(options.positives_per_image))
+    with _no_collection(), fake_world(), recorder:
+        with skipped_initialisation():
+            job = build()
+        if options.channels_last:
+            _to_channels_last(job.model)
+        _Step(job, options, recorder, recording).run()
+        del job
+    return recording
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Cyclic garbage must not be freed at moments that differ between traces."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _to_channels_last(model: nn.Module) -> None:
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.dim() == 4:
+                data = parameter.detach().contiguous(memory_format=torch.channels_last)
+                module._parameters[name] = nn.Parameter(data, requires_grad=parameter.requires_grad)
+
+
+class _Step:
+    """The parts of a recording, in order."""
+
+    def __init__(self, job: Job, options: Options, recorder: StorageRecorder, recording: Recording) -> None:
+        self._job = job
+        self._options = options
+        self._recorder = recorder
+        self._recording = recording
+        self._trainable = [p for p in job.model.parameters() if p.requires_grad]
+        self._optimizer = None if job.optimizer is None else job.optimizer(self._trainable)
+        self._hooks = [p.register_post_accumulate_grad_hook(self._note_gradient) for p in self._trainable]
+
+    def run(self) -> None:
+        self._job.model.train()
+        gc.collect()
+        self._count_static()
+        self._recorder.mark("static")
+        self._train(FRESH)
+        if self._options.second_step:
+            self._train(KEPT if self._optimizer is None else STEADY)
+        for parameter in self._trainable:
+            parameter.grad = None
+        self._recorder.mark("between")
+        if self._options.evaluation and self._job.forward is not None:
+            self._evaluate()
+        for hook in self._hooks:
+            hook.remove()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self._options.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast("cpu", dtype=self._options.dtype)
+
+    def _train(self, part: str) -> None:
+        batch = self._job.batch()
+        with self._autocast():
+            loss = self._job.loss(self._job.model, batch)
+        if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
+            raise TraceError("the loss is not a scalar tensor", help="Return one number, as loss.backward() needs.")
+        self._recorder.mark(f"{part}:forward")
+        loss.backward()
+        self._recorder.mark(f"{part}:backward")
+        if self._optimizer is not None:
+            self._optimizer.step()
+        self._recorder.mark(f"{part}:optimizer")
+        if self._optimizer is not None:
+            self._optimizer.zero_grad()
+        del loss, batch
+        gc.collect()
+        self._recorder.mark(f"{part}:end")
+
+    def _evaluate(self) -> None:
+        assert self._job.forward is not None
+        self._job.model.eval()
+        with torch.no_grad(), self._autocast():
+            batch = self._job.batch()
+            output = self._job.forward(self._job.model, batch)
+            self._recorder.mark(f"{EVALUATION}:evaluation")
+            del output, batch
+        self._recorder.mark("end")
+
+    def _note_gradient(self, parameter: nn.Parameter) -> None:
+        assert parameter.grad is not None
+        self._recording.gradients[self._recorder.number(parameter.grad)] = parameter.grad.numel()
+
+    def _count_static(self) -> None:
+        parameters = {id(p): p for p in self._job.model.parameters()}.values()
+        self._recording.parameters = sum(p.numel() for p in parameters)
+        self._recording.trainable = sum(p.numel() for p in self._trainable)
+        self._recording.parameter_bytes = _storage_bytes(parameters)
+
+
+def _storage_bytes(tensors: Any) -> int:
+    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
