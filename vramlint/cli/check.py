@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vramlint.engine import CheckOptions, FixOutcome
     from vramlint.results import CheckResult
 
+SEVERITIES = ("error", "warning", "info")
 FORMATS = ("full", "concise", "json", "github", "sarif")
 
 
@@ -46,6 +47,7 @@ class Given(TypedDict):
     nodes: int | None
     output_format: str
     statistics: bool
+    fail_on: str
     exit_zero: bool
     force_exclude: bool
     stdin_filename: str | None
@@ -65,6 +67,7 @@ class Given(TypedDict):
 @target_options
 @click.option("--output-format", type=click.Choice(FORMATS), default="full", show_default=True)
 @click.option("--statistics", is_flag=True, help="Print counts per rule instead of findings.")
+@click.option("--fail-on", type=click.Choice(SEVERITIES), default="warning", show_default=True, help="Exit 1 from here.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 even when there are findings.")
 @click.option("--force-exclude", is_flag=True, help="Leave excluded files out even when they are named one by one.")
 @stdin_option
@@ -177,11 +180,8 @@ def _concise(result: CheckResult) -> str:
 
 
 def _exit_code(result: CheckResult, given: Given) -> int:
-    from vramlint.rule import Severity
-
     if result.failures:
         return BROKEN
-    if given["exit_zero"]:
-        return CLEAN
-    serious = any(finding.severity is not Severity.INFO for finding in result.findings)
-    return FOUND if serious else CLEAN
+    serious = SEVERITIES[: SEVERITIES.index(given["fail_on"]) + 1]
+    found = any(finding.severity.value in serious for finding in result.findings)
+    return FOUND if found and not given["exit_zero"] else CLEAN
