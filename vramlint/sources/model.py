@@ -108,8 +108,8 @@ class Mapping:
     """Keys and values in file order. Duplicate keys stay in ``entries``; ``get`` returns the last, as loaders do.
 
     ``style`` is ``block``, ``flow``, ``table`` (TOML), ``class`` (attributes of a Python class), ``call`` (keyword
-    arguments), ``module`` (assignments of a Python module), ``options`` (flags of a command line) or ``overrides``
-    (``key=value`` words of a command line).
+    arguments), ``module`` (assignments of a Python module), ``options`` (flags of a command line), ``overrides``
+    (``key=value`` words of a command line) or ``environment`` (variables exported to or set in front of a command).
     """
 
     span: Span
@@ -180,6 +180,9 @@ class Definition:
     """A Python class or a recognised call: its dotted ``name``, its ``bases`` and its attributes or keyword arguments.
 
     ``kind`` is ``class``, ``call`` or ``argparse`` (one mapping of every ``add_argument`` default, keyed by flag).
+    The ``bases`` of a call on a variable (``model.train(...)``) name what made the variable (``YOLO``). Positional
+    arguments of a call are keyed ``0``, ``1``, … with an empty key span. An argparse definition is named after its
+    variable (``parser``) or its subcommand (``train``).
     """
 
     kind: str
@@ -189,6 +192,9 @@ class Definition:
     span: Span
     function: str | None = None
     """Enclosing function, None at module level."""
+    arguments: Mapping | None = None
+    """For ``argparse``: flag -> mapping of its ``dest``, ``type``, ``nargs``, ``action``, ``choices``, ``required``, and
+    ``flags`` with every spelling of the option. A name such as ``int`` is an Unknown whose text is the name."""
 
 
 class Import(NamedTuple):
@@ -216,7 +222,7 @@ class Command:
     overrides: Mapping
     span: Span
     launchers: list[Launcher] = field(default_factory=list)
-    environment: Mapping = field(default_factory=lambda: Mapping(Span(0, 0), [], "overrides"))
+    environment: Mapping = field(default_factory=lambda: Mapping(Span(0, 0), [], "environment"))
     subcommand: str | None = None
 
 

@@ -1,0 +1,444 @@
+"""What a Python expression is worth, worked out without running anything.
+
+Only what cannot be otherwise is answered: literals, arithmetic on them, names with one known value, containers,
+``dict(...)``, constructors of settings classes. Everything else is an :class:`Unknown` with its reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vramlint.sources import python_arithmetic as arithmetic
+from vramlint.sources.model import Definition, Entry, Mapping, Node, Scalar, Sequence, Span, Style, Unknown
+from vramlint.sources.python_places import Places
+
+MAX_DEPTH = 80
+"""Nesting of an expression that is followed; the deepest of the 869 mmdet 3.3.0 configs has 13."""
+MAX_WEIGHT = 50_000
+"""Values in a container once every name in it is written out; beyond that a walk would explode."""
+
+_STRING = re.compile(
+    r"""[a-zA-Z]{0,2}(?:(?P<block>\"{3}|'{3}).*(?P=block)|(?P<double>"(?:[^"\\]++|\\.)*+")|'(?:[^'\\]++|\\.)*+')""", re.DOTALL
+)
+_SIMPLE_FORMAT = re.compile(r"0?[0-9]{0,2},?(?:\.[0-9]{1,2})?[bdefgosxX%]?")
+
+
+@dataclass(slots=True)
+class Scope:
+    """Names with their present values; a branch or a function writes into its own and reads through to ``parent``."""
+
+    parent: Scope | None = None
+    values: dict[str, Node] = field(default_factory=dict)
+    classes: dict[str, Definition] = field(default_factory=dict)
+    callees: dict[str, str] = field(default_factory=dict)
+    """Names bound to the result of a call, with the dotted name of what was called."""
+
+    def find(self, name: str) -> Node | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope.parent
+        return None
+
+    def find_class(self, name: str) -> Definition | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.classes:
+                return scope.classes[name]
+            scope = scope.parent
+        return None
+
+    def find_callee(self, name: str) -> str | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.callees.get(name)
+            scope = scope.parent
+        return None
+
+
+class Evaluator:
+    """Values of the expressions of one text. ``uses`` counts how often each name is read."""
+
+    def __init__(self, places: Places, uses: Counter[str]) -> None:
+        self._places = places
+        self._uses = uses
+        self._depth = 0
+        self._weights: dict[int, tuple[Node, int, int]] = {}
+        self._calls: dict[int, Mapping] = {}
+        self.base_config: Mapping | None = None
+        """What ``_base_`` stands for in an OpenMMLab config, once its base files are read."""
+
+    def node(self, expression: ast.expr, scope: Scope) -> Node:
+        """The value of ``expression`` with the names of ``scope``."""
+        handler = _HANDLERS.get(type(expression))
+        if handler is None:
+            return self.unknown(expression, "needs the code to run")
+        if self._depth >= MAX_DEPTH:
+            return self.unknown(expression, "nested too deeply")
+        self._depth += 1
+        try:
+            return handler(self, expression, scope)
+        except arithmetic.NotKnown as reason:
+            return self.unknown(expression, str(reason))
+        finally:
+            self._depth -= 1
+
+    def unknown(self, expression: ast.expr, reason: str) -> Unknown:
+        """No value for ``expression``, and why."""
+        span = self._places.span(expression)
+        return Unknown(span, self._text(span), reason)
+
+    def known(self, expression: ast.expr, scope: Scope) -> arithmetic.Known:
+        """The plain value of ``expression``. Raises NotKnown where it has none."""
+        match self.node(expression, scope):
+            case Scalar(value=value):
+                return value
+            case Unknown(reason=reason):
+                raise arithmetic.NotKnown(reason)
+            case _:
+                raise arithmetic.NotKnown("a container in arithmetic")
+
+    def arguments(self, call: ast.Call, scope: Scope) -> Mapping:
+        """The arguments of ``call``: positional ones keyed "0", "1", …, then keyword arguments and ``**mappings``.
+
+        A constructor of a class of this file begins with the class's own attributes. One call is one mapping, however
+        often it is asked for.
+        """
+        known = self._calls.get(id(call))
+        if known is not None:
+            return known
+        entries: list[Entry] = []
+        if isinstance(call.func, ast.Name) and (made := scope.find_class(call.func.id)) is not None:
+            entries.extend(inherited(made.members))
+        for index, argument in enumerate(call.args):
+            span = self._places.span(argument)
+            if isinstance(argument, ast.Starred):
+                entries.append(Entry("*", Span(span.start, span.start), self.unknown(argument, "unpacked"), span))
+                continue
+            entries.append(Entry(str(index), Span(span.start, span.start), self.node(argument, scope), span))
+        for keyword in call.keywords:
+            entries.extend(self._keyword(keyword, scope))
+        mapping = Mapping(self._places.span(call), entries, "call")
+        self._calls[id(call)] = mapping
+        return mapping
+
+    def field_default(self, call: ast.Call, scope: Scope) -> Node | None:
+        """The default in ``dataclasses.field(...)``, pydantic's ``Field(...)``, ``attr.ib(...)``; None for other calls."""
+        if last_name(call.func) not in _FIELD_CALLS:
+            return None
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        if "default" in given:
+            return self.node(given["default"], scope)
+        factory = given.get("default_factory") or given.get("factory")
+        if isinstance(factory, ast.Lambda):
+            return self.node(factory.body, scope)
+        if isinstance(factory, ast.Name) and (made := scope.find_class(factory.id)) is not None:
+            return Mapping(self._places.span(factory), inherited(made.members), "call", shared=True)
+        if factory is None and call.args and last_name(call.func) != "field":
+            return self.node(call.args[0], scope)
+        return self.unknown(call, "no default")
+
+    def _keyword(self, keyword: ast.keyword, scope: Scope) -> list[Entry]:
+        span = self._places.span(keyword)
+        value = self.node(keyword.value, scope)
+        if keyword.arg is not None:
+            key_span = Span(span.start, span.start + len(keyword.arg))
+            return [Entry(keyword.arg, key_span, value, span)]
+        if isinstance(value, Mapping):
+            return inherited(value)
+        return [Entry("**", Span(span.start, span.start + 2), value, span)]
+
+    def _text(self, span: Span) -> str:
+        return self._places.text[span.start : span.end]
+
+    def _computed(self, expression: ast.expr, value: arithmetic.Known, definition: Scalar | None = None) -> Scalar:
+        span = self._places.span(expression)
+        shared = definition is not None and definition.shared
+        return Scalar(span, self._text(span), value, Style.COMPUTED, definition=definition, shared=shared)
+
+    def _constant(self, expression: ast.Constant, _: Scope) -> Node:
+        span = self._places.span(expression)
+        text = self._text(span)
+        value = expression.value
+        if value is None or isinstance(value, (bool, int, float)):
+            return Scalar(span, text, value)
+        if not isinstance(value, str):
+            return Unknown(span, text, f"{type(value).__name__} is no value of a setting")
+        return Scalar(span, text, value, _string_style(text))
+
+    def _name(self, expression: ast.Name, scope: Scope) -> Node:
+        if expression.id == "_base_" and self.base_config is not None:
+            return self.base_config
+        target = scope.find(expression.id)
+        if target is None:
+            return self.unknown(expression, f"{expression.id} is not set in this file")
+        return self._refer(expression, target, self._uses[expression.id] > 1)
+
+    def _refer(self, expression: ast.expr, target: Node, used_again: bool) -> Node:
+        """``target`` as seen from ``expression``, which only names it."""
+        if isinstance(target, Unknown):
+            return self.unknown(expression, target.reason)
+        if isinstance(target, Scalar):
+            scalar = self._computed(expression, target.value, target.definition or target)
+            scalar.shared = used_again or target.shared
+            return scalar
+        weight, depth = self._weight(target)
+        if weight > MAX_WEIGHT or depth > MAX_DEPTH:
+            return self.unknown(expression, "too large to write out")
+        if used_again and not target.shared:
+            _share(target)
+        return target
+
+    def _attribute(self, expression: ast.Attribute, scope: Scope) -> Node:
+        owner = expression.value
+        members: Node | None = None
+        if isinstance(owner, ast.Name) and (found := scope.find_class(owner.id)) is not None:
+            members = found.members
+        elif isinstance(owner, (ast.Name, ast.Attribute)):
+            members = self.node(owner, scope)
+        if not isinstance(members, Mapping) or (target := members.get(expression.attr)) is None:
+            return self.unknown(expression, "an attribute of something unknown")
+        return self._refer(expression, target, True)
+
+    def _subscript(self, expression: ast.Subscript, scope: Scope) -> Node:
+        owner = self.node(expression.value, scope)
+        key = self.known(expression.slice, scope)
+        target: Node | None = None
+        if isinstance(owner, Mapping):
+            target = owner.get(str(key))
+        elif isinstance(owner, Sequence) and isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
+            target = owner.items[key]
+        if target is None:
+            return self.unknown(expression, "an item of something unknown")
+        return self._refer(expression, target, True)
+
+    def _unary(self, expression: ast.UnaryOp, scope: Scope) -> Node:
+        value = arithmetic.unary(expression.op, self.known(expression.operand, scope))
+        if isinstance(expression.operand, ast.Constant) and isinstance(expression.op, (ast.USub, ast.UAdd)):
+            span = self._places.span(expression)
+            return Scalar(span, self._text(span), value)
+        return self._computed(expression, value)
+
+    def _binary(self, expression: ast.BinOp, scope: Scope) -> Node:
+        left, right = self.node(expression.left, scope), self.node(expression.right, scope)
+        if isinstance(left, Sequence) and isinstance(right, Sequence) and isinstance(expression.op, ast.Add):
+            return Sequence(self._places.span(expression), [*left.items, *right.items], "flow", shared=True)
+        values = [_plain_scalar(side) for side in (left, right)]
+        return self._computed(expression, arithmetic.binary(expression.op, values[0], values[1]))
+
+    def _boolean(self, expression: ast.BoolOp, scope: Scope) -> Node:
+        stop = isinstance(expression.op, ast.Or)
+        value: arithmetic.Known = None
+        for operand in expression.values:
+            value = self.known(operand, scope)
+            if bool(value) is stop:
+                break
+        return self._computed(expression, value)
+
+    def _compare(self, expression: ast.Compare, scope: Scope) -> Node:
+        left = self.known(expression.left, scope)
+        for operation, operand in zip(expression.ops, expression.comparators, strict=True):
+            right = self.known(operand, scope)
+            if not arithmetic.compare(operation, left, right):
+                return self._computed(expression, False)
+            left = right
+        return self._computed(expression, True)
+
+    def _conditional(self, expression: ast.IfExp, scope: Scope) -> Node:
+        chosen = expression.body if self.known(expression.test, scope) else expression.orelse
+        node = self.node(chosen, scope)
+        if not isinstance(node, Scalar):
+            return node
+        scalar = self._computed(expression, node.value, node.definition or node)
+        scalar.shared = node.shared
+        return scalar
+
+    def _format(self, expression: ast.JoinedStr, scope: Scope) -> Node:
+        pieces: list[str] = []
+        for part in expression.values:
+            if isinstance(part, ast.Constant):
+                pieces.append(str(part.value))
+            elif isinstance(part, ast.FormattedValue):
+                pieces.append(self._formatted(part, scope))
+        text = "".join(pieces)
+        if len(text) > arithmetic.MAX_CHARACTERS:
+            raise arithmetic.NotKnown("a text too long to work out")
+        return self._computed(expression, text)
+
+    def _formatted(self, part: ast.FormattedValue, scope: Scope) -> str:
+        value = self.known(part.value, scope)
+        if part.conversion == ord("r"):
+            value = repr(value)
+        if part.format_spec is None:
+            return str(value)
+        form = self.known(part.format_spec, scope)
+        if not isinstance(form, str) or not _SIMPLE_FORMAT.fullmatch(form):
+            raise arithmetic.NotKnown("a format that is not worked out")
+        try:
+            return format(value, form)
+        except (TypeError, ValueError) as error:
+            raise arithmetic.NotKnown(str(error)) from None
+
+    def _sequence(self, expression: ast.List | ast.Tuple | ast.Set, scope: Scope) -> Node:
+        items: list[Node] = []
+        for element in expression.elts:
+            if not isinstance(element, ast.Starred):
+                items.append(self.node(element, scope))
+                continue
+            spread = self.node(element.value, scope)
+            if not isinstance(spread, Sequence):
+                raise arithmetic.NotKnown("unpacks something unknown")
+            items.extend(spread.items)
+        return Sequence(self._places.span(expression), items, "flow")
+
+    def _dictionary(self, expression: ast.Dict, scope: Scope) -> Node:
+        entries: list[Entry] = []
+        for key, item in zip(expression.keys, expression.values, strict=True):
+            value = self.node(item, scope)
+            value_span = self._places.span(item)
+            if key is None:
+                if isinstance(value, Mapping):
+                    entries.extend(inherited(value))
+                else:
+                    entries.append(Entry("**", Span(value_span.start, value_span.start), value, value_span))
+                continue
+            key_span = self._places.span(key)
+            entries.append(Entry(str(self.known(key, scope)), key_span, value, Span(key_span.start, value_span.end)))
+        return Mapping(self._places.span(expression), entries, "flow")
+
+    def _call(self, expression: ast.Call, scope: Scope) -> Node:
+        name = last_name(expression.func)
+        if name in _DICTIONARIES:
+            return self._dict_call(expression, scope)
+        plain_name = isinstance(expression.func, ast.Name)
+        if plain_name and name in arithmetic.KNOWN_FUNCTIONS and not expression.keywords:
+            return self._known_call(expression, name, scope)
+        if plain_name and name in ("list", "tuple") and len(expression.args) == 1:
+            return self.node(expression.args[0], scope)
+        if name[:1].isupper():
+            return self.arguments(expression, scope)
+        return self.unknown(expression, f"the result of {name or 'a call'}()")
+
+    def _known_call(self, expression: ast.Call, name: str, scope: Scope) -> Node:
+        if len(expression.args) == 1 and name in ("len", "max", "min"):
+            only = self.node(expression.args[0], scope)
+            if isinstance(only, Sequence):
+                if name == "len":
+                    return self._computed(expression, len(only.items))
+                return self._computed(expression, arithmetic.call(name, [_plain_scalar(item) for item in only.items]))
+        return self._computed(expression, arithmetic.call(name, [self.known(each, scope) for each in expression.args]))
+
+    def _dict_call(self, expression: ast.Call, scope: Scope) -> Node:
+        mapping = self.arguments(expression, scope)
+        entries: list[Entry] = []
+        for entry in mapping.entries:
+            if entry.key_span.start != entry.key_span.end:
+                entries.append(entry)
+            elif isinstance(entry.value, Mapping):
+                entries.extend(inherited(entry.value))
+            else:
+                raise arithmetic.NotKnown("a dictionary of something unknown")
+        return Mapping(mapping.span, entries, "call")
+
+    def _weight(self, node: Node) -> tuple[int, int]:
+        """How many values ``node`` has when written out, and how deep it is; each container is measured once."""
+        if isinstance(node, (Scalar, Unknown)):
+            return 1, 0
+        measured = self._weights.get(id(node))
+        if measured is None:
+            children = node.items if isinstance(node, Sequence) else [entry.value for entry in node.entries]
+            sizes = [self._weight(child) for child in children]
+            weight = 1 + sum(size for size, _ in sizes)
+            measured = (node, weight, 1 + max((depth for _, depth in sizes), default=0))
+            self._weights[id(node)] = measured
+        return measured[1], measured[2]
+
+
+def last_name(function: ast.expr) -> str:
+    """``train`` of ``model.train``; empty where the callee is no name."""
+    match function:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def dotted_name(expression: ast.expr) -> str:
+    """``a.b.c`` as written; a call inside reads ``YOLO().train``; empty where it is nothing of the kind."""
+    parts: list[str] = []
+    while True:
+        match expression:
+            case ast.Name(id=name):
+                parts.append(name)
+                return ".".join(reversed(parts))
+            case ast.Attribute(attr=name):
+                parts.append(name)
+                expression = expression.value
+            case ast.Call() if isinstance(expression.func, ast.Name) and parts:
+                parts.append(f"{expression.func.id}()")
+                return ".".join(reversed(parts))
+            case _:
+                return ".".join(reversed(parts))
+
+
+def inherited(mapping: Mapping) -> list[Entry]:
+    """The entries of ``mapping`` as they appear in another mapping that takes them over."""
+    return [Entry(entry.key, entry.key_span, entry.value, entry.span, merged=True) for entry in mapping.entries]
+
+
+def _plain_scalar(node: Node) -> arithmetic.Known:
+    if isinstance(node, Scalar):
+        return node.value
+    raise arithmetic.NotKnown(node.reason if isinstance(node, Unknown) else "a container in arithmetic")
+
+
+def _share(node: Node) -> None:
+    """Mark everything in ``node``: it stands in more than one place."""
+    pending = [node]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, Unknown) or current.shared:
+            continue
+        current.shared = True
+        if isinstance(current, Sequence):
+            pending.extend(current.items)
+        elif isinstance(current, Mapping):
+            pending.extend(entry.value for entry in current.entries)
+
+
+def _string_style(text: str) -> Style:
+    found = _STRING.fullmatch(text)
+    if found is None:
+        return Style.COMPUTED
+    if found["block"] is not None:
+        return Style.BLOCK
+    return Style.DOUBLE if found["double"] is not None else Style.SINGLE
+
+
+_FIELD_CALLS = frozenset({"field", "Field", "attrib", "ib", "PrivateAttr", "cli_field"})
+_DICTIONARIES = frozenset({"dict", "OrderedDict", "ConfigDict", "EasyDict", "edict", "Munch", "SimpleNamespace", "Namespace"})
+
+_Handler = Callable[[Evaluator, ast.expr, Scope], Node]
+_HANDLERS: dict[type[ast.expr], _Handler] = {
+    ast.Constant: Evaluator._constant,
+    ast.Name: Evaluator._name,
+    ast.Attribute: Evaluator._attribute,
+    ast.Subscript: Evaluator._subscript,
+    ast.UnaryOp: Evaluator._unary,
+    ast.BinOp: Evaluator._binary,
+    ast.BoolOp: Evaluator._boolean,
+    ast.Compare: Evaluator._compare,
+    ast.IfExp: Evaluator._conditional,
+    ast.JoinedStr: Evaluator._format,
+    ast.List: Evaluator._sequence,
+    ast.Tuple: Evaluator._sequence,
+    ast.Set: Evaluator._sequence,
+    ast.Dict: Evaluator._dictionary,
+    ast.Call: Evaluator._call,
+}  # type: ignore[dict-item]  # each handler takes the one node type it is listed under
