@@ -58,9 +58,7 @@ def _phrase(names: Names, fact: str, value: object) -> str:
         case None:
             return f"remove {name}"
         case Precision() if value.mixed:
-            return (
-                f"use {value.value} mixed precision ({name})" if name != "precision" else f"use {value.value} autocast"
-            )
+            return f"use {value.value} autocast" + (f" ({name})" if name != "precision" else "")
         case True:
             return f"switch on {name}"
         case False:

@@ -1,0 +1,79 @@
+"""The run needs more memory than the card has.
+
+Why: the peak is the maximum over the phases of a step (forward and loss, backward, optimizer step, second iteration).
+It is compared with what the driver leaves to one process. Over is an error when even the lower bound of the estimate
+is over, else a warning; so is a value that fits while its upper bound does not.
+
+Example: HRNet at 1024 x 1024, batch 3, on a 12 GB card; batch 2 with accumulation 6 keeps the effective batch 24.
+
+Fix safety: safe while the effective batch and the numerics stay: micro batch down and accumulation up, then mixed
+precision with the framework's own loss scaling, then activation checkpointing. Multi-scale off and smaller images are
+unsafe. When only the upper bound is over, just the split of the batch is changed unasked. BatchNorm sees the micro
+batch: its statistics get noisier when that shrinks.
+
+Sources: the estimator, ``docs/memory.md``; activation checkpointing: Chen et al., arXiv 1604.06174; mixed precision:
+Micikevicius et al., arXiv 1710.03740.
+"""
+
+from collections.abc import Iterator
+
+from vramlint.rule import Case, Confidence, Estimate, Limits, MemoryVerdict, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint_rules._words import advice, memory_fact, need, size
+
+RULE = RuleInfo(
+    code="VL401",
+    name="vram-over",
+    summary="the run does not fit, or barely fits, the card's memory",
+    severity=Severity.WARNING,
+    confidence=Confidence.MEDIUM,
+    fix=Safety.SAFE,
+    sources=("https://arxiv.org/abs/1604.06174", "https://arxiv.org/abs/1710.03740"),
+)
+
+_TIGHT_FROM = 0.75
+"""Below this share of the card an upper bound that is over says more about the interval than about the run."""
+
+_LINE = (
+    "torchrun --nproc_per_node=2 train.py --model hrnet --image_size 1024 1024 --batch_size {} "
+    "--gradient_accumulation_steps {} --mixed_precision --use_ddp --epochs 5\n"
+)
+VALID = (
+    Case("train.sh", _LINE.format(1, 8), gpu="rtx3060-12gb"),
+    Case("train.sh", _LINE.format(24, 1)),
+)
+INVALID = (
+    Case("train.sh", _LINE.format(3, 4), gpu="rtx3060-12gb", fixed=_LINE.format(2, 6)),
+    Case("train.sh", _LINE.format(8, 2), gpu="rtx3060-12gb", fixed=_LINE.format(2, 8)),
+)
+
+
+def check(run: Run) -> Iterator[Verdict]:
+    """Compare the estimate with the usable memory of the card."""
+    estimate = run.estimate()
+    required, usable = estimate.required, estimate.usable_bytes
+    if required is None or usable is None or not _matters(estimate, run.limits):
+        return
+    certain = required.low > usable
+    repairs = tuple(run.repairs_to_fit())
+    yield Verdict(
+        memory_fact(run.plan),
+        f"needs {need(estimate)}, peak in {estimate.phase}: {_consequence(estimate)}",
+        label=f"{size(required.value)} of {size(usable)}",
+        help=advice(repairs, "Use a card with more memory, or a smaller model, image or sequence"),
+        repairs=repairs,
+        severity=Severity.ERROR if certain else Severity.WARNING,
+        confidence=Confidence.HIGH if certain else Confidence.MEDIUM,
+    )
+
+
+def _matters(estimate: Estimate, limits: Limits) -> bool:
+    """Over, or tight with a value near enough to the limit."""
+    if estimate.required is None or estimate.usable_bytes is None:
+        return False
+    if estimate.verdict is MemoryVerdict.TIGHT:
+        return estimate.required.value >= min(_TIGHT_FROM, limits.fill_to) * estimate.usable_bytes
+    return estimate.verdict is MemoryVerdict.OVER
+
+
+def _consequence(estimate: Estimate) -> str:
+    return "out of memory" if estimate.verdict is MemoryVerdict.OVER else "may run out of memory"

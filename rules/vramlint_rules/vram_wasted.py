@@ -1,0 +1,63 @@
+"""A large part of the card stays unused.
+
+Why: throughput grows with the micro batch until the card is busy; a card that is filled to half often trains slower
+than it could, and accumulation steps that are not needed cost time.
+
+Example: ResNet-50 MoCo with batch 64 takes 4.6 of 8 GB; batch 96 with a queue of 76,800 takes 6.9.
+
+Fix safety: safe where the effective batch stays (micro batch up, accumulation down). A larger effective batch is only
+shown: the learning rate would have to follow it.
+
+Sources: Goyal et al., arXiv 1706.02677 (learning rate and batch size); the estimator, ``docs/memory.md``.
+"""
+
+from collections.abc import Iterator
+
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint_rules._words import advice, memory_fact, need
+
+RULE = RuleInfo(
+    code="VL402",
+    name="vram-wasted",
+    summary="a larger micro batch would fit the card",
+    severity=Severity.INFO,
+    confidence=Confidence.MEDIUM,
+    fix=Safety.SAFE,
+    sources=("https://arxiv.org/abs/1706.02677",),
+)
+
+_LINE = (
+    "torchrun --nproc_per_node=2 train.py --model hrnet --image_size 1024 1024 --batch_size {} "
+    "--gradient_accumulation_steps {} --mixed_precision --use_ddp --epochs 5\n"
+)
+VALID = (
+    Case("train.sh", _LINE.format(2, 6), gpu="rtx3060-12gb"),
+    Case("train.sh", _LINE.format(1, 6)),
+)
+INVALID = (
+    Case("train.sh", _LINE.format(1, 4), gpu="rtx3060-12gb", fixed=_LINE.format(2, 2)),
+    Case("train.sh", _LINE.format(1, 8), gpu="rtx3090", fixed=_LINE.format(4, 2)),
+)
+
+
+def check(run: Run) -> Iterator[Verdict]:
+    """Compare the estimate with the share of the card that counts as wasted."""
+    estimate = run.estimate()
+    required, usable = estimate.required, estimate.usable_bytes
+    if required is None or not usable:
+        return
+    share = required.value / usable
+    if share >= run.limits.wasted_below or required.high / usable >= run.limits.fill_to:
+        return
+    repairs = tuple(run.repairs_to_fill())
+    if not repairs:
+        return
+    certain = required.high / usable < run.limits.wasted_below
+    yield Verdict(
+        memory_fact(run.plan),
+        f"needs {need(estimate)} ({share:.0%}): a larger batch would fit",
+        label=f"{share:.0%} of the card",
+        help=advice(repairs, ""),
+        repairs=repairs,
+        confidence=Confidence.HIGH if certain else Confidence.MEDIUM,
+    )
