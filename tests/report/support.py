@@ -98,7 +98,7 @@ def finding(text: str = MOCO, needle: str = "65536", path: str = "src/config.py"
         "location": where,
         "message": "queue_size 65536 is not a multiple of batch_size 96 (682.67 batches): the queue pointer runs past "
         "the end",
-        "label": "not a multiple of 96 (682.67 batches): the queue pointer runs past the end",
+        "label": "not a multiple of 96 (682.67 batches)",
         "help": "",
         "fixes": (Fix(Safety.SAFE, repair.title, (FileEdit(where, "76800"),), repair),),
         "fact": "queue_size",

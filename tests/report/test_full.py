@@ -34,7 +34,8 @@ src/config.py:4:23: info[VL404] memory-unused
 src/config.py:5:23: error[VL201] queue-not-divisible
     4 |     batch_size: int = 96
     5 |     queue_size: int = 65536
-      |                       ^^^^^ not a multiple of 96 (682.67 batches): the queue pointer runs past the end
+      |                       ^^^^^ not a multiple of 96 (682.67 batches)
+   queue_size 65536 is not a multiple of batch_size 96 (682.67 batches): the queue pointer runs past the end
    safe fix: set queue_size to 76800 (800 batches)
 plan    96 per GPU x 2 GPUs x 4 steps = effective batch 768 · fp16 autocast · checkpointing on · 224x224 px
 memory  6.9 GiB of 7.8 usable on rtx-3070-8gb (88 %), 6.4 to 7.4, peak in backward · fits
@@ -139,3 +140,14 @@ def test_findings_about_no_run_come_with_their_file() -> None:
     shown = render(whole._replace(findings=(stray, *whole.findings)), {"src/config.py": MOCO, "a.yml": MOCO}.get, PLAIN)
     assert shown.startswith("a.yml:5:23: error[VL201]")
     assert shown.count("queue-not-divisible") == 2
+
+
+def test_a_message_that_fits_beside_the_mark_stands_there_alone() -> None:
+    shown = render(result(run(finding(message="queue_size 65536: too odd", label="odd"))), texts(), PLAIN)
+    assert "^^^^^ queue_size 65536: too odd\n   safe fix" in shown
+
+
+def test_help_stands_in_for_a_missing_fix() -> None:
+    advice = "Use a smaller queue"
+    assert f"   help: {advice}\n" in render(result(run(finding(help=advice, fixes=()))), texts(), PLAIN)
+    assert advice not in render(result(run(finding(help=advice))), texts(), PLAIN)

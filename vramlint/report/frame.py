@@ -30,18 +30,29 @@ class Frames:
         lines = self._of(location.path)
         if not 1 <= location.line <= len(lines):
             return [f"   {line}" for line in wrap(label, self._view.width - 3)]
-        digits = max(_GUTTER, len(str(location.line)))
         drawn: list[str] = []
+        digits = _digits(location)
         if location.line > 1 and lines[location.line - 2].strip():
             before, _ = _window(lines[location.line - 2], 0, 0, self._view.width - digits - 3)
             drawn.append(self._view.dim(f"{location.line - 1:>{digits}} | ") + before)
-        line = lines[location.line - 1]
-        start = location.column - 1
-        end = location.end_column - 1 if location.end_line == location.line else len(line)
-        shown, (left, right) = _window(line, start, end, self._view.width - digits - 3)
+        shown, place = self._marked(location, lines[location.line - 1])
         drawn.append(self._view.dim(f"{location.line:>{digits}} | ") + shown)
         gutter = self._view.dim(f"{'':>{digits}} | ")
-        return [*drawn, *self._mark(gutter, digits + 3, (left, max(right - left, 1)), label, codes)]
+        return [*drawn, *self._mark(gutter, digits + 3, place, label, codes)]
+
+    def fits_beside(self, location: Location, label: str) -> bool:
+        """Whether ``label`` fits on the line of the mark."""
+        lines = self._of(location.path)
+        if not 1 <= location.line <= len(lines):
+            return True
+        _, (left, length) = self._marked(location, lines[location.line - 1])
+        return _digits(location) + 3 + left + length + 1 + display_width(label) <= self._view.width
+
+    def _marked(self, location: Location, line: str) -> tuple[str, tuple[int, int]]:
+        """What is shown of ``line``, and the column and length of the mark under it."""
+        end = location.end_column - 1 if location.end_line == location.line else len(line)
+        shown, (left, right) = _window(line, location.column - 1, end, self._view.width - _digits(location) - 3)
+        return shown, (left, max(right - left, 1))
 
     def _mark(self, gutter: str, used: int, place: tuple[int, int], label: str, codes: str) -> list[str]:
         left, length = place
@@ -63,6 +74,10 @@ class Frames:
             text = self._texts(path)
             self._lines[path] = [] if text is None else _LINE_END.split(text)
         return self._lines[path]
+
+
+def _digits(location: Location) -> int:
+    return max(_GUTTER, len(str(location.line)))
 
 
 def _window(line: str, start: int, end: int, width: int) -> tuple[str, tuple[int, int]]:

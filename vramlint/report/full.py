@@ -62,10 +62,12 @@ def _finding(finding: Finding, frames: Frames, view: View) -> list[str]:
     kind = view.paint(f"{finding.severity.value}[{finding.code}]", style)
     lines = [f"{view.bold(printable(place))} {kind} {finding.name}"]
     label, message = printable(finding.label), printable(finding.message)
-    lines.extend(frames.draw(finding.location, label or message, style))
-    if label and not message.endswith(label):
+    if not label or frames.fits_beside(finding.location, message):
+        lines.extend(frames.draw(finding.location, message, style))
+    else:
+        lines.extend(frames.draw(finding.location, label, style))
         lines.extend(_paragraph("", message, view))
-    if finding.help:
+    if finding.help and not finding.fixes:
         lines.extend(_paragraph("help: ", printable(finding.help), view))
     return [*lines, *_fixes(finding.fixes, view)]
 

@@ -61,8 +61,8 @@ def render_estimates(rows: Iterable[EstimateRow], failed: Sequence[Failure]) -> 
 
 
 def dump(data: dict[str, Any]) -> str:
-    """``data`` as the text that every JSON output of vramlint is: indented by two, ASCII kept readable."""
-    return json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n"
+    """``data`` as the text that every JSON output of vramlint is: indented by two, plain ASCII."""
+    return json.dumps(data, indent=2, default=str) + "\n"
 
 
 def failures(found: Sequence[Failure]) -> list[dict[str, Any]]:

@@ -1,0 +1,75 @@
+"""Start-up: what ``vramlint check`` may never import, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NEVER = ("torch", "transformers", "ruamel", "rich", "libcst", "numpy")
+ONLY_FOR_CONFIGS = ("pydantic",)
+
+NO_CONFIG = "name: hello\nitems:\n  - one\n  - two\n"
+CONFIG = """\
+# vramlint: gpu=t4
+model: {name: unet}
+trainer: {epochs: 3, lr: 1.0e-4, optimizer: adamw}
+dataset:
+  root: /data
+  image_size: 1024
+  batch_size: 4
+  num_workers: 4
+"""
+SCRIPT = "torchrun --nproc_per_node=2 train.py --model hrnet --image_size 512 --batch_size 3 --num_workers 4\n"
+CLASS = "class Config:\n    batch_size: int = 96\n    queue_size: int = 65536\n    backbone: str = 'resnet50'\n"
+
+PROBE = """\
+import json, sys
+from vramlint.cli.main import main
+code = main(sys.argv[1:])
+print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
+"""
+
+
+def imported(folder: Path, name: str, text: str, *arguments: str) -> tuple[int, set[str]]:
+    """Exit code and the top-level names of all modules imported by one check."""
+    (folder / name).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments, name], cwd=folder, capture_output=True, text=True, check=False
+    )
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert code != 2, done.stderr
+    return code, set(modules)
+
+
+@pytest.mark.parametrize("output_format", ["full", "concise", "json", "github", "sarif"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("plain.yml", NO_CONFIG), ("config.yml", CONFIG), ("train.sh", SCRIPT), ("config.py", CLASS)],
+)
+def test_a_check_imports_nothing_heavy(tmp_path: Path, name: str, text: str, output_format: str) -> None:
+    _, modules = imported(tmp_path, name, text, "--output-format", output_format)
+    assert modules.isdisjoint(NEVER)
+
+
+def test_pydantic_waits_for_a_config(tmp_path: Path) -> None:
+    assert imported(tmp_path, "plain.yml", NO_CONFIG)[1].isdisjoint(ONLY_FOR_CONFIGS)
+
+
+def test_a_config_is_really_checked_by_these_tests(tmp_path: Path) -> None:
+    """Without this, the ban would hold for a check that never gets to any rule."""
+    code, modules = imported(tmp_path, "config.py", CLASS, "--gpu", "rtx3070-8gb", "--gpus", "1")
+    assert code == 1
+    assert {"vramlint_rules", "pydantic"} <= modules
+
+
+def test_the_entry_imports_click_and_the_standard_library() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import vramlint.cli.main; "
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) - set(sys.stdlib_module_names) <= {"click", "vramlint", "typing_extensions"}
