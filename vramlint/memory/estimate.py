@@ -1,0 +1,226 @@
+"""The estimator: a plan and a target to peak memory with intervals, a phase and a verdict.
+
+allocated = states + activations and gradients at the worst moment + workspaces
+reserved  = allocated + allocator slack            required = allocated + smallest slack that works + context
+device    = reserved + CUDA context (and NCCL)     verdict: ``required`` against the card's usable memory
+
+Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect gives them: ``implementation``,
+``adapter_targets``, ``adapter_dropout``, ``double_quantization``, ``momentum``, ``projection_dim``,
+``largest_image_size``.
+"""
+
+from __future__ import annotations
+
+from math import hypot
+from typing import NamedTuple, Protocol
+
+from vramlint.hardware.model import Target
+from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK, Slack
+from vramlint.memory.context import CONTEXT, NCCL, cublas_workspace_bytes
+from vramlint.memory.decoder import Decoder
+from vramlint.memory.knowledge import ModelKnowledge, Moment
+from vramlint.memory.model import Component, Estimate, Interval, Verdict
+from vramlint.memory.resolve import resolve
+from vramlint.memory.setting import Setting, missing_facts, readings, settings_of
+from vramlint.memory.states import States, states_of
+from vramlint.plan import TrainingPlan
+
+CONVOLUTION_WORKSPACE_SHARE = 3.9
+"""Upper bound of what vision runs take beyond a trace and a gradient bucket, in units of the parameters' bytes.
+
+54 published mmsegmentation runs of 2019 to 2022 (torch 1.x, ``cudnn.benchmark``): measured - traced = 4.9 x parameter
+bytes, of which one is the DDP bucket. A description of old stacks, so it only raises the upper bound.
+"""
+
+
+class Headroom(Protocol):
+    """The part of ``vramlint.rule.Limits`` that a verdict needs."""
+
+    @property
+    def headroom(self) -> float:
+        """Share of usable memory to leave free."""
+        ...
+
+
+class Peak(NamedTuple):
+    """The worst moment of one setting: allocated bytes with bounds, and what they consist of."""
+
+    allocated: Interval
+    phase: str
+    components: tuple[Component, ...]
+
+
+def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None) -> Estimate:
+    """Peak memory of one rank of ``plan`` on ``target``; UNKNOWN with the reason where it cannot be known."""
+    found = resolve(plan)
+    if found.knowledge is None:
+        return _unknown(plan, target, found.because, (), found.assumptions)
+    missing = missing_facts(plan, found.knowledge)
+    if missing:
+        because = f"{' and '.join(missing)} unknown"
+        return _unknown(plan, target, because, _weights(found.knowledge), found.assumptions, found.knowledge.name)
+    settings = settings_of(plan, found)
+    capability = target.gpu.capability if target.gpu else None
+    peaks = [peak for setting in readings(settings) if (peak := _peak(setting, capability))]
+    if not peaks or not _covers(settings.chosen):
+        because = f"the {found.knowledge.source} does not cover this precision, size or checkpointing"
+        components = _states(settings.chosen).components
+        return _unknown(plan, target, because, components, tuple(settings.assumptions), found.knowledge.name)
+    allocated = _spanning([peak.allocated for peak in peaks])
+    return _estimate(target, limits, settings.chosen, peaks[0], allocated, tuple(settings.assumptions))
+
+
+def _estimate(
+    target: Target,
+    limits: Headroom | None,
+    setting: Setting,
+    peak: Peak,
+    allocated: Interval,
+    assumptions: tuple[str, ...],
+) -> Estimate:
+    paged = sum(component.bytes for component in _states(setting).paged)
+    outside = _shifted(_context(setting), paged)
+    reserved = _with_slack(allocated, RESERVED_SLACK)
+    device = _sum(reserved, outside)
+    required = _sum(_with_slack(allocated, REQUIRED_SLACK), outside)
+    usable = target.gpu.usable_bytes if target.gpu else None
+    extra = (
+        Component("allocator slack", reserved.value - allocated.value, "cached and fragmented bytes, by simulation"),
+        Component("CUDA context", outside.value, "CUDA context, loaded kernels, communication buffers"),
+    )
+    return Estimate(
+        model=setting.knowledge.name,
+        gpu=target.gpu.name if target.gpu else None,
+        allocated=allocated,
+        reserved=reserved,
+        device=device,
+        required=required,
+        usable_bytes=usable,
+        verdict=_verdict(required, usable, limits.headroom if limits else 0.0),
+        phase=peak.phase,
+        components=(*peak.components, *extra),
+        assumptions=assumptions,
+    )
+
+
+def _verdict(required: Interval, usable_bytes: int | None, headroom: float) -> Verdict:
+    """``fits`` leaves the head-room free even at the upper bound; ``over`` exceeds the card whatever the head-room."""
+    if usable_bytes is None:
+        return Verdict.UNKNOWN
+    if required.high <= usable_bytes * (1 - headroom):
+        return Verdict.FITS
+    return Verdict.OVER if required.value > usable_bytes else Verdict.TIGHT
+
+
+def _unknown(
+    plan: TrainingPlan,
+    target: Target,
+    because: str,
+    components: tuple[Component, ...],
+    assumptions: tuple[str, ...],
+    model: str | None = None,
+) -> Estimate:
+    gpu = target.gpu
+    usable = gpu.usable_bytes if gpu else None
+    name = model or plan.model.value
+    return Estimate(
+        name, gpu.name if gpu else None, None, None, None, None, usable, Verdict.UNKNOWN, "", components, assumptions,
+        because,
+    )  # fmt: skip
+
+
+def _weights(knowledge: ModelKnowledge) -> tuple[Component, ...]:
+    text = f"{knowledge.parameters:,} parameters in fp32; {knowledge.source}"
+    return (Component("parameters", 4 * knowledge.parameters, text),)
+
+
+def _states(setting: Setting) -> States:
+    groups = setting.weight_groups()
+    return states_of(groups, setting.optimizer, setting.sharding, setting.ema, setting.knowledge.buffer_bytes)
+
+
+def _covers(setting: Setting) -> bool:
+    return bool(setting.knowledge.moments(setting.workload))
+
+
+def _peak(setting: Setting, capability: tuple[int, int] | None) -> Peak | None:
+    """The worst moment; None where the knowledge does not cover the setting."""
+    moments = setting.knowledge.moments(setting.workload)
+    if not moments:
+        return None
+    states = _states(setting)
+    trainable = setting.knowledge.trainable
+    # The optimizer's step is worked out here, for the plan's own optimizer; a profile was traced with one of its own.
+    candidates = [moment for moment in moments if moment.phase != "optimizer"]
+    candidates.append(Moment("optimizer", states.step_bytes, trainable))
+    gathered = _gathered_bytes(setting)
+    workspace = cublas_workspace_bytes(capability)
+
+    def total(moment: Moment) -> float:
+        during_pass = 0 if moment.phase == "optimizer" else gathered
+        return moment.activation_bytes + moment.gradient_elements * states.gradient_bytes_each + during_pass
+
+    worst = max(candidates, key=total)
+    gradients = round(worst.gradient_elements * states.gradient_bytes_each)
+    working = 0 if worst.phase == "optimizer" else gathered
+    components = (
+        *states.components,
+        Component("gradients", gradients, f"{worst.gradient_elements:,} elements alive at this moment"),
+        Component("gathered weights", working, "full weights of the blocks in flight (sharded parameters)"),
+        Component("optimizer step", worst.activation_bytes, f"temporary copies: {setting.optimizer.source}")
+        if worst.phase == "optimizer"
+        else Component("activations", worst.activation_bytes, f"{worst.phase}: {setting.knowledge.source}"),
+        Component("cuBLAS workspaces", workspace, "torch 2.13: two of 8.125 MiB, 32 MiB each on Hopper"),
+    )
+    value = states.bytes + gradients + working + worst.activation_bytes + workspace
+    return Peak(_bounds(setting, value, worst), worst.phase, tuple(part for part in components if part.bytes))
+
+
+def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
+    activations = 0 if worst.phase == "optimizer" else worst.activation_bytes
+    swing = setting.knowledge.spread * activations
+    above = hypot(swing, 0.01 * value)
+    if setting.workload.height:
+        above += CONVOLUTION_WORKSPACE_SHARE * 4 * setting.knowledge.trainable
+    return Interval(round(value - hypot(swing, 0.01 * value)), value, round(value + above))
+
+
+def _gathered_bytes(setting: Setting) -> int:
+    """Full weights that sharded data parallelism holds at a time: embeddings and head, and two blocks (prefetch)."""
+    if setting.sharding.parameters == 1:
+        return 0
+    model, each = setting.knowledge, 2 if setting.workload.precision.mixed else 4
+    if not isinstance(model, Decoder):
+        return each * model.parameters
+    outside = model.config.parameters - model.config.shape.layers * model.config.layer_parameters
+    return each * (outside + 2 * model.config.layer_parameters)
+
+
+def _context(setting: Setting) -> Interval:
+    return _sum(CONTEXT, NCCL) if setting.ranks > 1 else CONTEXT
+
+
+def _with_slack(allocated: Interval, slack: Slack) -> Interval:
+    """The interval with the allocator's slack on top, its uncertainty added in quadrature."""
+    value = round(allocated.value * (1 + slack.value))
+    below = hypot(allocated.value - allocated.low, allocated.value * (slack.value - slack.low))
+    above = hypot(allocated.high - allocated.value, allocated.value * (slack.high - slack.value))
+    return Interval(max(allocated.low, round(value - below)), value, round(value + above))
+
+
+def _sum(first: Interval, second: Interval) -> Interval:
+    """Two independent parts together: values add, bounds in quadrature."""
+    value = first.value + second.value
+    below = hypot(first.value - first.low, second.value - second.low)
+    above = hypot(first.high - first.value, second.high - second.value)
+    return Interval(round(value - below), value, round(value + above))
+
+
+def _shifted(interval: Interval, by: int) -> Interval:
+    return Interval(interval.low + by, interval.value + by, interval.high + by)
+
+
+def _spanning(intervals: list[Interval]) -> Interval:
+    """The first interval's value, and bounds that cover them all."""
+    low, high = min(each.low for each in intervals), max(each.high for each in intervals)
+    return Interval(low, intervals[0].value, high)

@@ -1,0 +1,78 @@
+"""How a codebase implements a decoder LLM: the same model costs differently in each.
+
+A dialect names the implementation in the plan's fact ``implementation``; without one, Hugging Face transformers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Loss(NamedTuple):
+    """Bytes per logit alive at the end of the forward pass and during the loss's backward.
+
+    ``low`` counts copies in the arithmetic of the matrix products, ``fp32`` copies of four bytes.
+    """
+
+    forward_low: float
+    forward_fp32: float
+    backward_low: float
+    backward_fp32: float
+
+    def forward_bytes(self, compute_bytes: int) -> float:
+        return self.forward_low * compute_bytes + 4 * self.forward_fp32
+
+    def backward_bytes(self, compute_bytes: int) -> float:
+        return self.backward_low * compute_bytes + 4 * self.backward_fp32
+
+
+class Implementation(NamedTuple):
+    """What differs between codebases. ``source`` says which version was read."""
+
+    name: str
+    source: str
+    loss: Loss
+    fp32_norm_output: bool
+    """Whether RMSNorm multiplies by its weight in fp32, keeping the normalised copy in fp32."""
+    repeats_kv: bool
+    """Whether grouped keys and values are repeated to all heads before attention."""
+    ties_embeddings: bool
+    """Whether checkpoints with shared embeddings keep sharing them in training."""
+    adapter_weight_bytes: int | None
+    """Bytes of a LoRA weight; None: those of the base model."""
+
+
+HUGGING_FACE = Implementation(
+    name="transformers",
+    source="transformers 5.23 modeling_llama.py and loss_utils.py, peft 0.21",
+    # logits in half, upcast, log-softmax; backward holds log-softmax, its gradient and the logits' gradient
+    loss=Loss(forward_low=1, forward_fp32=2, backward_low=0, backward_fp32=3),
+    fp32_norm_output=False,
+    repeats_kv=False,
+    ties_embeddings=True,
+    adapter_weight_bytes=4,
+)
+
+LITGPT = Implementation(
+    name="litgpt",
+    source="litgpt 0.5.13 model.py, lora.py and utils.py",
+    # cross entropy runs in chunks of 128 tokens on half-precision logits: logits, log-softmax, then one gradient
+    loss=Loss(forward_low=2, forward_fp32=0, backward_low=3, backward_fp32=0),
+    fp32_norm_output=True,
+    repeats_kv=True,
+    ties_embeddings=False,
+    adapter_weight_bytes=None,
+)
+
+TORCHTUNE = Implementation(
+    name="torchtune",
+    source="torchtune 0.6.1 CEWithChunkedOutputLoss (8 chunks)",
+    # half-precision logits and their gradient, and one chunk of eight in fp32 at a time
+    loss=Loss(forward_low=1, forward_fp32=2, backward_low=1, backward_fp32=2),
+    fp32_norm_output=False,
+    repeats_kv=True,
+    ties_embeddings=True,
+    adapter_weight_bytes=None,
+)
+
+IMPLEMENTATIONS = {each.name: each for each in (HUGGING_FACE, LITGPT, TORCHTUNE)}

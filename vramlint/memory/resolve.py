@@ -1,0 +1,154 @@
+"""From a plan's model to what is known of its memory."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from vramlint.memory.catalogue import find_decoder
+from vramlint.memory.decoder import Adapter, Decoder, DecoderConfig
+from vramlint.memory.implementations import HUGGING_FACE, IMPLEMENTATIONS, Implementation
+from vramlint.memory.knowledge import ModelKnowledge
+from vramlint.memory.momentum import MomentumPair
+from vramlint.memory.profile import find_profile
+from vramlint.plan import TrainingPlan
+
+_FAMILIES: dict[str, tuple[str, ...]] = {
+    "hrnet": ("hrnet_w32", "hrnet_w18", "hrnet_w48"),
+    "resnet": ("resnet50", "resnet18", "resnet101"),
+    "yolo12": ("yolo12s", "yolo12n", "yolo12m"),
+    "yolov12": ("yolo12s", "yolo12n", "yolo12m"),
+}
+"""Names that leave the size open: the usual size first, then the smallest and the largest that people mean."""
+
+_ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_DEFAULT_TARGETS = ("q_proj", "v_proj")
+"""PEFT's default for Llama-like models (peft 0.21 ``utils/constants.py``)."""
+
+
+class Resolution(NamedTuple):
+    """Knowledge of the plan's model, or why there is none.
+
+    ``alternatives`` are other models or settings that the plan may mean; the interval spans them.
+    """
+
+    knowledge: ModelKnowledge | None
+    alternatives: tuple[ModelKnowledge, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    because: str = ""
+
+
+def resolve(plan: TrainingPlan) -> Resolution:
+    """What is known of the plan's model: a decoder by shape or name, a traced profile, a composition of profiles."""
+    if plan.model_shape.value is not None:
+        given = plan.model.value or "a decoder of the given shape"
+        return _decoder(plan, given, DecoderConfig(plan.model_shape.value), "shape given in the config")
+    name = plan.model.value
+    if name is None:
+        return Resolution(None, because=plan.model.note or "the config names no model")
+    found = _profile(plan, name)
+    if found.knowledge is not None:
+        return _self_supervised(plan, found)
+    decoder = find_decoder(name)
+    if decoder is not None:
+        return _decoder(plan, decoder.name, decoder.config, "closed form, shape from the catalogue")
+    return found
+
+
+def _profile(plan: TrainingPlan, name: str) -> Resolution:
+    for candidate in _spellings(name, plan.task.value):
+        profile = find_profile(candidate)
+        if profile is not None:
+            return Resolution(profile, assumptions=profile.assumptions)
+    members = [find_profile(member) for member in _FAMILIES.get(_plain(name), ())]
+    known = tuple(member for member in members if member is not None)
+    if not known:
+        return Resolution(None, because=f"nothing is known of the memory of a model called {name!r}")
+    names = " to ".join((known[1].name, known[-1].name)) if len(known) > 1 else known[0].name
+    text = f"{name} does not say its size: the interval spans {names}, the value is for {known[0].name}"
+    return Resolution(known[0], known[1:], (text, *known[0].assumptions))
+
+
+def _spellings(name: str, task: str | None) -> tuple[str, ...]:
+    """The names a profile of this model and task may have, most specific first."""
+    suffixes = {
+        "segment": ("segment", "seg"),
+        "detect": ("detect",),
+        "landmarks": ("landmarks", "heatmap"),
+        "self-supervised": ("features",),
+    }.get(task or "", ())
+    return (*(f"{name}_{suffix}" for suffix in suffixes), name)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", name.lower())
+
+
+def _self_supervised(plan: TrainingPlan, found: Resolution) -> Resolution:
+    """Two encoders and a queue around the backbone, where the plan is momentum contrast."""
+    queue = plan.queue_size.value
+    if plan.task.value != "self-supervised" and queue is None:
+        return found
+    dimension = plan.fact("projection_dim").value
+    pairs = [
+        MomentumPair(backbone, views=2, dimension=dimension or 256, queue_size=queue or 0)
+        for backbone in (found.knowledge, *found.alternatives)
+        if backbone is not None
+    ]
+    texts = ("MoCo v3: both views pass through the trained encoder and the momentum encoder",)
+    single = pairs[0]._replace(views=1)
+    return Resolution(pairs[0], (*pairs[1:], single), (*texts, *found.assumptions))
+
+
+def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) -> Resolution:
+    implementation = IMPLEMENTATIONS.get(str(plan.fact("implementation").value), HUGGING_FACE)
+    if not implementation.ties_embeddings and config.shape.tied:
+        config = config._replace(shape=config.shape._replace(tied=False))
+    text = f"{implementation.name} implementation ({implementation.source}), flash attention"
+    base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
+    kind = plan.adapter.value
+    if kind not in ("lora", "qlora"):
+        return Resolution(base, assumptions=(text,))
+    return _adapted(plan, base, kind == "qlora", implementation, text)
+
+
+def _adapted(
+    plan: TrainingPlan, base: Decoder, quantised: bool, implementation: Implementation, text: str
+) -> Resolution:
+    rank = plan.adapter_rank.value
+    texts = [text]
+    if rank is None:
+        rank = 16
+        texts.append("LoRA rank unknown: 16 assumed")
+    spelled = plan.fact("adapter_targets")
+    targets, head = _targets(spelled.value)
+    weight_bytes = implementation.adapter_weight_bytes or 2
+    adapter = Adapter(rank, targets, weight_bytes, bool(plan.fact("adapter_dropout").value), head)
+    found = base._replace(adapter=adapter, quantised=quantised)
+    if spelled.value is not None:
+        return Resolution(found, assumptions=tuple(texts))
+    texts.append("LoRA targets unknown: all linear layers assumed, the lower bound is for q_proj and v_proj")
+    fewer = found._replace(adapter=adapter._replace(targets=_DEFAULT_TARGETS))
+    return Resolution(found, (fewer,), tuple(texts))
+
+
+def _targets(value: object) -> tuple[tuple[str, ...], bool]:
+    """Adapted linear layers by their Hugging Face names, and whether the output head is adapted."""
+    if value is None or value in ("all-linear", "all"):
+        return _ALL_LINEAR, False
+    words = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+    names = {str(word).strip().rsplit(".", 1)[-1] for word in words}
+    chosen = tuple(linear for linear in _ALL_LINEAR if names & _TARGET_WORDS[linear])
+    return chosen or _ALL_LINEAR, bool(names & {"lm_head", "head", "output"})
+
+
+_TARGET_WORDS: dict[str, frozenset[str]] = {
+    "q_proj": frozenset({"q_proj", "query", "q", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
+    "k_proj": frozenset({"k_proj", "key", "k", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
+    "v_proj": frozenset({"v_proj", "value", "v", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
+    "o_proj": frozenset({"o_proj", "projection", "output_proj", "out_proj", "dense"}),
+    "gate_proj": frozenset({"gate_proj", "mlp", "gate_up_proj", "w1"}),
+    "up_proj": frozenset({"up_proj", "mlp", "gate_up_proj", "w3", "dense_h_to_4h", "fc1"}),
+    "down_proj": frozenset({"down_proj", "mlp", "w2", "dense_4h_to_h", "fc2"}),
+}
+"""How codebases call the layers: transformers, litgpt, torchtune, Phi, Falcon and Qwen 1."""

@@ -1,0 +1,160 @@
+"""A plan's memory-relevant facts with every gap filled by an assumption, and the other readings that the gaps allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vramlint.memory.decoder import Decoder
+from vramlint.memory.knowledge import ModelKnowledge, Workload
+from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer
+from vramlint.memory.resolve import Resolution
+from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, sharding_of, weight_bytes
+from vramlint.plan import Fact, Precision, TrainingPlan
+
+MULTI_SCALE_LARGEST = 1.5
+"""Largest training shape under multi-scale, as a share of the image size (Ultralytics 8.4, detection trainer: sizes from
+0.5 to 1.5 x imgsz). A plan that knows its largest shape says so in ``largest_image_size``."""
+
+
+@dataclass(slots=True, frozen=True)
+class Setting:
+    """Everything one evaluation needs, nothing unknown left."""
+
+    knowledge: ModelKnowledge
+    workload: Workload
+    optimizer: Optimizer
+    sharding: Sharding
+    ema: bool
+    ranks: int
+    double_quantised: bool = False
+
+    def weight_groups(self) -> tuple[WeightGroup, ...]:
+        """Parameters by storage."""
+        each = weight_bytes(self.workload.precision)
+        model = self.knowledge
+        if isinstance(model, Decoder) and model.adapter is not None:
+            return self._adapted_groups(model, each)
+        frozen = model.parameters - model.trainable
+        origin = f"{each} bytes x parameters; {model.source}"
+        return (
+            WeightGroup("parameters", model.trainable, each, origin, trainable=True),
+            WeightGroup("frozen parameters", frozen, each, origin),
+        )
+
+    def _adapted_groups(self, model: Decoder, each: int) -> tuple[WeightGroup, ...]:
+        assert model.adapter is not None
+        linear = model.config.shape.layers * model.config.layer_linear_parameters
+        nf4 = NF4_DOUBLE_BYTES if self.double_quantised else NF4_BYTES
+        own = 4 if model.implementation.adapter_weight_bytes else each
+        return (
+            WeightGroup("base linear layers", linear, nf4 if model.quantised else each, "frozen base model"),
+            WeightGroup("embeddings and norms", model.config.parameters - linear, each, "frozen base model"),
+            WeightGroup("adapters", model.trainable, own, f"LoRA rank {model.adapter.rank}", trainable=True),
+        )
+
+
+@dataclass(slots=True)
+class Settings:
+    """The setting for the value, the other readings for the interval, and what was assumed, in words."""
+
+    chosen: Setting
+    others: list[Setting] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
+
+    def assume(self, text: str) -> None:
+        self.assumptions.append(text)
+
+    def also(self, **changes: Any) -> None:
+        """Another reading of the plan: the chosen setting with these parts different."""
+        workload: dict[str, Any] = {name: changes.pop(name) for name in tuple(changes) if name in Workload._fields}
+        changed = self.chosen.workload._replace(**workload)
+        self.others.append(replace(self.chosen, workload=changed, **changes))
+
+
+def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, ...]:
+    """Facts without which no figure makes sense, in words."""
+    absent = [] if plan.micro_batch.value else ["batch size per GPU"]
+    if isinstance(knowledge, Decoder):
+        return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
+    return (*absent, *(() if plan.image_size.value or plan.seq_len.value else ("image size",)))
+
+
+def settings_of(plan: TrainingPlan, found: Resolution) -> Settings:
+    """Fill the gaps of ``plan``. Needs ``found.knowledge`` and no :func:`missing_facts`."""
+    assert found.knowledge is not None
+    ranks = plan.data_parallel.value or plan.world_size.value or 1
+    workload = _workload(plan)
+    optimizer = find_optimizer(plan.optimizer.value, plan.fact("momentum").value)
+    chosen = Setting(
+        found.knowledge,
+        workload,
+        optimizer or ADAMW,
+        sharding_of(plan.sharding.value or ("ddp" if ranks > 1 else None), ranks),
+        bool(plan.ema.value),
+        ranks,
+        bool(plan.fact("double_quantization").value),
+    )
+    settings = Settings(chosen, assumptions=list(found.assumptions))
+    for knowledge in found.alternatives:
+        settings.also(knowledge=knowledge)
+    _assume_numbers(plan, settings, optimizer is not None)
+    _assume_parallelism(plan, settings, ranks)
+    _assume_shape(plan, settings)
+    return settings
+
+
+def _workload(plan: TrainingPlan) -> Workload:
+    size = plan.image_size.value
+    return Workload(
+        micro_batch=plan.micro_batch.value or 0,
+        precision=plan.precision.value or Precision.FP32,
+        checkpointing=bool(plan.grad_checkpointing.value),
+        height=size.height if size else 0,
+        width=size.width if size else 0,
+        seq_len=plan.seq_len.value or 0,
+        gradients_kept=(plan.accumulation.value or 1) > 1,
+    )
+
+
+def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: bool) -> None:
+    if not plan.precision.known:
+        settings.assume("precision unknown: fp32 assumed, the lower bound is for bf16 autocast")
+        settings.also(precision=Precision.BF16)
+    if not plan.grad_checkpointing.known:
+        settings.assume("activation checkpointing unknown: taken as off")
+    if not plan.accumulation.known:
+        settings.assume("gradient accumulation unknown: none assumed")
+        settings.also(gradients_kept=True)
+    if not optimizer_known:
+        spelled = f" {plan.optimizer.value!r}" if plan.optimizer.value else ""
+        settings.assume(f"optimizer{spelled} unknown: AdamW assumed, the lower bound is for SGD with momentum")
+        settings.also(optimizer=find_optimizer("sgd"))
+    if not plan.ema.known:
+        settings.assume("EMA of the weights unknown: none assumed")
+
+
+def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> None:
+    if ranks > 1 and plan.sharding.value is None:
+        settings.assume(f"{ranks} ranks, sharding unknown: DistributedDataParallel assumed")
+    if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, Decoder):
+        settings.assume("wrapping unknown: the whole model is taken as gathered in its forward pass")
+
+
+def _assume_shape(plan: TrainingPlan, settings: Settings) -> None:
+    if not plan.multi_scale.value or plan.image_size.value is None:
+        return
+    largest: Fact[object] = plan.fact("largest_image_size")
+    size = plan.image_size.value
+    height, width = int(size.height * MULTI_SCALE_LARGEST), int(size.width * MULTI_SCALE_LARGEST)
+    if isinstance(largest.value, tuple):
+        height, width = largest.value
+    settings.assume(f"multi-scale training: the upper bound is for its largest shape, {height}x{width}")
+    settings.also(height=height, width=width)
+
+
+def readings(settings: Settings) -> Iterator[Setting]:
+    """The chosen setting first, then the others."""
+    yield settings.chosen
+    yield from settings.others
