@@ -64,8 +64,8 @@ def repairs_to_fit(problem: Problem) -> Sequence[Repair]:
     options = _without_twins([*safe, *(unsafe_options(problem) if safe else last_resorts(problem))])
     if problem.plan.num_queries.known:
         options.sort(key=_detector_order)
-    if not safe and options:
-        options[:0] = safe_part(problem, options[0])
+    if not safe:
+        options[:0] = safe_part(problem, options)
     is_over = before.verdict is MemoryVerdict.OVER
     repairs = (_repair(problem, found, before, shown_only=not (is_over or found.splits_alone)) for found in options)
     return tuple(repairs)[:_MOST_REPAIRS]

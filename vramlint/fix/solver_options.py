@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from vramlint.fix.solver_space import Split, first_that, keeping_splits, smaller_sizes, smaller_splits
+from vramlint.fix.solver_space import (
+    Split,
+    divides_queue,
+    first_that,
+    keeping_splits,
+    same_effective,
+    smaller_sizes,
+    smaller_splits,
+)
 from vramlint.hardware.model import Target
 from vramlint.memory.model import Estimate
 from vramlint.plan import ImageSize, Precision, TrainingPlan, revise
@@ -15,6 +23,7 @@ _FEWER_QUERIES = (200, 100)
 """Object queries to step down to; DETR trains 100 (facebookresearch/detr main.py), RF-DETR 300."""
 
 
+_SAFE_FACTS = frozenset({"micro_batch", "accumulation", "precision", "grad_checkpointing"})
 _AS_IT_IS = Split(0, {}, keeps=True)
 
 
@@ -110,11 +119,18 @@ def last_resorts(problem: Problem) -> list[Option]:
     return []
 
 
-def safe_part(problem: Problem, unsafe: Option) -> list[Option]:
-    """The part of an unsafe repair that keeps the experiment, as a first step of its own; empty where there is none."""
-    safe_facts = {"micro_batch", "accumulation", "precision", "grad_checkpointing"}
-    values = {fact: value for fact, value in unsafe.values.items() if fact in safe_facts}
-    return [] if not values or values == unsafe.values else [option(problem, values, Safety.SAFE)]
+def safe_part(problem: Problem, unsafe: Sequence[Option]) -> list[Option]:
+    """The part of the best unsafe repair that keeps the experiment, as a first step of its own; empty without one."""
+    for found in unsafe:
+        values = {fact: value for fact, value in found.values.items() if fact in _SAFE_FACTS}
+        after = revise(problem.plan, values)
+        if values and values != found.values and _keeps(problem.plan, after):
+            return [option(problem, values, Safety.SAFE)]
+    return []
+
+
+def _keeps(before: TrainingPlan, after: TrainingPlan) -> bool:
+    return same_effective(before, after) and divides_queue(after, after.micro_batch.value or 1)
 
 
 def half_precision(problem: Problem) -> Values:
