@@ -70,7 +70,7 @@ class Draft:
                 self.offer(name, place)
 
     def offer(self, name: str, place: Place, spell: Spell | None = None) -> None:
-        """Let repairs write ``name`` where ``place`` spells it; a default read from a script's source is no such place."""
+        """Let repairs write ``name`` where ``place`` spells it; a default in a script's source is no such place."""
         if name not in EDITABLE or not place.source.editable:
             return
         node = place.node
@@ -80,7 +80,14 @@ class Draft:
         self.slots[name] = Slot(place.source.document, place.name, node, place.parent, place.entry.key, None, how)
 
     def offer_insert(
-        self, name: str, document: Document, parent: MappingNode, key: str, spell: Spell | None = None, *, after: str | None = None
+        self,
+        name: str,
+        document: Document,
+        parent: MappingNode,
+        key: str,
+        spell: Spell | None = None,
+        *,
+        after: str | None = None,
     ) -> None:
         """Let repairs add ``key`` to ``parent`` when nothing spells ``name`` yet."""
         if name in self.slots:
@@ -133,9 +140,7 @@ def title_of(document: Document, command: Command) -> str:
 
 def value_misread(where: Location, message: str, help: str, run: str = "") -> Finding:
     """VL001: a scalar that the framework's loader reads as something else than it looks."""
-    return Finding(
-        "VL001", "value-misread", Severity.ERROR, Confidence.HIGH, where, message, help=help, run=run
-    )
+    return Finding("VL001", "value-misread", Severity.ERROR, Confidence.HIGH, where, message, help=help, run=run)
 
 
 def present_value(place: Place) -> object:

@@ -11,7 +11,7 @@ from vramlint.dialects.model import Context
 from vramlint.dialects.places import FlagSource, Place, location
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, Location, Origin, default, derived, unknown
-from vramlint.sources.model import Command, Document, Launcher, Scalar
+from vramlint.sources.model import Command, Document, Launcher, Mapping, Scalar
 
 _ONE = 1
 
@@ -41,6 +41,18 @@ def world(document: Document, command: Command | None, context: Context, *, alon
     if alone:
         return World(default(_ONE, alone), default(_ONE, alone))
     return World(unknown("no launch line and no --gpus"), unknown("no launch line and no --nodes"))
+
+
+def device_count(value: object) -> int | None:
+    """GPUs named by ``device``: ``0`` is one, ``0,1`` and ``[0, 1]`` are two, ``-1`` is one idle GPU; None for none."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, list):
+        return len(value) or None
+    words = [word.strip() for word in str(value).strip("[]()").split(",") if word.strip()]
+    if not words or words[0] in ("cpu", "mps"):
+        return None
+    return len(words)
 
 
 def _of_launches(document: Document, context: Context) -> World | None:
@@ -91,8 +103,9 @@ def _accelerate(flags: FlagSource, context: Context) -> World | None:
     config = context.document(str(named.node.value))
     if config is None:
         return None
-    keys = FlagSource(config, config.root) if not isinstance(config.root, Scalar) and hasattr(config.root, "entries") else None
-    return None if keys is None else _total(keys, ("num_processes",), ("num_machines",))
+    if not isinstance(config.root, Mapping):
+        return None
+    return _total(FlagSource(config, config.root), ("num_processes",), ("num_machines",))
 
 
 def _deepspeed(flags: FlagSource, context: Context) -> World | None:

@@ -30,7 +30,7 @@ class Match(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Which names must be there: all of ``all_of``, ``min_any`` of ``any_of``, ``min_also`` of ``also``, no ``none_of``."""
+    """Names that must be there: ``all_of``, ``min_any`` of ``any_of``, ``min_also`` of ``also``, none of ``none_of``."""
 
     all_of: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Line(NamedTuple):
 
 
 class Defined(NamedTuple):
-    """A Python class (``kind`` "class") or a recognised call ("call"), by name, bases, members and the file's imports."""
+    """A Python class or a recognised call (its ``kind``), by name, bases, members and the imports of its file."""
 
     kind: str
     names: Names = Names()
@@ -133,7 +133,9 @@ class Defined(NamedTuple):
         for definition in document.definitions:
             if definition.kind != self.kind or not self._named(definition):
                 continue
-            evidence = self.names.evidence({normal_name(key) for key in definition.members.keys()}.__contains__)
+            evidence = self.names.evidence(
+                {normal_name(entry.key) for entry in definition.members.entries}.__contains__
+            )
             if evidence is not None:
                 yield Match(definition, (definition.name, *evidence))
 

@@ -15,7 +15,7 @@ from vramlint.sources.model import Plain
 
 Spell = Callable[[object], Plain]
 
-_WORDS = {
+_WORDS: dict[Precision, Plain] = {
     Precision.FP32: "no",
     Precision.FP16: "fp16",
     Precision.BF16: "bf16",
@@ -72,7 +72,7 @@ def image_size(current: object = 0) -> Spell:
 
 
 def precision(key: str, current: object = None, words: dict[Precision, Plain] | None = None) -> Spell:
-    """A precision under ``key``: a switch where the key is one, else a word (``words`` where a framework has its own)."""
+    """A precision under ``key``: a switch, or one of ``words`` where a framework has its own."""
     name = key.lstrip("-").replace("-", "_").rsplit(".", 1)[-1].lower()
     named_type = next((kind for word, kind in _SWITCH_TYPES.items() if word in name), None)
     is_switch = named_type is not None or _is_switch(name, current)
@@ -83,7 +83,7 @@ def precision(key: str, current: object = None, words: dict[Precision, Plain] | 
         if words is not None:
             return _in_words(words, value, key)
         if not is_switch:
-            return _in_words({kind: word for kind, word in _WORDS.items()}, value, key)
+            return _in_words(_WORDS, value, key)
         wanted = named_type or Precision.FP16
         if value not in (wanted, Precision.FP32):
             raise EditRefused(f"{key} cannot ask for {value}")

@@ -1,0 +1,254 @@
+"""Hugging Face Trainer: ``TrainingArguments`` as flat YAML or JSON, as a Python call, or as flags.
+
+The batch is per rank and accumulation is explicit::
+
+    effective batch = per_device_train_batch_size x ranks x gradient_accumulation_steps
+
+Example (``sft.yaml``):
+
+```yaml
+model_name_or_path: Qwen/Qwen2.5-0.5B
+per_device_train_batch_size: 4
+gradient_accumulation_steps: 8
+bf16: true
+gradient_checkpointing: true
+dataloader_num_workers: 4
+learning_rate: 2.0e-5
+```
+
+```plan gpus=2
+micro_batch: 4 file 2
+accumulation: 8 file 3
+effective_batch: 64 derived
+precision: bf16 file 4
+grad_checkpointing: true file 5
+workers_per_rank: 4 file 6
+pin_memory: true default
+model: Qwen/Qwen2.5-0.5B file 1
+```
+
+Sources: transformers 5.23.0, ``training_args.py`` (fields and defaults), ``trainer.py#get_total_train_batch_size``; TRL
+1.10, ``trainer/base_config.py`` (``SFTConfig`` and its kin switch bf16 and checkpointing on).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+from vramlint.dialects import spelling_out
+from vramlint.dialects.draft import Draft, title_of
+from vramlint.dialects.launch import world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.places import Place, Source, flags
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
+from vramlint.plan import Fact, Precision, default, derived, unknown
+from vramlint.sources.model import Command, Definition, Document, Mapping, Scalar, Syntax
+
+NAME = "hf_trainer"
+TITLE = "Hugging Face TrainingArguments"
+
+_TRANSFORMERS = "transformers 5.23.0"
+_TRL = "TRL 1.10"
+
+
+class Arguments(Schema):
+    """``TrainingArguments`` and what stands beside it in one YAML (model and data arguments)."""
+
+    source: ClassVar[str] = _TRANSFORMERS
+
+    micro_batch: Count | None = keys("per_device_train_batch_size", "per_gpu_train_batch_size", default=8)
+    accumulation: Count | None = keys("gradient_accumulation_steps", default=1)
+    eval_batch: Count | None = keys("per_device_eval_batch_size", "per_gpu_eval_batch_size", default=8)
+    grad_checkpointing: Flag | None = keys("activation_checkpointing", "gradient_checkpointing", default=False)
+    optimizer: Text | None = keys("optim", default="adamw_torch_fused")
+    workers_per_rank: Natural | None = keys("dataloader_num_workers", default=0)
+    prefetch_factor: Natural | None = keys("dataloader_prefetch_factor")
+    persistent_workers: Flag | None = keys("dataloader_persistent_workers", default=False)
+    pin_memory: Flag | None = keys("dataloader_pin_memory", default=True)
+    model: Text | None = keys("model_name_or_path", "model_name", "model_id")
+    seq_len: Count | None = keys("max_seq_length", "max_length", "block_size", "model_max_length", "max_seq_len")
+    adapter_rank: Count | None = keys("lora_r", "lora_rank", "peft_lora_r")
+    epochs: float | None = keys("num_train_epochs")
+    max_steps: int | None = keys("max_steps")
+    learning_rate: float | None = keys("learning_rate")
+
+    bf16: Flag | None = keys("bf16")
+    fp16: Flag | None = keys("fp16")
+    use_peft: Flag | None = keys("use_peft", "use_lora")
+    load_in_4bit: Flag | None = keys("load_in_4bit")
+    auto_find_batch_size: Flag | None = keys("auto_find_batch_size", default=False)
+    split_batches: Flag | None = keys("accelerator_config.split_batches", "split_batches")
+    fsdp: Any = keys("fsdp")
+    deepspeed: Any = keys("deepspeed")
+
+
+_TRL_CALL = re.compile(r"(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config$")
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of a file, a call or a command that carries TrainingArguments."""
+    subject = claim.subject
+    command = subject if isinstance(subject, Command) else None
+    settings = read_settings(Arguments, _sources(claim, document))
+    draft = Draft(claim, document, _title(claim, document))
+    draft.fill(settings)
+    trl = isinstance(subject, Definition) and _TRL_CALL.search(subject.name) is not None
+    if trl and not settings.spelled("grad_checkpointing"):
+        draft.put("grad_checkpointing", default(value=True, note=f"default of {_TRL}"))
+    _precision(draft, settings, trl=trl, context=context)
+    _adapter(draft, settings)
+    _sharding(draft, settings)
+    if settings.values.auto_find_batch_size:
+        draft.put("micro_batch", unknown("auto_find_batch_size halves the batch until it fits"))
+    if settings.values.split_batches:
+        draft.put("micro_batch", unknown("split_batches makes the batch a global one"))
+    _dependent_defaults(draft)
+    draft.put("task", derived("causal-lm", "a language model is trained") if draft.plan.seq_len.known else unknown())
+    _slots(draft, claim, document, context)
+    _misread(draft, settings, document)
+    return draft.close(world(document, command, context))
+
+
+def _sources(claim: Claim, document: Document) -> list[Source]:
+    match claim.subject:
+        case Command() as command:
+            return flags(document, command)
+        case Definition() as call:
+            return [Source(document, call.members)]
+        case _:
+            root = document.root
+            return [Source(document, root)] if isinstance(root, Mapping) else []
+
+
+def _title(claim: Claim, document: Document) -> str:
+    match claim.subject:
+        case Command() as command:
+            return title_of(document, command)
+        case Definition() as call:
+            return f"{call.name} in {call.function}" if call.function else call.name
+        case _:
+            return ""
+
+
+def _precision(draft: Draft, settings: Settings[Arguments], *, trl: bool, context: Context) -> None:
+    """``bf16`` and ``fp16`` are two switches; neither is fp32, but for TRL's classes, which take bf16 then."""
+    for name, kind in (("bf16", Precision.BF16), ("fp16", Precision.FP16)):
+        fact = settings.fact(name)
+        if name in settings.places and not fact.known:
+            draft.put("precision", fact)
+            return
+        if fact.value:
+            draft.put("precision", Fact(kind, fact.origin, fact.location, fact.note))
+            draft.offer("precision", settings.places[name])
+            return
+    if trl and not settings.spelled("bf16"):
+        draft.put("precision", default(Precision.BF16, f"default of {_TRL}"))
+        return
+    draft.put(
+        "precision", default(Precision.FP32, f"default of {_TRANSFORMERS}, unless accelerate launch says otherwise")
+    )
+    spelled = [name for name in ("bf16", "fp16") if name in settings.places]
+    wanted = _half(context)
+    name = wanted if wanted in spelled or not spelled else spelled[0]
+    if name in settings.places:
+        place = settings.places[name]
+        draft.put("precision", Fact(Precision.FP32, place.source.origin, settings.fact(name).location))
+        draft.offer("precision", place)
+
+
+def _half(context: Context) -> str:
+    """The 16-bit switch to turn on: bf16 where the card is known to have it, else fp16, which every card has."""
+    gpu = context.target.gpu
+    return "bf16" if gpu is not None and gpu.has_bf16 else "fp16"
+
+
+def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
+    values = settings.values
+    if values.use_peft or (values.use_peft is None and values.adapter_rank is not None):
+        place = settings.places.get("use_peft") or settings.places.get("adapter_rank")
+        kind = "qlora" if values.load_in_4bit else "lora"
+        note = "use_peft" if values.use_peft else "a LoRA rank is given"
+        draft.put("adapter", derived(kind, note if place is None else f"{place.name} is set"))
+
+
+def _sharding(draft: Draft, settings: Settings[Arguments]) -> None:
+    """Which sharding is asked for; a DeepSpeed stage stands in its own file and is not read here."""
+    if settings.values.deepspeed:
+        draft.put("sharding", unknown("the ZeRO stage stands in the DeepSpeed file"))
+    elif settings.values.fsdp:
+        fact = settings.fact("fsdp")
+        draft.put("sharding", Fact("fsdp", fact.origin, fact.location))
+
+
+def _dependent_defaults(draft: Draft) -> None:
+    """torch's DataLoader prefetches two batches a worker, none without workers."""
+    workers = draft.plan.workers_per_rank.value
+    if workers and not draft.plan.prefetch_factor.spelled:
+        draft.put("prefetch_factor", default(2, "default of torch.utils.data.DataLoader with workers"))
+
+
+_INSERTABLE = {
+    "micro_batch": "per_device_train_batch_size",
+    "accumulation": "gradient_accumulation_steps",
+    "grad_checkpointing": "gradient_checkpointing",
+    "workers_per_rank": "dataloader_num_workers",
+    "prefetch_factor": "dataloader_prefetch_factor",
+    "persistent_workers": "dataloader_persistent_workers",
+    "pin_memory": "dataloader_pin_memory",
+}
+_PREDECESSORS = {
+    "accumulation": ("per_device_train_batch_size",),
+    "precision": ("gradient_accumulation_steps", "per_device_train_batch_size"),
+    "grad_checkpointing": ("gradient_accumulation_steps", "per_device_train_batch_size"),
+    "workers_per_rank": ("dataloader_prefetch_factor", "dataloader_pin_memory"),
+}
+"""After which key a new one reads best."""
+
+
+def _slots(draft: Draft, claim: Claim, document: Document, context: Context) -> None:
+    """Every key is known to the parser, so a missing one can be added: to the file, the call or the command."""
+    subject = claim.subject
+    if isinstance(subject, Command):
+        parent, dashes = subject.options, "--"
+    elif isinstance(subject, Definition):
+        parent, dashes = subject.members, ""
+    elif isinstance(document.root, Mapping):
+        parent, dashes = document.root, ""
+    else:
+        return
+    for fact, key in _INSERTABLE.items():
+        if not getattr(draft.plan, fact).spelled:
+            draft.offer_insert(fact, document, parent, dashes + key, after=_after(parent, fact, dashes))
+    precision = draft.plan.precision
+    if precision.value is Precision.FP32 and not precision.spelled:
+        key = _half(context)
+        after = _after(parent, "precision", dashes)
+        draft.offer_insert("precision", document, parent, dashes + key, spelling_out.precision(key), after=after)
+
+
+def _after(parent: Mapping, fact: str, dashes: str) -> str | None:
+    return next((dashes + key for key in _PREDECESSORS.get(fact, ()) if parent.get(dashes + key) is not None), None)
+
+
+def _misread(draft: Draft, settings: Settings[Arguments], document: Document) -> None:
+    """``learning_rate: 1e-4``: PyYAML reads text, and HfArgumentParser.parse_yaml_file does not convert it.
+
+    Source: transformers 5.23.0, ``hf_argparser.py#parse_yaml_file``: ``yaml.safe_load`` and the dataclass constructor.
+    """
+    place: Place | None = settings.places.get("learning_rate")
+    if document.syntax is not Syntax.YAML or place is None or not isinstance(place.node, Scalar):
+        return
+    if isinstance(place.node.value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", place.node.value):
+        draft.doubt(
+            place,
+            f"learning_rate {place.node.value} is text for PyYAML: without a dot and a signed exponent it is no number",
+            f"Write {_with_dot(place.node.value)}.",
+        )
+
+
+def _with_dot(text: str) -> str:
+    """``1e-4`` as PyYAML's float: ``1.0e-4``."""
+    mantissa, exponent = re.split("[eE]", text)
+    sign = "" if exponent[0] in "+-" else "+"
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{sign}{exponent}"
