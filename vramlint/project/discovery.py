@@ -109,7 +109,7 @@ def _walk(folder: str, settings: SettingsFinder) -> Iterator[str]:
 
 
 def _inherited(folder: str) -> _Ignores:
-    """The ignore files above ``folder``, none where they ignore ``folder`` itself: then somebody asked for it by name."""
+    """The ignore files above ``folder``; none where they ignore ``folder`` itself, which somebody asked for by name."""
     root = repository_root(folder)
     if root is None:
         return _Ignores()

@@ -77,7 +77,7 @@ class Settings(NamedTuple):
     plugins: tuple[str, ...] = ()
 
     def targets_for(self, path: str) -> tuple[TargetTable, ...]:
-        """The per-path tables that match the file ``path`` (absolute), then the general one: the first to speak wins."""
+        """The tables that match the file ``path`` (absolute), then the general one: the first to speak wins."""
         return (*(table for table in reversed(self.targets) if self.matches(path, table.path)), self.target)
 
     def ignored_for(self, path: str) -> tuple[str, ...]:
