@@ -17,8 +17,20 @@ Micikevicius et al., arXiv 1710.03740.
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, Estimate, Limits, MemoryVerdict, RuleInfo, Run, Safety, Severity, Verdict
-from vramlint_rules._words import advice, memory_fact, need, size
+from vramlint.rule import (
+    GIB,
+    Case,
+    Confidence,
+    Estimate,
+    Limits,
+    MemoryVerdict,
+    RuleInfo,
+    Run,
+    Safety,
+    Severity,
+    Verdict,
+)
+from vramlint_rules._words import advice, memory_fact, need
 
 RULE = RuleInfo(
     code="VL401",
@@ -58,7 +70,7 @@ def check(run: Run) -> Iterator[Verdict]:
     yield Verdict(
         memory_fact(run.plan),
         f"needs {need(estimate)}, peak in {estimate.phase}: {_consequence(estimate)}",
-        label=f"{size(required.value)} of {size(usable)}",
+        label=f"{required.value / GIB:.1f} of {usable / GIB:.1f} GiB",
         help=advice(repairs, "Use a card with more memory, or a smaller model, image or sequence"),
         repairs=repairs,
         severity=Severity.ERROR if certain else Severity.WARNING,

@@ -138,7 +138,7 @@ def test_vram_over_says_its_numbers() -> None:
     assert found.message == (
         "needs 16.0 GiB (14.4 to 17.6) of 12.0 usable on rtx3060-12gb, peak in backward: out of memory"
     )
-    assert found.label == "16.0 GiB of 12.0 GiB"
+    assert found.label == "16.0 of 12.0 GiB"
     assert found.help.startswith("Set batch_size to 1 and accumulation to 8")
 
 

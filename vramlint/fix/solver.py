@@ -61,7 +61,7 @@ def repairs_to_fit(problem: Problem) -> Sequence[Repair]:
     if before.required is None or before.usable_bytes is None or comfortable(problem, before):
         return ()
     safe = safe_options(problem)
-    options = _without_twins([*safe, *(unsafe_options(problem) if safe else last_resorts(problem))])
+    options = _without_twins([*safe, *(unsafe_options(problem, safe) if safe else last_resorts(problem))])
     if problem.plan.num_queries.known:
         options.sort(key=_detector_order)
     if not safe:

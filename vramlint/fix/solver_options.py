@@ -16,6 +16,7 @@ from vramlint.fix.solver_space import (
 )
 from vramlint.hardware.model import Target
 from vramlint.memory.model import Estimate
+from vramlint.memory.model import Verdict as MemoryVerdict
 from vramlint.plan import ImageSize, Precision, TrainingPlan, revise
 from vramlint.rule import Limits, Safety
 
@@ -59,9 +60,8 @@ class Option(NamedTuple):
 
 
 def comfortable(problem: Problem, estimate: Estimate) -> bool:
-    """The upper bound fits, and the value leaves the head-room free."""
-    required, usable = estimate.required, estimate.usable_bytes
-    return required is not None and usable is not None and required.high <= usable and close(problem, estimate)
+    """The upper bound fits, and the value leaves the head-room free: after such a repair no finding is left."""
+    return estimate.verdict is MemoryVerdict.FITS and close(problem, estimate)
 
 
 def close(problem: Problem, estimate: Estimate) -> bool:
@@ -78,7 +78,16 @@ def possible(_problem: Problem, estimate: Estimate) -> bool:
 
 def revised(problem: Problem, values: Mapping[str, object]) -> Estimate:
     """Peak memory after a repair."""
-    return problem.estimate(revise(problem.plan, values))
+    return problem.estimate(_scaled(problem.plan, revise(problem.plan, values)))
+
+
+def _scaled(before: TrainingPlan, after: TrainingPlan) -> TrainingPlan:
+    """``after`` with the largest multi-scale shape, where the plan knows one, following the image size."""
+    largest, old, new = before.fact("largest_image_size").value, before.image_size.value, after.image_size.value
+    if not isinstance(largest, ImageSize) or old is None or new is None or old == new:
+        return after
+    follows = ImageSize(largest.height * new.height // old.height, largest.width * new.width // old.width)
+    return revise(after, {"largest_image_size": follows})
 
 
 def option(problem: Problem, values: Values, safety: Safety) -> Option:
@@ -97,11 +106,20 @@ def safe_options(problem: Problem) -> list[Option]:
     return _distinct(best or _with_splits(problem, dear, splits, close))
 
 
-def unsafe_options(problem: Problem) -> list[Option]:
-    """Repairs that fit but change the experiment, in the order of the ladder, in place of the dearer safe ones."""
-    found = _with_splits(problem, [Values()], smaller_splits(problem.plan, problem.editable), comfortable)
-    found += _reductions(problem, [_AS_IT_IS], {}, comfortable)
-    return _unsafe(found)
+def unsafe_options(problem: Problem, safe: Sequence[Option]) -> list[Option]:
+    """Repairs that fit but change the experiment, in the order of the ladder.
+
+    A batch at another effective batch is worth saying where it is larger than the one that a safe repair reaches.
+    """
+    reached = max((found.values.get("micro_batch", 0) for found in safe if found.splits_alone), key=_number, default=0)
+    splits = smaller_splits(problem.plan, problem.editable)
+    larger = [split for split in splits if split.micro_batch > _number(reached)]
+    found = _with_splits(problem, [Values()], larger, comfortable) if larger else []
+    return _unsafe([*found, *_reductions(problem, [_AS_IT_IS], {}, comfortable)])
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def last_resorts(problem: Problem) -> list[Option]:
