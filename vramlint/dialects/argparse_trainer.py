@@ -33,14 +33,14 @@ from vramlint.dialects import generic
 from vramlint.dialects.draft import EDITABLE, Draft, title_of
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.places import FlagSource, Place, Source, flags, location
+from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import plain_value
-from vramlint.dialects.scripts import Script, script_of
+from vramlint.dialects.scripts import Script, command_sources, script_of
 from vramlint.dialects.signature import normal_name
 from vramlint.dialects.spellings import SPELLINGS
-from vramlint.dialects.values import as_count, as_flag
-from vramlint.plan import Fact, unknown
-from vramlint.sources.model import Command, Document
+from vramlint.dialects.values import FALSE_WORDS, as_count, as_flag
+from vramlint.plan import Fact, Origin, unknown
+from vramlint.sources.model import Command, Document, Entry, Scalar, Style
 
 NAME = "argparse_trainer"
 TITLE = "a training script with flags of its own"
@@ -54,13 +54,13 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     command = claim.subject
     assert isinstance(command, Command)
     script = script_of(document, command, context)
-    sources: list[Source] = flags(document, command)
-    if script is not None:
-        sources.append(script.defaults)
+    sources = command_sources(document, command, script)
     draft = Draft(claim, document, title_of(document, command))
     if script is not None:
         draft.use(script.document)
     places = _places(sources)
+    if script is not None:
+        _texts_read_as_true(draft, places, script)
     silence = _silence(script, context)
     generic.fill(draft, places, _precisions(sources), silence)
     if script is not None:
@@ -80,6 +80,28 @@ def _places(sources: list[Source]) -> dict[str, Place]:
             if found:
                 places[fact] = found[0]
     return places
+
+
+def _texts_read_as_true(draft: Draft, places: dict[str, Place], script: Script) -> None:
+    """``--pin_memory False`` with ``type=bool``: argparse calls ``bool("False")``, and every non-empty text is true.
+
+    Source: Python's documentation of argparse, "type": "The bool() function is not recommended as a type converter".
+    """
+    for fact, place in places.items():
+        node = place.node
+        if place.source.origin is not Origin.LAUNCH or not isinstance(node, Scalar) or node.style is Style.EMPTY:
+            continue
+        if not script.reads_any_text_as_true(place.entry.key) or str(node.value).lower() not in FALSE_WORDS:
+            continue
+        meant = Scalar(node.span, node.text, value=True, style=Style.COMPUTED)
+        entry = place.entry
+        places[fact] = place._replace(entry=Entry(entry.key, entry.key_span, meant, entry.span))
+        name = script.document.path.rsplit("/", 1)[-1]
+        draft.doubt(
+            place,
+            f"{place.name} {node.text} is read as True: {name} declares it with type=bool, and any text is true",
+            f"Leave {place.name} out, or give it an empty text.",
+        )
 
 
 def _precisions(sources: list[Source]) -> list[Place]:

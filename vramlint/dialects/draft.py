@@ -77,7 +77,7 @@ class Draft:
         if not isinstance(node, Scalar):
             return
         how = spell or EDITABLE[name](place.name, node.value)
-        self.slots[name] = Slot(place.source.document, place.name, node, place.parent, place.entry.key, None, how)
+        self.slots[name] = Slot(place.source.document, place.entry.key, node, place.parent, place.entry.key, None, how)
 
     def offer_insert(
         self,

@@ -180,9 +180,7 @@ def _task(draft: Draft) -> None:
     """A queue of keys belongs to contrastive pre-training: two encoders, one of them without gradients."""
     if draft.plan.queue_size.known:
         draft.put("task", derived("self-supervised", "a queue of keys: contrastive pre-training"))
-        draft.put(
-            "momentum_encoder", derived(value=True, note="a second encoder fills the queue of keys")
-        )
+        draft.put("momentum_encoder", derived(value=True, note="a second encoder fills the queue of keys"))
         return
     words = f"{draft.plan.path} {draft.plan.title}".lower()
     for word, task in (("landmark", "landmarks"), ("segment", "segment"), ("detect", "detect")):

@@ -33,10 +33,10 @@ def world(document: Document, command: Command | None, context: Context, *, alon
         return found
     target = context.target
     if target.world_size is not None:
-        source = target.source or "the target"
+        source = f"target ({target.source})" if target.source else "target"
         return World(
-            derived(target.world_size, f"{target.world_size} GPUs of {source}"),
-            derived(target.nodes or 1, f"nodes of {source}"),
+            derived(target.world_size, f"{source}: {_counted(target.world_size, 'GPU')}"),
+            derived(target.nodes or 1, f"{source}: {_counted(target.nodes or 1, 'node')}"),
         )
     if alone:
         return World(default(_ONE, alone), default(_ONE, alone))
@@ -185,6 +185,10 @@ def _count(place: Place | None) -> int | None:
 
 def _launched(count: int, where: Location) -> Fact[int]:
     return Fact(count, Origin.LAUNCH, where)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _where(fact: Fact[int]) -> str:

@@ -127,7 +127,7 @@ def _leaves(document: Document, root: Mapping) -> Iterator[Leaf]:
     source = Source(document, root)
     seen: set[int] = set()
 
-    def walk(mapping: Mapping, path: tuple[str, ...]) -> Iterator[Leaf]:
+    def walk(mapping: Mapping, path: tuple[str, ...], dotted: str = "") -> Iterator[Leaf]:
         if id(mapping) in seen:
             return
         seen.add(id(mapping))
@@ -135,10 +135,9 @@ def _leaves(document: Document, root: Mapping) -> Iterator[Leaf]:
             name = normal_name(entry.key)
             if isinstance(entry.value, Mapping):
                 if name not in NOT_TRAINING:
-                    yield from walk(entry.value, (*path, name))
+                    yield from walk(entry.value, (*path, name), f"{dotted}{entry.key}.")
             else:
-                dotted = ".".join((*path, entry.key)) if path else entry.key
-                yield Leaf((*path, name), Place(source, dotted, entry, mapping))
+                yield Leaf((*path, name), Place(source, f"{dotted}{entry.key}", entry, mapping))
 
     yield from walk(root, ())
 

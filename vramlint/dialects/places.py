@@ -39,9 +39,20 @@ class Source:
 class FlagSource(Source):
     """The flags of a command line. ``--batch-size`` and ``--batch_size`` are the same; ``--no-x`` is x = False."""
 
-    def __init__(self, document: Document, mapping: Mapping, origin: Origin = Origin.LAUNCH, note: str = "") -> None:
+    def __init__(
+        self,
+        document: Document,
+        mapping: Mapping,
+        origin: Origin = Origin.LAUNCH,
+        note: str = "",
+        same: dict[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        """``same`` gives the other names of a flag as its script declares them (``-b`` is ``--batch-size``)."""
         super().__init__(document, mapping, origin, note)
-        self._by_flag = {normal_flag(entry.key): entry for entry in mapping.entries}
+        self._by_flag: dict[str, Entry] = {}
+        for entry in mapping.entries:
+            for name in (normal_flag(entry.key), *(same or {}).get(entry.key, ())):
+                self._by_flag[name] = entry
 
     def find(self, dotted: str) -> Place | None:
         """The place of a flag, its dashes left out of ``dotted``."""
@@ -54,10 +65,6 @@ class FlagSource(Source):
             return None
         off = Scalar(negated.key_span, negated.key, value=False, style=Style.COMPUTED)
         return Place(self, negated.key, Entry(negated.key, negated.key_span, off, negated.span), self.mapping)
-
-    def flags(self) -> list[tuple[str, Entry]]:
-        """Every flag, normalised, with its entry."""
-        return list(self._by_flag.items())
 
 
 class Place(NamedTuple):
@@ -73,9 +80,9 @@ class Place(NamedTuple):
         return self.entry.value
 
 
-def flags(document: Document, command: Command) -> list[Source]:
+def flags(document: Document, command: Command, same: dict[str, tuple[str, ...]] | None = None) -> list[Source]:
     """The sources of a command line: its flags, then its ``key=value`` words."""
-    return [FlagSource(document, command.options), Source(document, command.overrides, Origin.LAUNCH)]
+    return [FlagSource(document, command.options, same=same), Source(document, command.overrides, Origin.LAUNCH)]
 
 
 def location(place: Place) -> Location:

@@ -64,7 +64,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
 
 
 def class_sources(definition: Definition, document: Document, context: Context) -> Iterator[Source]:
-    """The class, then its bases, depth first: here or in a file of the repository that is imported."""
+    """The class, then its bases, depth first, each here or in a file of the repository that is imported."""
     seen: set[tuple[str, str]] = set()
 
     def visit(found: Definition, at: Document) -> Iterator[Source]:

@@ -38,7 +38,7 @@ from typing import Any, ClassVar
 from vramlint.dialects.draft import EDITABLE, Draft, title_of
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.places import Place, Source, flags, locate
+from vramlint.dialects.places import Place, Source, locate
 from vramlint.dialects.reading import (
     Count,
     Flag,
@@ -51,7 +51,7 @@ from vramlint.dialects.reading import (
     plain_value,
     read_settings,
 )
-from vramlint.dialects.scripts import Script, script_of
+from vramlint.dialects.scripts import Script, command_sources, script_of
 from vramlint.dialects.values import FALSE_WORDS
 from vramlint.plan import Fact, ImageSize, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Definition, Document, Span
@@ -124,7 +124,7 @@ def _sources(
     """The user's own words first, then the script's defaults, then the project's config classes."""
     match claim.subject:
         case Command() as command:
-            own = [*flags(document, command), *([script.defaults] if script is not None else [])]
+            own = command_sources(document, command, script)
         case Definition() as subject:
             own = [Source(document, subject.members)]
         case _:
@@ -172,7 +172,7 @@ _SIZE_CLASS = re.compile(r"^RFDETR(Seg)?(Nano|Small|Base|Medium|Large|XLarge|2XL
 def _size(claim: Claim, document: Document, script: Script | None, classes: Document | None) -> Fact[str]:
     """The size that is trained: the flag, the constructor, or the only size class of the file."""
     if isinstance(claim.subject, Command):
-        settings = read_settings(Train, [*flags(document, claim.subject), *([script.defaults] if script else [])])
+        settings = read_settings(Train, command_sources(document, claim.subject, script))
         fact: Fact[str] = settings.fact("size")
         return Fact(fact.value.lower(), fact.origin, fact.location, fact.note) if fact.value else fact
     made = {match[2].lower(): match for match in _CONSTRUCTED.finditer(document.text)}
@@ -214,6 +214,9 @@ def _model(draft: Draft, size: Fact[str], task: Fact[str], settings: Settings[Tr
         draft.put("model", unknown(size.note, size.location))
     else:
         draft.put("model", Fact(f"rf-detr-{size.value}", size.origin, size.location, size.note))
+    if size.value is None and "image_size" in settings.places and _in_a_class(settings.places["image_size"]):
+        draft.put("image_size", unknown("each size has its own resolution"))
+        draft.slots.pop("image_size", None)
     if draft.plan.image_size.value is not None or size.value is None:
         return
     pixels = _RESOLUTIONS.get(size.value)
@@ -221,7 +224,10 @@ def _model(draft: Draft, size: Fact[str], task: Fact[str], settings: Settings[Tr
         draft.put("image_size", unknown(f"the resolution of size {size.value} depends on the version"))
     else:
         draft.put("image_size", default(ImageSize(pixels, pixels), f"the resolution of size {size.value}, {_SOURCE}"))
-    del settings
+
+
+def _in_a_class(place: Place) -> bool:
+    return place.parent.style == "class"
 
 
 def _precision(draft: Draft, settings: Settings[Train], context: Context) -> None:

@@ -6,10 +6,10 @@ import posixpath
 import re
 
 from vramlint.dialects.model import Context
-from vramlint.dialects.places import FlagSource, Place, locate
+from vramlint.dialects.places import FlagSource, Place, Source, flags, locate
 from vramlint.dialects.signature import normal_flag
 from vramlint.plan import Fact, Origin
-from vramlint.sources.model import Command, Definition, Document, Scalar, Span
+from vramlint.sources.model import Command, Definition, Document, Mapping, Scalar, Span, Unknown, plain
 
 
 class Script:
@@ -19,11 +19,44 @@ class Script:
         self.document = document
         self.declared = declared
         name = document.path.rsplit("/", 1)[-1]
-        self.defaults = FlagSource(document, declared.members, Origin.DEFAULT, f"argparse default of {name}")
+        note = f"argparse default of {name}"
+        self.defaults = FlagSource(document, declared.members, Origin.DEFAULT, note, self.same)
+
+    @property
+    def same(self) -> dict[str, tuple[str, ...]]:
+        """Each spelling of each flag with all of the flag's names, normalised."""
+        names: dict[str, tuple[str, ...]] = {}
+        for entry in self.declared.members.entries:
+            spellings = self._spellings(entry.key)
+            every = tuple(normal_flag(spelling) for spelling in spellings)
+            names.update(dict.fromkeys(spellings, every))
+        return names
 
     def flag(self, name: str) -> str | None:
         """The flag as the script declares it (``--batch-size``), None where it declares none."""
-        return next((entry.key for entry in self.declared.members.entries if normal_flag(entry.key) == name), None)
+        for entry in self.declared.members.entries:
+            spellings = self._spellings(entry.key)
+            if name in [normal_flag(spelling) for spelling in spellings]:
+                return max(spellings, key=len)
+        return None
+
+    def reads_any_text_as_true(self, flag: str) -> bool:
+        """Whether the flag is declared with ``type=bool``: then ``--flag False`` is True, as any text is true."""
+        declared = self._argument(flag)
+        kind = declared.get("type") if declared is not None else None
+        return isinstance(kind, Unknown) and kind.text == "bool"
+
+    def _spellings(self, flag: str) -> list[str]:
+        declared = self._argument(flag)
+        written = plain(declared.get("flags")) if declared is not None else None
+        dest = plain(declared.get("dest")) if declared is not None else None
+        spellings = [str(item) for item in written] if isinstance(written, list) else [flag]
+        return [*spellings, str(dest)] if dest else spellings
+
+    def _argument(self, flag: str) -> Mapping | None:
+        arguments = self.declared.arguments
+        found = arguments.get(flag) if arguments is not None else None
+        return found if isinstance(found, Mapping) else None
 
     def model_name(self, chosen: Place | None) -> Fact[str] | None:
         """The one model the script loads: ``YOLO(f"yolo12{args.model}.yaml")`` with ``--model s`` is yolo12s.yaml."""
@@ -64,12 +97,26 @@ def script_of(document: Document, command: Command, context: Context) -> Script 
     return None
 
 
+def command_sources(document: Document, command: Command, script: Script | None) -> list[Source]:
+    """Where a command's settings stand: its own flags and words, then the script's defaults when it is at hand."""
+    if script is None:
+        return flags(document, command)
+    return [*flags(document, command, script.same), script.defaults]
+
+
 def _merged(declared: list[Definition]) -> Definition:
     """The flags of all parsers of a script as one definition (sub-commands declare theirs apart)."""
     if len(declared) == 1:
         return declared[0]
     first = declared[0]
-    members = type(first.members)(
-        first.members.span, [entry for found in declared for entry in found.members.entries], first.members.style
+    members = [entry for found in declared for entry in found.members.entries]
+    arguments = [entry for found in declared if found.arguments is not None for entry in found.arguments.entries]
+    return Definition(
+        first.kind,
+        first.name,
+        first.bases,
+        Mapping(first.members.span, members, first.members.style),
+        first.span,
+        first.function,
+        Mapping(first.members.span, arguments),
     )
-    return Definition(first.kind, first.name, first.bases, members, first.span, first.function)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
-from vramlint.sources.model import Command, Definition, Document, Mapping, Node, Scalar, Sequence, Syntax
+from vramlint.sources.model import Command, Definition, Document, Mapping, Node, Scalar, Sequence, Syntax, Unknown
 
 Subject = Document | Command | Definition | Mapping
 Has = Callable[[str], bool]
@@ -30,7 +30,7 @@ class Match(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Names that must be there: ``all_of``, ``min_any`` of ``any_of``, ``min_also`` of ``also``, none of ``none_of``."""
+    """Names that must be there: ``all_of``, ``min_any`` of ``any_of``, ``min_also`` of ``also``, no ``none_of``."""
 
     all_of: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
@@ -121,6 +121,8 @@ class Defined(NamedTuple):
     name: str = ""
     bases: str = ""
     imports: str = ""
+    constant: tuple[str, ...] = ()
+    """Keywords of which one must be a constant: a call that only passes variables on is no run of its own."""
 
     @property
     def syntaxes(self) -> tuple[Syntax, ...]:
@@ -131,13 +133,19 @@ class Defined(NamedTuple):
         if self.imports and not any(_compiled(self.imports).search(found.module) for found in document.imports):
             return
         for definition in document.definitions:
-            if definition.kind != self.kind or not self._named(definition):
+            if definition.kind != self.kind or not self._named(definition) or not self._says_something(definition):
                 continue
             evidence = self.names.evidence(
                 {normal_name(entry.key) for entry in definition.members.entries}.__contains__
             )
             if evidence is not None:
                 yield Match(definition, (definition.name, *evidence))
+
+    def _says_something(self, definition: Definition) -> bool:
+        if not self.constant:
+            return True
+        found = [definition.members.get(name) for name in self.constant]
+        return any(node is not None and not isinstance(node, Unknown) for node in found)
 
     def _named(self, definition: Definition) -> bool:
         if self.name and not _compiled(self.name).search(definition.name):

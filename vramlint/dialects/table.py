@@ -132,7 +132,7 @@ FRAMEWORKS: tuple[Row, ...] = (
         (
             Keys(Names(all_of=("stage", "finetuning_type"))),
             Keys(Names(all_of=("stage", "model_name_or_path"), any_of=("template", "cutoff_len", "dataset"))),
-            Keys(Names(all_of=("train_dataset", "peft_config"), any_of=("dist_config", "cutoff_len"))),
+            Keys(Names(all_of=("train_dataset",), any_of=("dist_config", "cutoff_len", "optim_config", "model_class"))),
             Keys(Names(all_of=("model_name_or_path",), any_of=("finetuning_type", "cutoff_len", "template"))),
         ),
     ),
@@ -507,6 +507,7 @@ FRAMEWORKS: tuple[Row, ...] = (
                 Names(any_of=("data", "epochs", "imgsz", "batch", "cfg"), none_of=("dataset_dir",)),
                 name=r"\.train$",
                 imports=r"^ultralytics",
+                constant=("batch", "imgsz", "epochs", "cfg"),
             ),
         ),
     ),
@@ -528,6 +529,7 @@ FRAMEWORKS: tuple[Row, ...] = (
             Defined(
                 "call",
                 Names(any_of=("dataset_dir", "batch_size", "grad_accum_steps")),
+                constant=("batch_size", "grad_accum_steps", "epochs"),
                 name=r"\.train$",
                 imports=r"^rfdetr",
             ),
@@ -663,7 +665,18 @@ FRAMEWORKS: tuple[Row, ...] = (
                 Names(all_of=("per_device_train_batch_size",), none_of=("stage", "finetuning_type")),
                 not_program=r"^swift$",
             ),
-            Defined("call", name=r"(TrainingArguments|(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config)$"),
+            Defined(
+                "call",
+                constant=(
+                    "per_device_train_batch_size",
+                    "gradient_accumulation_steps",
+                    "num_train_epochs",
+                    "learning_rate",
+                    "output_dir",
+                    "max_steps",
+                ),
+                name=r"(TrainingArguments|(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config)$",
+            ),
         ),
     ),
 )

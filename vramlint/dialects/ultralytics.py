@@ -37,7 +37,7 @@ from vramlint.dialects import spelling_out
 from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.places import Place, Source, flags, locate, location
+from vramlint.dialects.places import Place, Source, locate, location
 from vramlint.dialects.reading import (
     Count,
     Natural,
@@ -49,7 +49,7 @@ from vramlint.dialects.reading import (
     plain_value,
     read_settings,
 )
-from vramlint.dialects.scripts import Script, script_of
+from vramlint.dialects.scripts import Script, command_sources, script_of
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, NominalAccumulation, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Definition, Document, Mapping, Span
@@ -108,7 +108,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
 def _sources(claim: Claim, document: Document, script: Script | None) -> list[Source]:
     match claim.subject:
         case Command() as command:
-            return [*flags(document, command), *([script.defaults] if script is not None else [])]
+            return command_sources(document, command, script)
         case Definition() as call:
             return [Source(document, call.members)]
         case _:
