@@ -188,3 +188,20 @@ def test_no_mixed_precision(gib: float, gpu: Any, safety: Safety | None) -> None
     found = verdicts("no_mixed_precision", facts, gib_per_sample=gib, gpu=gpu)
     assert [verdict.repairs[0].safety for verdict in found] == ([] if safety is None else [safety])
     assert not verdicts("no_mixed_precision", {**facts, "precision": Precision.FP16}, gib_per_sample=gib)
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "side", "found"),
+    [
+        ("rf-detr-nano", "detect", 384, 0),
+        ("rf-detr-nano", "detect", 400, 1),
+        ("rf-detr-base", "detect", 512, 1),
+        ("rf-detr-nano", "segment", 400, 0),
+        ("dinov2_vits14_reg", None, 224, 0),
+        ("dinov2_vitb14", None, 256, 1),
+        ("resnet50", "detect", 333, 0),
+    ],
+)
+def test_image_size_not_divisible(model: str, task: str | None, side: int, found: int) -> None:
+    facts = {"model": model, "image_size": ImageSize(side, side)}
+    assert len(verdicts("image_size_not_divisible", facts | ({"task": task} if task else {}))) == found

@@ -119,7 +119,7 @@ def repairs_to_divide(problem: Problem) -> Sequence[Repair]:
     if problem.editable("queue_size"):
         sizes = [size for size in (round_queue(plan), nearest_queue(queue, micro)) if size is not None]
         queues = [_queue_repair(problem, size, micro) for size in dict.fromkeys(sizes)]
-    splits = [split for split in queue_divisors(plan, problem.editable) if _not_over(problem, split.values)]
+    splits = [split for split in queue_divisors(plan, problem.editable) if _may_run(problem, split.values)]
     batches = [_batch_repair(problem, split, queue) for split in sorted(splits, key=lambda split: not split.keeps)]
     return (*queues[:1], *batches, *queues[1:])
 
@@ -157,8 +157,8 @@ def _required(problem: Problem, values: Mapping[str, object]) -> int:
     return 0 if required is None else required.value
 
 
-def _not_over(problem: Problem, values: Mapping[str, object]) -> bool:
-    return revised(problem, values).verdict is not MemoryVerdict.OVER
+def _may_run(problem: Problem, values: Mapping[str, object]) -> bool:
+    return revised(problem, values).verdict in (MemoryVerdict.FITS, MemoryVerdict.UNKNOWN)
 
 
 def _repair(problem: Problem, found: Option, before: Estimate, *, shown_only: bool = False) -> Repair:

@@ -13,8 +13,8 @@ T = TypeVar("T")
 _COARSE_FROM = 16
 """From this micro batch on, people choose multiples of 8; below it, any number."""
 _COARSE_STEP = 8
-_SIZE_STEPS = (64, 56, 48, 32, 28, 24, 16, 14, 12, 8)
-"""Usual products of patch, window and stride; the first that divides the present image size is kept."""
+_SIZE_STEPS = (64, 32, 56, 48, 28, 24, 16, 14, 12, 8)
+"""Usual products of patch, window and stride; the first that divides the present size is kept."""
 _SMALLEST_SHARE = 0.5
 """An image side is never brought below this share of the present one: beyond that it is another experiment."""
 _QUEUE_GROWTH = 1.2

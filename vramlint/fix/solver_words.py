@@ -7,7 +7,7 @@ from typing import Protocol
 
 from vramlint.hardware.model import GIB
 from vramlint.memory.model import Estimate
-from vramlint.plan import Precision, TrainingPlan, revise
+from vramlint.plan import ImageSize, Precision, TrainingPlan, revise
 
 
 class Names(Protocol):
@@ -73,6 +73,8 @@ def _shown(names: Names, fact: str, value: object) -> str:
     ranks = plan.data_parallel.value or 1
     if fact == "micro_batch" and isinstance(value, int) and ranks > 1 and _spells_global(plan, ranks):
         return f"{value * ranks} ({value} per GPU)"
+    if isinstance(value, ImageSize) and value.height == value.width:
+        return str(value.height)
     return str(value)
 
 
