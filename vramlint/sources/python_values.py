@@ -20,9 +20,12 @@ MAX_DEPTH = 80
 """Nesting of an expression that is followed; the deepest of the 869 mmdet 3.3.0 configs has 13."""
 MAX_WEIGHT = 50_000
 """Values in a container once every name in it is written out; beyond that a walk would explode."""
+MAX_COPIES = 500_000
+"""Entries and items that one file may copy by ``**``, ``*``, ``+`` and base classes before the rest is unknown."""
 
 _STRING = re.compile(
-    r"""[a-zA-Z]{0,2}(?:(?P<block>\"{3}|'{3}).*(?P=block)|(?P<double>"(?:[^"\\]++|\\.)*+")|'(?:[^'\\]++|\\.)*+')""", re.DOTALL
+    r"""[a-zA-Z]{0,2}(?:(?P<block>\"{3}|'{3}).*(?P=block)|(?P<double>"(?:[^"\\]++|\\.)*+")|'(?:[^'\\]++|\\.)*+')""",
+    re.DOTALL,
 )
 _SIMPLE_FORMAT = re.compile(r"0?[0-9]{0,2},?(?:\.[0-9]{1,2})?[bdefgosxX%]?")
 
@@ -71,6 +74,8 @@ class Evaluator:
         self._depth = 0
         self._weights: dict[int, tuple[Node, int, int]] = {}
         self._calls: dict[int, Mapping] = {}
+        self._copies = 0
+        self._referred: Counter[int] = Counter()
         self.base_config: Mapping | None = None
         """What ``_base_`` stands for in an OpenMMLab config, once its base files are read."""
 
@@ -104,6 +109,53 @@ class Evaluator:
             case _:
                 raise arithmetic.NotKnown("a container in arithmetic")
 
+    def container(self, expression: ast.expr, scope: Scope) -> Node | None:
+        """The list or mapping that ``a["b"].c`` names, for a statement that changes it; None where it is not known."""
+        keys: list[str | int] = []
+        while isinstance(expression, (ast.Attribute, ast.Subscript)):
+            key = expression.attr if isinstance(expression, ast.Attribute) else self._constant_key(expression.slice)
+            if key is None:
+                return None
+            keys.append(key)
+            expression = expression.value
+        if not isinstance(expression, ast.Name):
+            return None
+        node = scope.find(expression.id)
+        for key in reversed(keys):
+            node = _item(node, key)
+        return node if isinstance(node, (Mapping, Sequence)) else None
+
+    def members(self, made: Definition, scope: Scope) -> list[Entry]:
+        """The attributes of a class, those of its bases in ``scope`` first. Raises NotKnown for an endless family."""
+        family: list[Definition] = []
+        pending = [made]
+        while pending:
+            current = pending.pop()
+            if current in family:
+                continue
+            if len(family) >= MAX_DEPTH:
+                raise arithmetic.NotKnown("too many base classes")
+            family.append(current)
+            pending.extend(parent for base in current.bases if (parent := scope.find_class(base)) is not None)
+        return [entry for each in reversed(family) for entry in self._spread(each.members)]
+
+    def _spread(self, mapping: Mapping) -> list[Entry]:
+        """The entries of ``mapping`` taken over into another. Raises NotKnown once a file has copied too many."""
+        self._spend(len(mapping.entries))
+        return inherited(mapping)
+
+    def _spend(self, copies: int) -> None:
+        self._copies += copies
+        if self._copies > MAX_COPIES:
+            raise arithmetic.NotKnown("too large to write out")
+
+    def _constant_key(self, expression: ast.expr) -> str | int | None:
+        match expression:
+            case ast.Constant(value=str(key)) | ast.Constant(value=int(key)):
+                return key
+            case _:
+                return None
+
     def arguments(self, call: ast.Call, scope: Scope) -> Mapping:
         """The arguments of ``call``: positional ones keyed "0", "1", …, then keyword arguments and ``**mappings``.
 
@@ -115,7 +167,7 @@ class Evaluator:
             return known
         entries: list[Entry] = []
         if isinstance(call.func, ast.Name) and (made := scope.find_class(call.func.id)) is not None:
-            entries.extend(inherited(made.members))
+            entries.extend(self.members(made, scope))
         for index, argument in enumerate(call.args):
             span = self._places.span(argument)
             if isinstance(argument, ast.Starred):
@@ -139,7 +191,7 @@ class Evaluator:
         if isinstance(factory, ast.Lambda):
             return self.node(factory.body, scope)
         if isinstance(factory, ast.Name) and (made := scope.find_class(factory.id)) is not None:
-            return Mapping(self._places.span(factory), inherited(made.members), "call", shared=True)
+            return Mapping(self._places.span(factory), self.members(made, scope), "call", shared=True)
         if factory is None and call.args and last_name(call.func) != "field":
             return self.node(call.args[0], scope)
         return self.unknown(call, "no default")
@@ -151,7 +203,7 @@ class Evaluator:
             key_span = Span(span.start, span.start + len(keyword.arg))
             return [Entry(keyword.arg, key_span, value, span)]
         if isinstance(value, Mapping):
-            return inherited(value)
+            return self._spread(value)
         return [Entry("**", Span(span.start, span.start + 2), value, span)]
 
     def _text(self, span: Span) -> str:
@@ -191,7 +243,8 @@ class Evaluator:
         weight, depth = self._weight(target)
         if weight > MAX_WEIGHT or depth > MAX_DEPTH:
             return self.unknown(expression, "too large to write out")
-        if used_again and not target.shared:
+        self._referred[id(target)] += 1
+        if self._referred[id(target)] > 1:
             _share(target)
         return target
 
@@ -199,7 +252,7 @@ class Evaluator:
         owner = expression.value
         members: Node | None = None
         if isinstance(owner, ast.Name) and (found := scope.find_class(owner.id)) is not None:
-            members = found.members
+            members = Mapping(found.span, self.members(found, scope), "class")
         elif isinstance(owner, (ast.Name, ast.Attribute)):
             members = self.node(owner, scope)
         if not isinstance(members, Mapping) or (target := members.get(expression.attr)) is None:
@@ -209,11 +262,7 @@ class Evaluator:
     def _subscript(self, expression: ast.Subscript, scope: Scope) -> Node:
         owner = self.node(expression.value, scope)
         key = self.known(expression.slice, scope)
-        target: Node | None = None
-        if isinstance(owner, Mapping):
-            target = owner.get(str(key))
-        elif isinstance(owner, Sequence) and isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
-            target = owner.items[key]
+        target = _item(owner, key) if isinstance(key, (str, int)) else None
         if target is None:
             return self.unknown(expression, "an item of something unknown")
         return self._refer(expression, target, True)
@@ -228,6 +277,7 @@ class Evaluator:
     def _binary(self, expression: ast.BinOp, scope: Scope) -> Node:
         left, right = self.node(expression.left, scope), self.node(expression.right, scope)
         if isinstance(left, Sequence) and isinstance(right, Sequence) and isinstance(expression.op, ast.Add):
+            self._spend(len(left.items) + len(right.items))
             return Sequence(self._places.span(expression), [*left.items, *right.items], "flow", shared=True)
         values = [_plain_scalar(side) for side in (left, right)]
         return self._computed(expression, arithmetic.binary(expression.op, values[0], values[1]))
@@ -294,6 +344,7 @@ class Evaluator:
             spread = self.node(element.value, scope)
             if not isinstance(spread, Sequence):
                 raise arithmetic.NotKnown("unpacks something unknown")
+            self._spend(len(spread.items))
             items.extend(spread.items)
         return Sequence(self._places.span(expression), items, "flow")
 
@@ -304,7 +355,7 @@ class Evaluator:
             value_span = self._places.span(item)
             if key is None:
                 if isinstance(value, Mapping):
-                    entries.extend(inherited(value))
+                    entries.extend(self._spread(value))
                 else:
                     entries.append(Entry("**", Span(value_span.start, value_span.start), value, value_span))
                 continue
@@ -341,7 +392,7 @@ class Evaluator:
             if entry.key_span.start != entry.key_span.end:
                 entries.append(entry)
             elif isinstance(entry.value, Mapping):
-                entries.extend(inherited(entry.value))
+                entries.extend(self._spread(entry.value))
             else:
                 raise arithmetic.NotKnown("a dictionary of something unknown")
         return Mapping(mapping.span, entries, "call")
@@ -392,6 +443,15 @@ def inherited(mapping: Mapping) -> list[Entry]:
     return [Entry(entry.key, entry.key_span, entry.value, entry.span, merged=True) for entry in mapping.entries]
 
 
+def _item(node: Node | None, key: str | int) -> Node | None:
+    """``node[key]`` or ``node.key``; None where there is no such thing."""
+    if isinstance(node, Mapping):
+        return node.get(str(key))
+    if isinstance(node, Sequence) and isinstance(key, int) and -len(node.items) <= key < len(node.items):
+        return node.items[key]
+    return None
+
+
 def _plain_scalar(node: Node) -> arithmetic.Known:
     if isinstance(node, Scalar):
         return node.value
@@ -422,7 +482,9 @@ def _string_style(text: str) -> Style:
 
 
 _FIELD_CALLS = frozenset({"field", "Field", "attrib", "ib", "PrivateAttr", "cli_field"})
-_DICTIONARIES = frozenset({"dict", "OrderedDict", "ConfigDict", "EasyDict", "edict", "Munch", "SimpleNamespace", "Namespace"})
+_DICTIONARIES = frozenset(
+    {"dict", "OrderedDict", "ConfigDict", "EasyDict", "edict", "Munch", "SimpleNamespace", "Namespace"}
+)
 
 _Handler = Callable[[Evaluator, ast.expr, Scope], Node]
 _HANDLERS: dict[type[ast.expr], _Handler] = {

@@ -1,0 +1,476 @@
+"""Follows the statements of a Python text in order and keeps what each name is worth.
+
+A branch that may or may not run, and a loop, leave a name known only where every way through gives the same value.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from vramlint.sources.model import Definition, Entry, Import, Mapping, Node, Scalar, Sequence, Span, Style, Unknown
+from vramlint.sources.python_arguments import Parsers, is_argument_call
+from vramlint.sources.python_arithmetic import NotKnown
+from vramlint.sources.python_places import Places
+from vramlint.sources.python_survey import FunctionNode, Survey, imports_of
+from vramlint.sources.python_values import Evaluator, Scope, dotted_name, inherited, last_name
+
+Imported = Callable[[Import], Node | Definition | None]
+"""Answers what an import brings: a value, a class, or None where that is not known."""
+
+
+def imports_nothing(_: Import) -> None:
+    """The answer for a file read by itself."""
+    return None
+
+
+_MUTATORS = frozenset(
+    {"update", "append", "extend", "insert", "pop", "remove", "clear", "setdefault", "merge", "sort", "reverse"}
+)
+_MAX_BLOCKS = 120
+"""Nesting of statements that is followed; Python's own limit on indentation is 100."""
+
+
+class Kind(Enum):
+    """Whose statements run: only a module's and a class's names are settings."""
+
+    MODULE = auto()
+    CLASS = auto()
+    FUNCTION = auto()
+
+
+@dataclass(slots=True)
+class Frame:
+    """Where statements run. ``entries`` is what becomes visible as settings; ``self_name`` is set in ``__init__``."""
+
+    scope: Scope = field(default_factory=Scope)
+    kind: Kind = Kind.MODULE
+    function: str | None = None
+    self_name: str | None = None
+    blocks: int = 0
+    entries: list[Entry] = field(default_factory=list)
+    latest: dict[str, Entry] = field(default_factory=dict)
+    by_value: dict[int, list[Entry]] = field(default_factory=dict)
+
+    def branch(self) -> Frame:
+        """A frame for statements that may not run: it reads this one and writes beside it."""
+        return Frame(Scope(self.scope), self.kind, self.function, self.self_name, self.blocks + 1)
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.latest[entry.key] = entry
+        self.by_value.setdefault(id(entry.value), []).append(entry)
+
+
+class Body:
+    """Runs the statements of one file over values instead of objects."""
+
+    def __init__(self, evaluator: Evaluator, places: Places, found: Survey, imported: Imported) -> None:
+        self._evaluator = evaluator
+        self._places = places
+        self._found = found
+        self._imported = imported
+        self._parsers = Parsers(evaluator, places)
+        self._calls: list[Definition] = []
+        self._classes: list[Definition] = []
+        self._functions: list[tuple[FunctionNode, Scope]] = []
+
+    @property
+    def definitions(self) -> list[Definition]:
+        """Classes, calls and declared options met so far."""
+        return [*self._classes, *self._calls, *self._parsers.definitions]
+
+    def run_module(self, tree: ast.Module, frame: Frame) -> None:
+        """The module's statements, then the functions that hold calls worth reading."""
+        self._run(tree.body, frame)
+        while self._functions:
+            function, scope = self._functions.pop(0)
+            inner = Frame(Scope(scope), Kind.FUNCTION, function.name)
+            self._parameters(function, inner, use_defaults=False)
+            self._run(function.body, inner)
+
+    def _run(self, statements: Iterable[ast.stmt], frame: Frame) -> None:
+        for statement in statements:
+            self._statement(statement, frame)
+
+    def _statement(self, statement: ast.stmt, frame: Frame) -> None:
+        self._read_calls(statement, frame)
+        handler = _HANDLERS.get(type(statement))
+        if handler is not None and frame.blocks < _MAX_BLOCKS:
+            handler(self, statement, frame)
+
+    def _read_calls(self, statement: ast.stmt, frame: Frame) -> None:
+        for call in self._found.calls.get(id(statement), ()):
+            if is_argument_call(call):
+                self._parsers.declared(call, frame.function, frame.scope)
+                continue
+            bases: tuple[str, ...] = ()
+            if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+                made_by = frame.scope.find_callee(call.func.value.id)
+                bases = (made_by,) if made_by else ()
+            try:
+                members = self._evaluator.arguments(call, frame.scope)
+            except NotKnown:
+                continue
+            self._calls.append(Definition("call", dotted_name(call.func), bases, members, members.span, frame.function))
+
+    # Assignments
+
+    def _assign(self, statement: ast.Assign, frame: Frame) -> None:
+        value = self._evaluator.node(statement.value, frame.scope)
+        span = self._places.span(statement)
+        if len(statement.targets) > 1 and isinstance(value, (Scalar, Sequence, Mapping)):
+            value.shared = True
+        for target in statement.targets:
+            self._bind(target, value, span, frame)
+            if isinstance(statement.value, ast.Call) and isinstance(target, (ast.Name, ast.Attribute)):
+                name = dotted_name(target)
+                frame.scope.callees[name] = dotted_name(statement.value.func)
+                self._parsers.assigned(name, statement.value, frame.function, frame.scope)
+
+    def _annotated(self, statement: ast.AnnAssign, frame: Frame) -> None:
+        span = self._places.span(statement)
+        if statement.value is None:
+            self._bind(statement.target, Unknown(Span(span.end, span.end), "", "no default"), span, frame)
+            return
+        value: Node | None = None
+        if isinstance(statement.value, ast.Call):
+            value = self._evaluator.field_default(statement.value, frame.scope)
+        self._bind(statement.target, value or self._evaluator.node(statement.value, frame.scope), span, frame)
+
+    def _augmented(self, statement: ast.AugAssign, frame: Frame) -> None:
+        self._bind(
+            statement.target,
+            self._evaluator.unknown(statement.value, "changed in place"),
+            self._places.span(statement),
+            frame,
+        )
+
+    def _bind(self, target: ast.expr, value: Node, span: Span, frame: Frame) -> None:
+        match target:
+            case ast.Name(id=name):
+                frame.scope.values[name] = value
+                frame.scope.callees.pop(name, None)
+                if frame.kind is not Kind.FUNCTION:
+                    key_span = self._places.span(target)
+                    frame.add(Entry(name, key_span, value, Span(key_span.start, span.end)))
+            case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner == frame.self_name:
+                key_span = self._attribute_name(target)
+                frame.add(Entry(name, key_span, value, Span(key_span.start, span.end)))
+            case ast.Attribute() | ast.Subscript():
+                self._set_inside(target, value, span, frame)
+            case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                self._unpack(targets, value, span, frame)
+            case ast.Starred(value=inner):
+                self._bind(inner, self._evaluator.unknown(inner, "unpacked"), span, frame)
+            case _:
+                return
+
+    def _unpack(self, targets: list[ast.expr], value: Node, span: Span, frame: Frame) -> None:
+        plainly = isinstance(value, Sequence) and len(value.items) == len(targets)
+        for index, target in enumerate(targets):
+            item: Node = Unknown(span, "", "unpacked from something unknown")
+            if plainly and isinstance(value, Sequence) and not isinstance(target, ast.Starred):
+                item = value.items[index]
+            self._bind(target, item, span, frame)
+
+    def _set_inside(self, target: ast.Attribute | ast.Subscript, value: Node, span: Span, frame: Frame) -> None:
+        """``config["a"]["b"] = value`` or ``config.a.b = value``: the mapping gains an entry that counts from here on."""
+        owner = self._evaluator.container(target.value, frame.scope)
+        key, key_span = self._inner_key(target, frame)
+        certain = frame.blocks == 0
+        if isinstance(owner, Mapping) and key is not None and certain:
+            owner.entries.append(Entry(key, key_span, value, Span(key_span.start, span.end)))
+        elif isinstance(owner, Mapping) and key is not None:
+            unsure = Unknown(value.span, self._places.text[value.span.start : value.span.end], "set under a condition")
+            owner.entries.append(Entry(key, key_span, unsure, Span(key_span.start, span.end)))
+        else:
+            self._forget(target, frame)
+
+    def _inner_key(self, target: ast.Attribute | ast.Subscript, frame: Frame) -> tuple[str | None, Span]:
+        if isinstance(target, ast.Attribute):
+            return target.attr, self._attribute_name(target)
+        try:
+            key = self._evaluator.known(target.slice, frame.scope)
+        except NotKnown:
+            key = None
+        return (None if key is None else str(key)), self._places.span(target.slice)
+
+    def _attribute_name(self, target: ast.Attribute) -> Span:
+        end = self._places.span(target).end
+        return Span(end - len(target.attr), end)
+
+    def _forget(self, target: ast.expr, frame: Frame) -> None:
+        """``target`` changes in a way that is not followed: the variable it belongs to is unknown from here on."""
+        while isinstance(target, (ast.Attribute, ast.Subscript, ast.Call)):
+            target = target.func if isinstance(target, ast.Call) else target.value
+        if not isinstance(target, ast.Name):
+            return
+        old = frame.scope.find(target.id)
+        if old is None or isinstance(old, Unknown):
+            return
+        unsure = Unknown(old.span, self._places.text[old.span.start : old.span.end], "changed in place")
+        frame.scope.values[target.id] = unsure
+        for entry in frame.by_value.pop(id(old), ()):
+            entry.value = unsure
+
+    def _expression(self, statement: ast.Expr, frame: Frame) -> None:
+        call = statement.value
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            return
+        if call.func.attr not in _MUTATORS:
+            return
+        owner = self._evaluator.container(call.func.value, frame.scope)
+        if isinstance(owner, Mapping) and call.func.attr == "update" and frame.blocks == 0:
+            try:
+                given = self._evaluator.arguments(call, frame.scope)
+            except NotKnown:
+                self._forget(call.func.value, frame)
+                return
+            for entry in given.entries:
+                positional = entry.key_span.start == entry.key_span.end
+                if isinstance(entry.value, Mapping) and positional:
+                    owner.entries.extend(entry.value.entries)
+                else:
+                    owner.entries.append(entry)
+            return
+        if owner is not None:
+            self._forget(call.func.value, frame)
+
+    def _delete(self, statement: ast.Delete, frame: Frame) -> None:
+        for target in statement.targets:
+            self._forget(target, frame)
+
+    # Blocks
+
+    def _if(self, statement: ast.If, frame: Frame) -> None:
+        branches: list[Frame] = []
+        rest: list[ast.stmt] = [statement]
+        while len(rest) == 1 and isinstance(rest[0], ast.If):
+            choice = rest[0]
+            if choice is not statement:
+                self._read_calls(choice, frame)
+            taken = self._test(choice.test, frame)
+            if taken is True and not branches:
+                self._run(choice.body, frame)
+                return
+            if taken is not False:
+                branch = frame.branch()
+                self._run(choice.body, branch)
+                branches.append(branch)
+            rest = choice.orelse
+        if not branches:
+            self._run(rest, frame)
+            return
+        otherwise = frame.branch()
+        self._run(rest, otherwise)
+        self._join(frame, [*branches, otherwise], "set under a condition")
+
+    def _test(self, test: ast.expr, frame: Frame) -> bool | None:
+        """Whether ``test`` holds; None where that is not known. ``__name__ == "__main__"`` holds: the file is launched."""
+        if isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__":
+            return True
+        if isinstance(test, ast.Name) and test.id == "TYPE_CHECKING":
+            return True
+        try:
+            return bool(self._evaluator.known(test, frame.scope))
+        except NotKnown:
+            return None
+
+    def _loop(self, statement: ast.For | ast.AsyncFor | ast.While, frame: Frame) -> None:
+        body = frame.branch()
+        for node in _stored_names(statement):
+            known = frame.scope.find(node.id)
+            if known is not None or isinstance(statement, (ast.For, ast.AsyncFor)):
+                body.scope.values[node.id] = self._evaluator.unknown(node, "changes in a loop")
+        self._run(statement.body, body)
+        self._run(statement.orelse, body)
+        self._join(frame, [body, frame.branch()], "changes in a loop")
+
+    def _try(self, statement: ast.Try | ast.TryStar, frame: Frame) -> None:
+        branches = [frame.branch()]
+        self._run([*statement.body, *statement.orelse], branches[0])
+        for handler in statement.handlers:
+            branches.append(frame.branch())
+            self._run(handler.body, branches[-1])
+        self._join(frame, branches, "set in a try block")
+        self._run(statement.finalbody, frame)
+
+    def _match(self, statement: ast.Match, frame: Frame) -> None:
+        branches = [frame.branch()]
+        for case in statement.cases:
+            branches.append(frame.branch())
+            self._run(case.body, branches[-1])
+        self._join(frame, branches, "set under a condition")
+
+    def _with(self, statement: ast.With | ast.AsyncWith, frame: Frame) -> None:
+        for item in statement.items:
+            if item.optional_vars is not None:
+                unknown = self._evaluator.unknown(item.optional_vars, "made by with")
+                self._bind(item.optional_vars, unknown, unknown.span, frame)
+        made = [item.context_expr for item in statement.items]
+        if any(isinstance(each, ast.Call) and last_name(each.func) == "read_base" for each in made):
+            self._read_base(statement, frame)
+            return
+        self._run(statement.body, frame)
+
+    def _read_base(self, statement: ast.With | ast.AsyncWith, frame: Frame) -> None:
+        """mmengine 0.10 ``with read_base():``: whatever is imported inside becomes a setting of this file."""
+        for inner in statement.body:
+            if isinstance(inner, ast.ImportFrom):
+                self._import(inner, frame)
+                for brought in imports_of(inner, self._places):
+                    value = frame.scope.values.get(brought.alias)
+                    if value is not None:
+                        frame.add(Entry(brought.alias, brought.span, value, brought.span, merged=True))
+
+    def _join(self, frame: Frame, branches: list[Frame], reason: str) -> None:
+        """Back to one line of execution: a name stays known where all ``branches`` agree on it."""
+        for name in {name: None for branch in branches for name in branch.scope.values}:
+            before = frame.scope.find(name)
+            ways = [branch.scope.values.get(name, before) for branch in branches]
+            frame.scope.values[name] = self._agreed(ways, reason)
+            frame.scope.callees.pop(name, None)
+        for branch in branches:
+            frame.scope.classes.update(branch.scope.classes)
+        for key, entry in {entry.key: entry for branch in branches for entry in branch.entries}.items():
+            before = _value(frame.latest.get(key))
+            ways = [_value(branch.latest.get(key)) or before for branch in branches]
+            frame.add(Entry(key, entry.key_span, self._agreed(ways, reason), entry.span))
+
+    def _agreed(self, ways: list[Node | None], reason: str) -> Node:
+        nodes = [node for node in ways if node is not None]
+        if len(nodes) == len(ways) and all(node is nodes[0] for node in nodes):
+            return nodes[0]
+        scalars = [node for node in nodes if isinstance(node, Scalar)]
+        first = nodes[0]
+        if len(scalars) == len(ways) and len({(type(scalar.value), scalar.value) for scalar in scalars}) == 1:
+            agreed = scalars[0]
+            return Scalar(agreed.span, agreed.text, agreed.value, Style.COMPUTED, shared=True, definition=agreed)
+        return Unknown(first.span, self._places.text[first.span.start : first.span.end], reason)
+
+    # Definitions
+
+    def _class(self, statement: ast.ClassDef, frame: Frame) -> None:
+        inner = Frame(Scope(frame.scope), Kind.CLASS, frame.function)
+        self._run(statement.body, inner)
+        for member in statement.body:
+            if isinstance(member, (ast.FunctionDef, ast.AsyncFunctionDef)) and member.name == "__init__":
+                self._constructor(member, inner, frame)
+        span = self._places.span(statement)
+        members = Mapping(span, inner.entries, "class")
+        bases = tuple(name for base in statement.bases if (name := dotted_name(base)))
+        made = Definition("class", statement.name, bases, members, span, frame.function)
+        self._classes.append(made)
+        frame.scope.classes[statement.name] = made
+        frame.scope.values[statement.name] = Unknown(span, statement.name, "a class")
+        if frame.kind is Kind.CLASS:
+            frame.add(Entry(statement.name, span, members, span))
+
+    def _constructor(self, function: FunctionNode, made: Frame, outer: Frame) -> None:
+        """``self.x = …`` in ``__init__`` sets attributes too; a parameter is worth its default there."""
+        if not function.args.args:
+            return
+        inner = Frame(Scope(outer.scope), Kind.FUNCTION, function.name, function.args.args[0].arg)
+        self._parameters(function, inner, use_defaults=True)
+        self._run(function.body, inner)
+        for entry in inner.entries:
+            made.add(entry)
+
+    def _parameters(self, function: FunctionNode, frame: Frame, *, use_defaults: bool) -> None:
+        """Bind the parameters: to their defaults where those are what an instance gets, else to nothing known."""
+        arguments = function.args
+        positional = [*arguments.posonlyargs, *arguments.args]
+        defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+        pairs = [*zip(positional, [*defaults, *arguments.defaults], strict=True)]
+        pairs.extend(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+        for parameter, default in pairs:
+            span = self._places.span(parameter)
+            value: Node = Unknown(span, parameter.arg, "a parameter")
+            if use_defaults and default is not None and frame.scope.parent is not None:
+                value = self._evaluator.node(default, frame.scope.parent)
+            frame.scope.values[parameter.arg] = value
+
+    def _function(self, statement: FunctionNode, frame: Frame) -> None:
+        span = self._places.span(statement)
+        frame.scope.values[statement.name] = Unknown(span, statement.name, "a function")
+        self._parsers.decorated(statement, frame.scope)
+        if id(statement) in self._found.busy:
+            self._functions.append((statement, frame.scope))
+
+    def _import(self, statement: ast.Import | ast.ImportFrom, frame: Frame) -> None:
+        for brought in imports_of(statement, self._places):
+            answer = self._imported(brought)
+            match answer:
+                case None:
+                    unknown = Unknown(brought.span, brought.alias, f"imported from {brought.module}")
+                    self._bind_import(brought, unknown, frame)
+                case Definition():
+                    frame.scope.classes[brought.alias] = answer
+                    self._bind_import(brought, Unknown(brought.span, brought.alias, "a class"), frame)
+                case Mapping() if brought.name == "*":
+                    self._import_all(brought, answer, frame)
+                case _:
+                    self._bind_import(brought, _borrowed(answer, brought.span), frame)
+
+    def _import_all(self, brought: Import, answer: Mapping, frame: Frame) -> None:
+        for key in dict.fromkeys(entry.key for entry in answer.entries):
+            value = answer.get(key)
+            if value is None or key.startswith("_"):
+                continue
+            frame.scope.values[key] = _borrowed(value, brought.span)
+            if frame.kind is not Kind.FUNCTION:
+                frame.add(Entry(key, brought.span, frame.scope.values[key], brought.span, merged=True))
+
+    def _bind_import(self, brought: Import, value: Node, frame: Frame) -> None:
+        frame.scope.values[brought.alias.split(".")[0]] = value
+
+
+def _value(entry: Entry | None) -> Node | None:
+    return None if entry is None else entry.value
+
+
+def _borrowed(node: Node, place: Span) -> Node:
+    """``node`` of another file: an edit there reaches further than this file."""
+    match node:
+        case Unknown(text=text, reason=reason):
+            return Unknown(place, text, reason)
+        case Scalar(text=text, value=value):
+            definition = node.definition or node
+            return Scalar(place, text, value, Style.COMPUTED, shared=True, definition=definition)
+        case Sequence(items=items):
+            return Sequence(place, items, "flow", shared=True)
+        case Mapping(style=style):
+            return Mapping(place, inherited(node), style, shared=True)
+
+
+def _stored_names(statement: ast.stmt) -> list[ast.Name]:
+    """The names that ``statement`` may bind, inner functions included: too many is safe."""
+    names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    return [name for name in names if not isinstance(name.ctx, ast.Load)]
+
+
+_Handler = Callable[[Body, ast.stmt, Frame], None]
+_HANDLERS: dict[type[ast.stmt], _Handler] = {
+    ast.Assign: Body._assign,
+    ast.AnnAssign: Body._annotated,
+    ast.AugAssign: Body._augmented,
+    ast.Expr: Body._expression,
+    ast.If: Body._if,
+    ast.For: Body._loop,
+    ast.AsyncFor: Body._loop,
+    ast.While: Body._loop,
+    ast.Try: Body._try,
+    ast.TryStar: Body._try,
+    ast.Match: Body._match,
+    ast.With: Body._with,
+    ast.AsyncWith: Body._with,
+    ast.ClassDef: Body._class,
+    ast.FunctionDef: Body._function,
+    ast.AsyncFunctionDef: Body._function,
+    ast.Import: Body._import,
+    ast.ImportFrom: Body._import,
+    ast.Delete: Body._delete,
+}  # type: ignore[dict-item]  # each handler takes the one node type it is listed under
