@@ -67,7 +67,9 @@ class Given(TypedDict):
 @target_options
 @click.option("--output-format", type=click.Choice(FORMATS), default="full", show_default=True)
 @click.option("--statistics", is_flag=True, help="Print counts per rule instead of findings.")
-@click.option("--fail-on", type=click.Choice(SEVERITIES), default="warning", show_default=True, help="Exit 1 from here.")
+@click.option(
+    "--fail-on", type=click.Choice(SEVERITIES), default="warning", show_default=True, help="Exit 1 from here."
+)
 @click.option("--exit-zero", is_flag=True, help="Exit 0 even when there are findings.")
 @click.option("--force-exclude", is_flag=True, help="Leave excluded files out even when they are named one by one.")
 @stdin_option

@@ -40,13 +40,10 @@ def _dialect(name: str) -> str | None:
 
 
 def _component(name: str) -> str | None:
-    from vramlint.report.glossary import GLOSSARY
+    from vramlint.report.glossary import find
 
-    wanted = name.lower().replace("-", " ").replace("_", " ")
-    for title, text in GLOSSARY.items():
-        if title.lower() == wanted:
-            return f"# {title}\n\n{text}\n"
-    return None
+    found = find(name)
+    return None if found is None else f"# {found[0]}\n\n{found[1]}\n"
 
 
 def _closest(name: str) -> str:

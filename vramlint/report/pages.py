@@ -6,6 +6,7 @@ A page is Markdown. The text is the module's own docstring; identity, cases and 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -29,8 +30,8 @@ _FIX_WORDS = {
 def rule_page(rule: RuleModule) -> str:
     """One rule: what and why, a case that it finds, what the fix makes of it, a case that it accepts, sources."""
     info = rule.RULE
-    parts = [f"# {info.name} ({info.code})", info.summary, _identity(info)]
-    parts.extend(_docstring(cast("ModuleType", rule)))
+    headline, *why = _docstring(cast("ModuleType", rule)).split("\n\n", 1)
+    parts = [f"# {info.name} ({info.code})", headline or info.summary, _identity(info), *why]
     if rule.INVALID:
         parts.extend(["## Found", *_case(rule.INVALID[0])])
     if rule.VALID:
@@ -48,10 +49,19 @@ def _identity(info: RuleInfo) -> str:
     return "\n".join(rows)
 
 
-def _docstring(module: ModuleType) -> list[str]:
-    """The docstring's paragraphs; its first line repeats the summary, so it is left out where it says the same."""
-    text = inspect.cleandoc(module.__doc__ or "")
-    return [text] if text else []
+def _docstring(module: ModuleType) -> str:
+    return markdown(inspect.cleandoc(module.__doc__ or ""))
+
+
+def markdown(docstring: str) -> str:
+    """A docstring as Markdown: its double backticks single, its literal blocks fenced, its paragraphs' heads bold."""
+    text = re.sub(r"(?<!`)``(?!`)", "`", docstring)
+    text = re.sub(r"^(Why|Example|Fix safety|Sources):", r"**\1:**", text, flags=re.MULTILINE)
+    return re.sub(r"::\n\n((?: {4}.*\n?|\n)+)", _literal, text)
+
+
+def _literal(block: re.Match[str]) -> str:
+    return f":\n\n```\n{inspect.cleandoc(block[1]).rstrip()}\n```\n\n"
 
 
 def _case(case: Case) -> list[str]:
@@ -96,7 +106,7 @@ def dialect_page(row: Row, module: Dialect | None) -> str:
     if module is None:
         parts.append("vramlint recognises these files, so that nothing misreads them, and leaves them alone.")
     else:
-        parts.append(inspect.cleandoc(cast("ModuleType", module).__doc__ or ""))
+        parts.append(_docstring(cast("ModuleType", module)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -1,0 +1,133 @@
+"""Writes the generated part of docs/ from the source, or with --check says what is out of date.
+
+Usage: python tools/make_docs.py [--check]
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from vramlint.cli.main import COMMANDS, cli
+from vramlint.dialects import registry
+from vramlint.engine import load_rules
+from vramlint.project import settings
+from vramlint.report.glossary import GLOSSARY
+from vramlint.report.pages import dialect_page, dialect_table, markdown, rule_page, rule_table
+
+DOCS = Path(__file__).parents[1] / "docs"
+NOTICE = "<!-- Made by tools/make_docs.py; edit the source it names, not this file. -->\n\n"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its path under docs/."""
+    made = {
+        "commands.md": commands_page(),
+        "settings.md": settings_page(),
+        "memory.md": memory_page(),
+        **rule_pages(),
+        **dialect_pages(),
+    }
+    return {name: NOTICE + text for name, text in made.items()}
+
+
+def rule_pages() -> dict[str, str]:
+    rules = list(load_rules())
+    made = {f"rules/{rule.RULE.name}.md": rule_page(rule) for rule in rules}
+    made["rules/README.md"] = f"# Rules\n\n{rule_table([rule.RULE for rule in rules])}"
+    return made
+
+
+def dialect_pages() -> dict[str, str]:
+    rows = registry.rows()
+    made = {f"dialects/{row.name}.md": dialect_page(row, registry.dialect(row.name)) for row in rows if row.module}
+    made["dialects/README.md"] = (
+        "# Dialects\n\nThe frameworks whose files vramlint knows, most specific first, as they are tried. "
+        f"`vramlint dialects --why FILE` says what a file is taken for.\n\n{dialect_table(rows)}"
+    )
+    return made
+
+
+def commands_page() -> str:
+    context = click.Context(cli, info_name="vramlint")
+    parts = ["# Commands", inspect.cleandoc(cli.help or "")]
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        parts.append(_command(name, command, click.Context(command, context, name)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(name: str, command: click.Command, context: click.Context) -> str:
+    usage = " ".join(["vramlint", name, *command.collect_usage_pieces(context)])
+    parts = [f"## {name}", f"`{usage}`", inspect.cleandoc(command.help or "")]
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    if options:
+        rows = [f"| `{_spelled(option)}` | {_meaning(option)} |" for option in options]
+        parts.append("\n".join(["| option | |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def _spelled(option: click.Option) -> str:
+    names = ", ".join([*option.opts, *option.secondary_opts])
+    if option.is_flag:
+        return names
+    if isinstance(option.type, click.Choice):
+        choices = "\\|".join(option.type.choices)
+        return f"{names} {choices}"
+    return f"{names} {option.metavar or option.type.name.upper()}"
+
+
+def _meaning(option: click.Option) -> str:
+    default = f" Default: `{option.default}`." if option.show_default else ""
+    return f"{option.help or ''}{default}".strip().replace("|", "\\|")
+
+
+def settings_page() -> str:
+    """The settings module's docstring, its indented block as TOML."""
+    text = inspect.cleandoc(settings.__doc__ or "")
+    before, block, after = re.split(r"\n\n((?: {4}.*\n?|\n)+)", text, maxsplit=1)
+    toml = inspect.cleandoc(block).rstrip()
+    return f"# Settings\n\n{markdown(before)}\n\n```toml\n{toml}\n```\n\n{markdown(after)}".rstrip() + "\n"
+
+
+def memory_page() -> str:
+    rows = [f"## {title}\n\n{text}" for title, text in GLOSSARY.items()]
+    return "# Components of an estimate\n\n" + "\n\n".join(rows) + "\n"
+
+
+def stale() -> list[str]:
+    """Generated pages that are missing, differ, or belong to something that is gone."""
+    wanted = pages()
+    found = {
+        str(path.relative_to(DOCS)): path.read_text(encoding="utf-8")
+        for path in DOCS.rglob("*.md")
+        if path.read_text(encoding="utf-8").startswith(NOTICE)
+    }
+    return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+
+
+def write() -> list[str]:
+    """Bring docs/ up to date; returns what changed."""
+    changed = stale()
+    wanted = pages()
+    for name in changed:
+        path = DOCS / name
+        if name not in wanted:
+            path.unlink()
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(wanted[name], encoding="utf-8")
+    return changed
+
+
+if __name__ == "__main__":
+    checking = "--check" in sys.argv[1:]
+    changed = stale() if checking else write()
+    for name in changed:
+        print(f"docs/{name} {'is out of date' if checking else 'written'}")
+    sys.exit(1 if checking and changed else 0)
