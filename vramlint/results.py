@@ -8,6 +8,7 @@ from vramlint.dialects.model import Reading
 from vramlint.findings import Finding
 from vramlint.hardware.model import Target
 from vramlint.memory.model import Estimate
+from vramlint.rule import Limits
 
 
 class RunResult(NamedTuple):
@@ -17,6 +18,8 @@ class RunResult(NamedTuple):
     target: Target
     estimate: Estimate
     findings: tuple[Finding, ...]
+    limits: Limits = Limits()
+    """The settings' shares of memory, for a caller that estimates a changed plan (a sweep)."""
 
 
 class Failure(NamedTuple):

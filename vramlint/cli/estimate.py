@@ -106,4 +106,4 @@ def _sweep(run: RunResult, sweep: Sweep) -> Iterator[EstimateRow]:
     for value in sweep.values:
         wanted = ImageSize(value, value) if sweep.fact == "image_size" else value
         plan = revise(run.reading.plan, {sweep.fact: wanted})
-        yield EstimateRow(plan, estimate(plan, run.target), value)
+        yield EstimateRow(plan, estimate(plan, run.target, run.limits), value)
