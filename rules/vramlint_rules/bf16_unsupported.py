@@ -34,6 +34,7 @@ model:
   name: resnet50
 trainer:
   epochs: 10
+  lr: 1.0e-4
   mixed_precision: {}
 dataset:
   image_size: 224

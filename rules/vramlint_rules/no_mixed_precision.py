@@ -48,6 +48,7 @@ model:
   name: hrnet
 trainer:
   epochs: 10
+  lr: 1.0e-4
   mixed_precision: {}
 dataset:
   image_size: 1024
@@ -58,7 +59,7 @@ VALID = (
     Case("config.yml", _CONFIG.format("no", 1), gpu="a100-80gb"),
 )
 INVALID = (
-    Case("config.yml", _CONFIG.format('"no"', 2), gpu="rtx3060-12gb"),
+    Case("config.yml", _CONFIG.format('"no"', 3), gpu="rtx3060-12gb"),
     Case("config.yml", _CONFIG.format("'no'", 12), gpu="a100-40gb"),
 )
 

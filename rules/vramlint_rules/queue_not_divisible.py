@@ -58,7 +58,7 @@ INVALID = (
         "src/config.py",
         _CONFIG.format(queue="65_536", batch=80),
         gpus=2,
-        fixed=_CONFIG.format(queue="66_560", batch=80),
+        fixed=_CONFIG.format(queue="65_920", batch=80),
     ),
 )
 

@@ -42,7 +42,7 @@ RULE = RuleInfo(
     sources=("https://arxiv.org/abs/1604.06174", "https://arxiv.org/abs/1710.03740"),
 )
 
-_TIGHT_FROM = 0.75
+_TIGHT_FROM = 0.5
 """Below this share of the card an upper bound that is over says more about the interval than about the run."""
 
 _LINE = (
@@ -63,7 +63,7 @@ def check(run: Run) -> Iterator[Verdict]:
     """Compare the estimate with the usable memory of the card."""
     estimate = run.estimate()
     required, usable = estimate.required, estimate.usable_bytes
-    if required is None or usable is None or not _matters(estimate, run.limits):
+    if required is None or usable is None or not _matters(estimate):
         return
     certain = required.low > usable
     repairs = tuple(run.repairs_to_fit())
@@ -74,17 +74,23 @@ def check(run: Run) -> Iterator[Verdict]:
         help=advice(repairs, "Use a card with more memory, or a smaller model, image or sequence"),
         repairs=repairs,
         severity=Severity.ERROR if certain else Severity.WARNING,
-        confidence=Confidence.HIGH if certain else Confidence.MEDIUM,
+        confidence=_confidence(estimate, certain=certain),
     )
 
 
-def _matters(estimate: Estimate, limits: Limits) -> bool:
+def _matters(estimate: Estimate) -> bool:
     """Over, or tight with a value near enough to the limit."""
     if estimate.required is None or estimate.usable_bytes is None:
         return False
     if estimate.verdict is MemoryVerdict.TIGHT:
-        return estimate.required.value >= min(_TIGHT_FROM, limits.fill_to) * estimate.usable_bytes
+        return estimate.required.value >= _TIGHT_FROM * estimate.usable_bytes
     return estimate.verdict is MemoryVerdict.OVER
+
+
+def _confidence(estimate: Estimate, *, certain: bool) -> Confidence:
+    if certain:
+        return Confidence.HIGH
+    return Confidence.MEDIUM if estimate.verdict is MemoryVerdict.OVER else Confidence.LOW
 
 
 def _consequence(estimate: Estimate) -> str:

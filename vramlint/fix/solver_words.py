@@ -88,13 +88,18 @@ def _batch_remark(plan: TrainingPlan, values: Mapping[str, object]) -> str:
         return ""
     before, after = plan.effective_batch.value, revise(plan, values)
     if before is None or after.effective_batch.value is None:
+        return _remark_per_rank(plan, after)
+    kept = before == after.effective_batch.value
+    return f"effective batch {'stays' if kept else f'{before} ->'} {arithmetic(after)}"
+
+
+def _remark_per_rank(plan: TrainingPlan, after: TrainingPlan) -> str:
+    """What can be said where nobody knows the number of ranks."""
+    before, then = ((one.micro_batch.value or 0) * (one.accumulation.value or 0) for one in (plan, after))
+    if not before or not then:
         return ""
-    shown = arithmetic(after)
-    return (
-        f"effective batch stays {shown}"
-        if before == after.effective_batch.value
-        else f"effective batch {before} -> {shown}"
-    )
+    product = f"{then} = {after.micro_batch.value} x {after.accumulation.value}"
+    return f"effective batch per GPU {'stays' if before == then else f'{before} ->'} {product}"
 
 
 def arithmetic(plan: TrainingPlan) -> str:
