@@ -38,7 +38,7 @@ EDITABLE: Mapping[str, Callable[[str, object], Spell]] = {
 }
 """Facts a repair may write, each with the manner of spelling that its key and its present value ask for."""
 
-EXTRA_FACTS = ("learning_rate", "epochs", "max_steps", "eval_batch")
+EXTRA_FACTS = ("learning_rate", "epochs", "max_steps", "eval_batch", "projection_dim")
 """Settings that every training program has and the plan keeps beside its own facts."""
 
 

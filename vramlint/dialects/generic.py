@@ -58,6 +58,7 @@ class Trainer(Schema):
     epochs: float | None = _spelled("epochs")
     max_steps: float | None = _spelled("max_steps")
     global_batch: Count | None = _spelled("global_batch")
+    projection_dim: Count | None = _spelled("projection_dim")
 
 
 FACTS_OF_NAMES: dict[str, str] = {name: fact for fact, names in SPELLINGS.items() for name in names}

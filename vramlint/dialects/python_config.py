@@ -90,7 +90,7 @@ def _class(document: Document, name: str) -> Definition | None:
 
 
 def _imported(base: str, document: Document, context: Context) -> Iterator[Document]:
-    """The files from which ``base`` may be imported: the module as a path from the file's folder or the project root."""
+    """The files from which ``base`` may be imported: its module as a path, from the file's folder and those above."""
     first = base.split(".", 1)[0]
     for found in document.imports:
         if first not in (found.alias, found.name):

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vramlint.dialects.draft import EDITABLE, Draft, title_of
 from vramlint.dialects.launch import world
@@ -60,8 +60,27 @@ NAME = "rfdetr"
 TITLE = "RF-DETR"
 
 _SOURCE = "rfdetr 1.11.2"
-_RESOLUTIONS = {"nano": 384, "small": 512, "base": 560, "medium": 576}
-_SEG_RESOLUTIONS = {"nano": 312, "small": 384, "medium": 432, "large": 504, "xlarge": 624, "2xlarge": 768}
+
+
+class Shape(NamedTuple):
+    """What a size fixes: the resolution, and the block its sides must be multiples of (patch x windows)."""
+
+    resolution: int
+    block: int
+
+
+_SHAPES = {"nano": Shape(384, 32), "small": Shape(512, 32), "base": Shape(560, 56), "medium": Shape(576, 32)}
+_SEG_SHAPES = {
+    "nano": Shape(312, 12),
+    "small": Shape(384, 24),
+    "medium": Shape(432, 24),
+    "large": Shape(504, 24),
+    "xlarge": Shape(624, 24),
+    "2xlarge": Shape(768, 24),
+}
+"""Of ``RFDETRSegNano()`` and its kin; a project's own segmentation script keeps the detector's backbone."""
+_LARGEST_STEP = 5
+"""Multi-scale goes up to five blocks beyond the resolution (``expanded_scales``, on by default)."""
 
 
 class Train(Schema):
@@ -110,7 +129,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if not settings.spelled("accumulation"):
         draft.put("accumulation", unknown("grad_accum_steps is 4 up to rf-detr 1.5 and 1 in 1.11"))
     segment = _segmentation(claim, document, settings)
-    _model(draft, size, segment, settings)
+    _model(draft, size, segment, settings, "RFDETRSeg" in document.text)
     _precision(draft, settings, context)
     _multi_scale(draft, settings)
     draft.put("optimizer", default("adamw", f"{_SOURCE} always takes AdamW"))
@@ -208,7 +227,7 @@ def _segmentation(claim: Claim, document: Document, settings: Settings[Train]) -
     return default("detect", f"default of {_SOURCE}")
 
 
-def _model(draft: Draft, size: Fact[str], task: Fact[str], settings: Settings[Train]) -> None:
+def _model(draft: Draft, size: Fact[str], task: Fact[str], settings: Settings[Train], seg_class: bool) -> None:
     draft.put("task", task)
     if size.value is None:
         draft.put("model", unknown(size.note, size.location))
@@ -217,13 +236,16 @@ def _model(draft: Draft, size: Fact[str], task: Fact[str], settings: Settings[Tr
     if size.value is None and "image_size" in settings.places and _in_a_class(settings.places["image_size"]):
         draft.put("image_size", unknown("each size has its own resolution"))
         draft.slots.pop("image_size", None)
+    shape = (_SEG_SHAPES if seg_class else _SHAPES).get(size.value or "")
+    if shape is not None:
+        draft.put("image_multiple", derived(shape.block, f"patch x windows of size {size.value}, {_SOURCE}"))
     if draft.plan.image_size.value is not None or size.value is None:
         return
-    pixels = _RESOLUTIONS.get(size.value)
-    if pixels is None:
+    if shape is None:
         draft.put("image_size", unknown(f"the resolution of size {size.value} depends on the version"))
-    else:
-        draft.put("image_size", default(ImageSize(pixels, pixels), f"the resolution of size {size.value}, {_SOURCE}"))
+        return
+    pixels = ImageSize(shape.resolution, shape.resolution)
+    draft.put("image_size", default(pixels, f"the resolution of size {size.value}, {_SOURCE}"))
 
 
 def _in_a_class(place: Place) -> bool:
@@ -259,9 +281,19 @@ def _multi_scale(draft: Draft, settings: Settings[Train]) -> None:
         return
     off = str(fact.value).lower() in FALSE_WORDS
     draft.put("multi_scale", Fact(not off, fact.origin, fact.location, fact.note))
+    _largest(draft, off)
     place: Place | None = settings.places.get("multi_scale")
     if place is not None:
         draft.offer("multi_scale", place)
+
+
+def _largest(draft: Draft, off: bool) -> None:
+    """The largest size of multi-scale training: rf-detr 1.4.1 and 1.11.2, ``datasets/coco.py``."""
+    size, block = draft.plan.image_size.value, draft.plan.fact("image_multiple").value
+    if off or size is None or not isinstance(block, int):
+        return
+    largest = ImageSize(*((side // block + _LARGEST_STEP) * block for side in size))
+    draft.put("largest_image_size", derived(largest, f"{_LARGEST_STEP} blocks of {block} beyond the resolution"))
 
 
 _INSERTABLE = {

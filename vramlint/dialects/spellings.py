@@ -87,6 +87,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "multi_scale": ("multi_scale", "multiscale", "multi_scale_training"),
     "ema": ("use_ema", "ema", "model_ema"),
     "queue_size": ("queue_size", "moco_k", "queue_length", "queue_len", "num_negatives", "memory_bank_size"),
+    "projection_dim": ("projection_dim", "proj_dim", "moco_dim", "embedding_dim", "out_dim"),
     "num_queries": ("num_queries", "n_queries", "num_object_queries"),
     "num_classes": ("num_classes", "n_classes", "nb_classes", "num_labels"),
     "seq_len": (

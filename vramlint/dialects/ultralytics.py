@@ -30,6 +30,7 @@ fraction of ``imgsz``. Accumulation is also capped by the length of the run, whi
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, ClassVar
 
@@ -51,13 +52,14 @@ from vramlint.dialects.reading import (
 )
 from vramlint.dialects.scripts import Script, command_sources, script_of
 from vramlint.dialects.values import as_count
-from vramlint.plan import Fact, NominalAccumulation, Origin, Precision, default, derived, unknown
+from vramlint.plan import Fact, ImageSize, NominalAccumulation, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Definition, Document, Mapping, Span
 
 NAME = "ultralytics"
 TITLE = "Ultralytics YOLO"
 
 _SOURCE = "ultralytics 8.4.190"
+_STRIDE = 32
 _SCALES = re.compile(r"^[nsmlxtbce]$")
 
 
@@ -137,9 +139,10 @@ def _batch(draft: Draft, settings: Settings[Train], ranks: Fact[int]) -> None:
     if ranks.value is None:
         draft.put("micro_batch", unknown("the batch is global and the number of GPUs unknown", fact.location))
         return
-    if batch % ranks.value:
-        draft.put("micro_batch", unknown(f"batch {batch} does not divide by {ranks.value} GPUs", fact.location))
+    if batch < ranks.value:
+        draft.put("micro_batch", unknown(f"batch {batch} leaves nothing for some of {ranks.value} GPUs", fact.location))
         return
+    # The engine floors (trainer.py line 303): what does not divide is dropped, and a rule says so.
     note = fact.note if ranks.value == 1 else f"{batch} over {ranks.value} GPUs"
     draft.put("micro_batch", Fact(batch // ranks.value, fact.origin, fact.location, note))
     if "batch" in settings.places:
@@ -186,9 +189,18 @@ def _multi_scale(draft: Draft, settings: Settings[Train]) -> None:
     fraction = 0.5 if fact.value is True else float(fact.value or 0)
     draft.put("multi_scale", Fact(fraction > 0, fact.origin, fact.location, fact.note))
     if fraction > 0:
-        draft.put("multi_scale_fraction", Fact(fraction, fact.origin, fact.location, fact.note))
+        _largest(draft, fraction)
     if "multi_scale" in settings.places:
         draft.offer("multi_scale", settings.places["multi_scale"], lambda value: 0.5 if value else 0.0)
+
+
+def _largest(draft: Draft, fraction: float) -> None:
+    """The largest training size: (1 + fraction) x imgsz, rounded up to the stride (trainer.py, multi-scale)."""
+    size = draft.plan.image_size.value
+    if size is None:
+        return
+    height, width = (math.ceil(side * (1 + fraction) / _STRIDE) * _STRIDE for side in size)
+    draft.put("largest_image_size", derived(ImageSize(height, width), f"(1 + {fraction:g}) x imgsz"))
 
 
 _TASKS = {
