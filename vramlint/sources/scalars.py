@@ -66,6 +66,14 @@ def yaml11(text: str) -> Value:
     return text
 
 
+def resolved_tag(text: str) -> str:
+    """The tag PyYAML gives a plain scalar: ``int``, ``timestamp``, ``str``, …"""
+    for tag, pattern in _RESOLVERS.get(text[:1], ()):
+        if pattern.match(text):
+            return tag.rsplit(":", 1)[-1]
+    return "str"
+
+
 def yaml11_floats(text: str) -> Value:
     """YAML 1.1 with the float pattern that OmegaConf, jsonargparse and ai-toolkit add: ``1e-4`` is a number.
 
