@@ -22,7 +22,6 @@ from vramlint.rule import (
     Case,
     Confidence,
     Estimate,
-    Limits,
     MemoryVerdict,
     RuleInfo,
     Run,

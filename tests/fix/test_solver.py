@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.rules.fakes import AMPERE, TURING, FakeRun, plan, spelled
+from vramlint import memory
 from vramlint.fix.solver_options import comfortable
 from vramlint.fix.solver_space import (
     divides_queue,
@@ -16,7 +17,18 @@ from vramlint.fix.solver_space import (
     round_queue,
     smaller_sizes,
 )
-from vramlint.plan import ImageSize, NominalAccumulation, Origin, Precision, default, derived, revise
+from vramlint.hardware import find_gpu
+from vramlint.memory import Estimate, Verdict
+from vramlint.plan import (
+    ImageSize,
+    NominalAccumulation,
+    Origin,
+    Precision,
+    TrainingPlan,
+    default,
+    derived,
+    revise,
+)
 from vramlint.rule import Repair, Safety
 
 SQUARE = ImageSize(1024, 1024)
@@ -305,3 +317,51 @@ def test_splits_of_a_global_batch_are_per_rank() -> None:
     facts = plan(NominalAccumulation(), micro_batch=16, data_parallel=2, nominal_batch=64, accumulation=ROUNDED)
     assert facts.accumulation.origin is Origin.DERIVED
     assert [split.micro_batch for split in keeping_splits(facts, lambda _: True)] == [32, 16, 8, 4, 2, 1]
+
+
+# --- with the real estimator -----------------------------------------------------------------------------------------
+
+
+class RealRun(FakeRun):
+    """A made-up run whose memory the estimator works out."""
+
+    def estimate(self, plan: TrainingPlan | None = None) -> Estimate:
+        self.estimates += 1
+        return memory.estimate(plan or self.plan, self.target, self.limits)
+
+
+LANGUAGE = {
+    "model": "Qwen/Qwen2.5-0.5B-Instruct",
+    "seq_len": 2048,
+    "optimizer": default("adamw", ""),
+    "sharding": default("none", ""),
+    "adapter": default("none", ""),
+    "ema": default(value=False, note=""),
+}
+
+
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.FP32])
+def test_a_language_model_is_brought_onto_its_card(precision: Precision) -> None:
+    facts = plan(micro_batch=16, accumulation=1, precision=precision, grad_checkpointing=False, **LANGUAGE)
+    run = RealRun(facts, gpu=find_gpu("rtx4090"))
+    after = RealRun(revise(run.plan, first(run)), gpu=find_gpu("rtx4090"))
+    assert after.estimate().verdict is Verdict.FITS
+    assert after.plan.effective_batch.value == 16
+    assert not after.repairs_to_fit()
+    assert run.estimates <= 200
+
+
+def test_two_encoders_and_a_queue_go_to_a_divisor() -> None:
+    image = {"image_size": ImageSize(224, 224), "model": "resnet50", "task": "self-supervised"}
+    facts = plan(
+        micro_batch=256, accumulation=4, data_parallel=2, precision=Precision.FP16, queue_size=65536,
+        grad_checkpointing=True, optimizer="adamw", sharding="ddp", ema=False, **image,
+    )  # fmt: skip
+    run = RealRun(facts, gpu=find_gpu("rtx3070-8gb"))
+    step = first(run)
+    batch, steps = step["micro_batch"], step["accumulation"]
+    assert isinstance(batch, int)
+    assert isinstance(steps, int)
+    assert batch * steps == 256 * 4
+    assert 65536 % batch == 0
+    assert RealRun(revise(run.plan, step), gpu=find_gpu("rtx3070-8gb")).estimate().verdict is not Verdict.OVER

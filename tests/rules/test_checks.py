@@ -120,7 +120,8 @@ VRAM = [
     (10.0, 0.1, 1, Severity.WARNING),
     (11.5, 0.1, 1, Severity.WARNING),
     (20.0, 0.1, 1, Severity.ERROR),
-    (5.0, 1.5, 0, None),
+    (4.0, 2.5, 0, None),
+    (6.0, 0.9, 1, Severity.WARNING),
 ]
 
 
