@@ -49,7 +49,7 @@ def check(run: Run) -> Iterator[Verdict]:
     sizes = [size for size in (total // ranks * ranks, (total // ranks + 1) * ranks) if size]
     yield Verdict(
         "global_batch",
-        f"{run.spelling('global_batch')} {total} over {ranks} GPUs is {total / ranks:.4g} each: the run stops, or "
+        f"{run.spelling('micro_batch')} {total} over {ranks} GPUs is {total / ranks:.4g} each: the run stops, or "
         f"trains with {total // ranks * ranks}",
         label=f"not a multiple of {ranks} GPUs",
         help=f"Use a multiple of {ranks}: {' or '.join(map(str, sizes))}",

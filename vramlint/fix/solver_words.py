@@ -80,7 +80,7 @@ def _shown(names: Names, fact: str, value: object) -> str:
 
 def _spells_global(plan: TrainingPlan, ranks: int) -> bool:
     micro, total = plan.micro_batch.value, plan.global_batch
-    return micro is not None and total.spelled and total.value == micro * ranks
+    return micro is not None and total.spelled and total.value is not None and total.value // ranks == micro
 
 
 def _batch_remark(plan: TrainingPlan, values: Mapping[str, object]) -> str:
