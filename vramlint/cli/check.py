@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from vramlint.engine import CheckOptions, FixOutcome
+    from vramlint.report.frame import Texts
     from vramlint.results import CheckResult
 
 SEVERITIES = ("error", "warning", "info")
@@ -121,7 +122,7 @@ def _repair(outcome: FixOutcome, given: Given) -> int:
     write_files(outcome.files)
     done = render(outcome, view())
     write(done, err=given["output_format"] != "full")
-    return _report(outcome.result, {file.path: file.new for file in outcome.files}, given)
+    return _report(outcome.result, {file.path: file.new for file in outcome.files}, given, outcome)
 
 
 def _show_diff(outcome: FixOutcome, given: Given) -> int:
@@ -136,25 +137,24 @@ def _show_diff(outcome: FixOutcome, given: Given) -> int:
     return _exit_code(outcome.before, given)
 
 
-def _report(result: CheckResult, overlay: dict[str, bytes], given: Given) -> int:
+def _report(result: CheckResult, overlay: dict[str, bytes], given: Given, outcome: FixOutcome | None = None) -> int:
     write_failures(result.failures)
     if given["statistics"]:
         from vramlint.report.statistics import render
 
         write(render(result))
     else:
-        _findings(result, overlay, given["output_format"])
+        _findings(result, texts_of(result, overlay), given["output_format"], outcome)
     return _exit_code(result, given)
 
 
-def _findings(result: CheckResult, overlay: dict[str, bytes], output_format: str) -> None:
+def _findings(result: CheckResult, texts: Texts, output_format: str, outcome: FixOutcome | None) -> None:
     """Print the findings; each format's module is imported only where it is asked for."""
-    texts = texts_of(result, overlay)
     match output_format:
         case "json":
             from vramlint.report import json
 
-            write(json.render(result, texts))
+            write(json.render(result, texts, outcome))
         case "github":
             from vramlint.report import github
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from vramlint.engine import FixOutcome
 from vramlint.findings import FileEdit, Finding, Fix
 from vramlint.memory.model import Component, Estimate, Interval
 from vramlint.plan import Fact, Location, TrainingPlan
@@ -27,8 +28,8 @@ class EstimateRow(NamedTuple):
     swept: int | None = None
 
 
-def render(result: CheckResult, texts: Texts) -> str:
-    """The findings of a check."""
+def render(result: CheckResult, texts: Texts, outcome: FixOutcome | None = None) -> str:
+    """The findings of a check; ``outcome`` is what ``--fix`` did before it."""
     marks = fingerprints(result.findings, texts)
     severities = [finding.severity for finding in result.findings]
     return dump(
@@ -43,8 +44,18 @@ def render(result: CheckResult, texts: Texts) -> str:
                 "suppressed": result.suppressed,
                 **{f"{severity.value}s": severities.count(severity) for severity in Severity},
             },
+            **_repairs(outcome),
         }
     )
+
+
+def _repairs(outcome: FixOutcome | None) -> dict[str, Any]:
+    if outcome is None:
+        return {}
+    return {
+        "applied": [repair._asdict() for repair in outcome.applied],
+        "refused": [repair._asdict() for repair in outcome.refused],
+    }
 
 
 def render_plans(result: CheckResult) -> str:

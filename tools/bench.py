@@ -1,0 +1,110 @@
+"""Times vramlint against yamllint on the same files, alternating, and prints the table that README quotes.
+
+Usage: python tools/bench.py [--rounds 15] [--corpus FOLDER]
+
+Each figure is the median over the rounds of the wall time of a whole process, both programs from the same environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PROGRAMS = Path(sys.executable).parent
+NO_CONFIG = """\
+---
+# settings of a web service
+service: {name: shop, port: 8080}
+replicas: 3
+features:
+  - search
+  - basket
+  - reviews
+logging:
+  level: info
+  format: json
+"""
+
+
+class Case(NamedTuple):
+    """What is timed: the same paths for both programs, and the bar the ratio must stay under."""
+
+    name: str
+    paths: tuple[str, ...]
+    bar: float
+    rounds: int
+
+
+class Row(NamedTuple):
+    """A timed case, in seconds."""
+
+    case: Case
+    vramlint: float
+    yamllint: float
+
+    @property
+    def ratio(self) -> float:
+        return self.vramlint / self.yamllint
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    """Wall time of one process."""
+    start = time.perf_counter()
+    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    return time.perf_counter() - start
+
+
+def measure(case: Case, folder: Path) -> Row:
+    """Run both programs in turn, after one round that warms the caches."""
+    commands = [[str(PROGRAMS / name), *case.paths] for name in ("vramlint", "yamllint")]
+    for command in commands:
+        seconds(command, folder)
+    rounds = [[seconds(command, folder) for command in commands] for _ in range(case.rounds)]
+    ours, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
+    return Row(case, ours, theirs)
+
+
+def cases(folder: Path, corpus: Path | None, rounds: int) -> list[Case]:
+    """The files to time on; ``folder`` is a scratch folder."""
+    (folder / "service.yml").write_text(NO_CONFIG, encoding="utf-8")
+    config = ROOT / "examples/vessels/config.yml"
+    (folder / "config.yml").write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
+    found = [
+        Case("one YAML file that is no training config", ("service.yml",), 1.0, rounds),
+        Case("one training config: plan, estimate, rules", ("config.yml",), 2.0, rounds),
+    ]
+    if corpus is not None:
+        real = sorted(str(path) for path in corpus.rglob("*") if path.suffix in (".yml", ".yaml"))[:500]
+        found.append(Case(f"{len(real)} real configs", tuple(real), 0.25, max(rounds // 5, 3)))
+    return found
+
+
+def table(rows: list[Row]) -> str:
+    lines = ["| case | vramlint | yamllint | ratio | bar |", "|---|---|---|---|---|"]
+    for row in rows:
+        times = f"{1000 * row.vramlint:.0f} ms | {1000 * row.yamllint:.0f} ms"
+        lines.append(f"| {row.case.name} | {times} | {row.ratio:.2f}x | {row.case.bar:.2f}x |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--corpus", type=Path, default=None)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [measure(case, folder) for case in cases(folder, arguments.corpus, arguments.rounds)]
+    print(table(rows))
+    return 0 if all(row.ratio <= row.case.bar for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
