@@ -1,1 +1,1 @@
-"""Repairs: what to change (``solver``), as edits (``edits``), proven (``proof``), to a fixpoint (``loop``), on disk (``write``)."""
+"""Repairs: what to change (``solver``), as edits, proven, to a fixpoint (``loop``), written or shown as a diff."""

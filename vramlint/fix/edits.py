@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -133,7 +134,7 @@ def _entry_of(slot: Slot) -> tuple[Entry, Mapping]:
 
 
 def _joined(document: Document, edits: Sequence[TextEdit]) -> tuple[TextEdit, ...]:
-    """``edits`` in file order. Insertions at one place become one, in the order of the changes; overlaps are refused."""
+    """``edits`` in file order. Insertions at one place become one, in the order of the changes."""
     joined: dict[Span, TextEdit] = {}
     for edit in edits:
         same = joined.get(edit.span)
@@ -144,7 +145,7 @@ def _joined(document: Document, edits: Sequence[TextEdit]) -> tuple[TextEdit, ..
         elif same.text != edit.text:
             raise EditRefused("two changes of one repair want different values in one place", path=document.path)
     ordered = tuple(sorted(joined.values(), key=lambda edit: edit.span))
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in itertools.pairwise(ordered):
         if after.span.start < before.span.end:
             raise EditRefused("two changes of one repair overlap", path=document.path)
     return ordered

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping as MappingType, Sequence as SequenceType
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
+from collections.abc import Sequence as SequenceType
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from vramlint.fix.edits import Deleted, Inserted, Intent, Replaced
 from vramlint.sources.model import Command, Document, Mapping, Node, Plain, Scalar, Sequence, Unknown
 
 
-class Written(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Written:
     """A value that a repair writes: it is compared by meaning, since each syntax spells it in its own way."""
 
     value: Plain

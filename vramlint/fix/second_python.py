@@ -44,7 +44,7 @@ class _Tree(ast.NodeTransformer):
             self._forget_inserted(node)
         return super().generic_visit(node)
 
-    def visit_Constant(self, node: ast.Constant) -> Any:  # noqa: N802 - the name ast.NodeVisitor looks for
+    def visit_Constant(self, node: ast.Constant) -> Any:
         return self.generic_visit(node)
 
     def _forget_inserted(self, node: ast.Dict) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vramlint.fix.edits import DocumentEdits
+from vramlint.fix.edits import Deleted, DocumentEdits
 from vramlint.fix.outline import means
 from vramlint.sources.model import Plain, Span, TextEdit
 
@@ -35,7 +35,7 @@ def unintended(planned: DocumentEdits, text: str) -> str:
         pairs = zip(kept_before, kept_after, strict=False)
         return next((str(a[0]) for a, b in pairs if a != b), "the structure")
     written = [leaf for leaf in after if _touched(leaf.span, new_spans) and not leaf.path.endswith("?")]
-    values = [intent.value for intent in planned.intents if hasattr(intent, "value")]
+    values = [intent.value for intent in planned.intents if not isinstance(intent, Deleted)]
     return "" if len(written) >= len(values) and _all_written(values, written) else "the value itself"
 
 

@@ -274,7 +274,7 @@ def _share(value: object) -> float:
     return float(value)
 
 
-def _size(value: object) -> int:
+def size_bytes(value: object) -> int:
     """Bytes of ``"64GiB"`` or ``"64 GB"``; a bare number is refused because nobody knows its unit."""
     if isinstance(value, str):
         text = value.strip().lower()
@@ -302,8 +302,8 @@ _TARGET_KEYS: dict[str, Check] = {
     "gpus": _count,
     "nodes": _count,
     "cores": _count,
-    "ram": _size,
-    "shm": _size,
+    "ram": size_bytes,
+    "shm": size_bytes,
 }
 _LIMIT_FIELDS = {"headroom": "headroom", "wasted-below": "wasted_below", "fill-to": "fill_to"}
 _LIST_FIELDS = {

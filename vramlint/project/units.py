@@ -2,7 +2,7 @@
 
 A config says little about ranks; the line that launches it does. Launch scripts are looked for among the checked paths
 and beside the config (its folder, the folders above it up to the repository root, and ``scripts/`` in each), searched
-for the config's name first and parsed only when they hold it. A Python config is also used by the scripts that import it.
+for the config's name first and parsed only when they hold it. The scripts that import a Python config use it too.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Project:
         return known
 
     def find(self, word: str, beside: str) -> str | None:
-        """The file that ``word`` in the file ``beside`` names: relative to its folder, then each folder up to the root."""
+        """The file that ``word`` in the file ``beside`` names: from its folder, then each folder up to the root."""
         for folder in self._folders_up(beside):
             shown = self._existing(os.path.join(folder, word), beside)
             if shown is not None:

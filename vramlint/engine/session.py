@@ -1,0 +1,201 @@
+"""One invocation: every file read once, every run judged once, findings gathered and suppressed at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from vramlint.dialects.model import Claim, Reading
+from vramlint.dialects.registry import claims, dialect, prefilter
+from vramlint.engine.options import CheckOptions
+from vramlint.engine.rules import RuleSet, Selection, load_rules, means
+from vramlint.errors import SourceError, VramlintError
+from vramlint.findings import Finding
+from vramlint.hardware.model import Target
+from vramlint.project.discovery import Candidate
+from vramlint.project.settings import Settings, SettingsFinder
+from vramlint.project.units import FileContext, Project
+from vramlint.results import CheckResult, Failure, RunResult
+from vramlint.sources.model import Document
+
+
+class _Run(NamedTuple):
+    """A judged run before suppression."""
+
+    result: RunResult
+    selection: Selection
+
+
+class Session:
+    """Gathers the results of one invocation; ``look`` at every file, then ask for the ``result``."""
+
+    def __init__(
+        self, finder: SettingsFinder, options: CheckOptions, overlay: Mapping[str, bytes], checked: Sequence[str]
+    ) -> None:
+        self._finder = finder
+        self._options = options
+        self._project = Project(overlay, checked)
+        self._seen: set[str] = set()
+        self._checked: dict[str, Document] = {}
+        self._documents: dict[str, Document] = {}
+        self._runs: list[_Run] = []
+        self._failures: dict[Failure, None] = {}
+
+    def validate(self) -> None:
+        """Raises UsageError and TargetError for rules and GPUs on the command line that do not exist."""
+        for name in self._options.gpu:
+            from vramlint.hardware.catalogue import find_gpu
+
+            find_gpu(name)
+        if self._options.select or self._options.ignore:
+            self._rules(self._finder.for_folder(os.getcwd())).expect((*self._options.select, *self._options.ignore))
+
+    def look(self, candidate: Candidate) -> None:
+        """Check one file, unless it was already. A file that is no training config leaves no trace."""
+        path = candidate.path
+        if path in self._seen:
+            return
+        self._seen.add(path)
+        try:
+            data = self._project.data(path)
+        except OSError as error:
+            self._fail(Failure(path, f"cannot be read: {error.strerror}"))
+            return
+        found = self._claims(candidate) if prefilter(path, data) else ()
+        if found:
+            self._judge(path, found)
+        elif candidate.explicit:
+            # A script that is no config itself may choose one: the file its import or its launch line names.
+            for linked in self._project.linked(path):
+                self.look(Candidate(linked, explicit=True))
+
+    def result(self) -> CheckResult:
+        """Everything found so far, suppressed findings left out."""
+        judged = dict(self._judged())
+        kept = {id(finding) for findings, _ in judged.values() for finding in findings}
+        runs = tuple(
+            run.result._replace(findings=tuple(found for found in run.result.findings if id(found) in kept))
+            for run in self._runs
+        )
+        findings = {_identity(finding): finding for found, _ in judged.values() for finding in found}
+        return CheckResult(
+            runs,
+            tuple(sorted(findings.values(), key=_order)),
+            tuple(self._failures),
+            files_seen=len(self._seen),
+            files_checked=len(self._checked),
+            suppressed=sum(suppressed for _, suppressed in judged.values()),
+        )
+
+    def _claims(self, candidate: Candidate) -> tuple[Claim, ...]:
+        try:
+            document = self._project.document(candidate.path)
+            return claims(document)
+        except SourceError as error:
+            # In a walked folder the file may be anything (a template, say); the user said nothing about it.
+            if candidate.explicit:
+                self._fail(Failure(candidate.path, error.message, error.line, error.column, error.help))
+        except Exception as error:  # noqa: BLE001 - one file must not stop the others; reported
+            self._crash("reading the file", candidate.path, error)
+        return ()
+
+    def _judge(self, path: str, found: Iterable[Claim]) -> None:
+        document = self._project.document(path)
+        self._checked[path] = document
+        settings = self._finder.for_file(path)
+        for claim in found:
+            try:
+                self._judge_claim(claim, document, settings)
+            except VramlintError as error:
+                if error.path is None or error.path == settings.path:
+                    raise
+                self._fail(Failure(error.path, error.message, error.line, error.column, error.help))
+            except Exception as error:  # noqa: BLE001 - one dialect must not stop the others; reported
+                self._crash(f"dialect {claim.dialect}", path, error)
+
+    def _judge_claim(self, claim: Claim, document: Document, settings: Settings) -> None:
+        from vramlint.engine.targets import targets
+
+        full = os.path.abspath(document.path)
+        first = targets((document,), full, settings, self._options)
+        context = FileContext(self._project, document.path, first[0])
+        reading = dialect(claim.dialect).read(claim, document, context)
+        launching = [script for script, _ in context.launches(document)]
+        documents = {each.path: each for each in (document, *reading.documents, *launching)}
+        for target in targets(documents.values(), full, settings, self._options):
+            self._judge_run(reading, target, settings, full)
+        for each in (document, *reading.documents):
+            self._documents.setdefault(each.path, each)
+
+    def _judge_run(self, reading: Reading, target: Target, settings: Settings, full: str) -> None:
+        from vramlint.engine.run import EngineRun, findings_of
+
+        options = self._options
+        select = options.select or settings.select
+        ignore = (*options.ignore, *settings.ignore, *settings.ignored_for(full))
+        selection = Selection(select, ignore, pedantic=options.pedantic)
+        run = EngineRun(reading, target, settings.limits, verbose=options.verbose)
+        estimate = run.estimate()
+        findings = [found for found in reading.findings if selection.shows(found.code, found.name)]
+        for rule in self._rules(settings) if options.with_rules else ():
+            if not selection.runs(rule.RULE):
+                continue
+            try:
+                findings.extend(findings_of(rule, run, reading))
+            except Exception as error:  # noqa: BLE001 - one rule must not stop the others; reported
+                self._crash(f"rule {rule.RULE.code} {rule.RULE.name}", reading.document.path, error)
+        for failure in run.failures:
+            self._fail(failure)
+        self._runs.append(_Run(RunResult(reading, target, estimate, tuple(findings)), selection))
+
+    def _rules(self, settings: Settings) -> RuleSet:
+        rules = load_rules((*settings.plugins, *self._options.plugins))
+        rules.expect((*settings.select, *settings.ignore))
+        return rules
+
+    def _judged(self) -> Iterator[tuple[str, tuple[tuple[Finding, ...], int]]]:
+        """Findings after suppression and the number suppressed, file by file."""
+        by_path: dict[str, list[Finding]] = {path: [] for path in self._checked}
+        for run in self._runs:
+            for finding in run.result.findings:
+                by_path.setdefault(finding.location.path, []).append(finding)
+        for path, findings in by_path.items():
+            document = self._checked.get(path) or self._documents.get(path)
+            yield path, (tuple(findings), 0) if document is None else self._suppressed(document, findings)
+
+    def _suppressed(self, document: Document, findings: Sequence[Finding]) -> tuple[tuple[Finding, ...], int]:
+        if "vramlint" not in document.text:
+            return tuple(findings), 0
+        from vramlint.engine.hygiene import RULE
+        from vramlint.engine.suppressions import suppress
+
+        selections = [run.selection for run in self._runs if run.result.reading.document.path == document.path]
+        reports = any(selection.runs(RULE) for selection in selections) and self._options.with_rules
+
+        def ran(rule: str) -> bool:
+            infos = (each.RULE for each in self._rules(self._finder.for_file(document.path)))
+            return any(
+                means(rule, info.code, info.name) and any(selection.runs(info) for selection in selections)
+                for info in infos
+            )
+
+        return suppress(findings, document, ran if reports else None)
+
+    def _crash(self, what: str, path: str, error: Exception) -> None:
+        from vramlint.engine.run import crash
+
+        self._fail(crash(what, path, error, verbose=self._options.verbose))
+
+    def _fail(self, failure: Failure) -> None:
+        self._failures[failure] = None
+
+
+def _identity(finding: Finding) -> tuple[object, ...]:
+    """Two runs of one file (two targets, a config and its launch line) may find the same thing."""
+    return finding.code, finding.location, finding.message
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    place = finding.location
+    return place.path, place.line, place.column, finding.code, finding.message
