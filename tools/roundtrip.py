@@ -17,6 +17,7 @@ import json
 import math
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -257,7 +258,9 @@ def prove_with_second_parser(document: Document, text: str) -> None:
             assert same_value(found[0], json.loads(text)), "json reads it differently"
         case Syntax.YAML:
             import ruamel.yaml
+            from ruamel.yaml.error import MantissaNoDotYAML1_1Warning
 
+            warnings.simplefilter("ignore", MantissaNoDotYAML1_1Warning)
             reader = ruamel.yaml.YAML(typ="safe", pure=True)
             reader.version = (1, 1)  # type: ignore[assignment] # accepts a tuple (ruamel/yaml/main.py)
             expected = list(reader.load_all(text))
@@ -266,7 +269,7 @@ def prove_with_second_parser(document: Document, text: str) -> None:
 
 
 def same_value(ours: object, theirs: object) -> bool:
-    """Whether two readings agree. Dates are text here; ruamel reads 1e-4 as a number and keys by their type."""
+    """Whether two readings agree. Dates are text here; ruamel reads 1e-4 as a number and y and n as bools."""
     match theirs:
         case dict():
             names = {str(key): value for key, value in theirs.items()}
@@ -278,12 +281,16 @@ def same_value(ours: object, theirs: object) -> bool:
             return isinstance(ours, str)
         case float() if isinstance(ours, str):
             return yaml11_floats(ours) == theirs
+        case bool() if isinstance(ours, str):
+            return ours.lower() == ("y" if theirs else "n")
         case _:
             return _comparable(ours) == _comparable(theirs) or (theirs is None and ours == {})
 
 
 def _key_as_read(key: str, names: dict[str, object]) -> str:
-    return key if key in names else str(yaml11(key))
+    if key in names:
+        return key
+    return {"y": "True", "n": "False"}.get(key.lower()) or str(yaml11(key))
 
 
 def _has_unknown(document: Document) -> bool:

@@ -315,7 +315,7 @@ class _Builder:
 
 
 def _custom(tag: str | None) -> str | None:
-    return None if tag is None or tag == "!" or tag.startswith("tag:yaml.org,2002:") else tag
+    return None if tag in (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq") else tag
 
 
 def _trim_block(text: str, start: int) -> tuple[int, str]:

@@ -69,6 +69,8 @@ def spell_string(value: str, old: str = "", style: Style = Style.PLAIN, quote: s
 def _is_plain(value: str, old: str) -> bool:
     if not value.isprintable() or value != value.strip() or _PLAIN_START.match(value) is None:
         return False
+    if value in ("y", "Y", "n", "N"):  # bools to ruamel.yaml's YAML 1.1, strings to PyYAML
+        return False
     # Brackets and commas end a plain scalar inside [ ] and { } only; text that had one stands outside of them.
     forbidden = _COLON_OR_COMMENT if re.search(r"[,\[\]{}]", old) else _NOT_PLAIN
     if forbidden.search(value):
