@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -18,6 +19,13 @@ MODULES: dict[str, RuleModule] = {
     name: import_module(f"vramlint_rules.{name}")  # type: ignore[misc]
     for name in vramlint_rules.RULES
 }
+
+
+@pytest.fixture(autouse=True)
+def _empty_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case stands alone: no launch line or settings of this repository may reach it."""
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
 
 
 class Labelled(NamedTuple):
