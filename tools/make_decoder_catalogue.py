@@ -27,7 +27,7 @@ TIED = re.compile(
     r"|Qwen2(\.5)?-(Coder-|Math-)?(0\.5|1\.5|3)B|Qwen3-(0\.6|1\.7|4)B"
 )
 """Checkpoints that share input and output embeddings (``tie_word_embeddings`` of their config.json). Checked against
-the size in the name: with the other choice Qwen3-0.6B would have 0.75 B parameters, SmolLM2-135M 163 M, Phi-4-mini 4.5 B."""
+the size in the name: untied, Qwen3-0.6B would have 0.75 B parameters, SmolLM2-135M 163 M, Phi-4-mini 4.5 B."""
 
 SKIPPED = {"Platypus2-70B"}
 """litgpt gives it 64 KV heads, unlike the Llama-2-70B it is made of."""

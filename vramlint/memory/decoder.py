@@ -158,6 +158,12 @@ def layer_ledger(
     )
 
 
+def quantised_inputs(config: DecoderConfig, numbers: Arithmetic) -> Saved:
+    """Inputs of 4-bit layers where the library keeps them: each distinct input tensor once."""
+    shared = 1 if config.shared_norm else 2
+    return Saved("inputs of the 4-bit layers", numbers.compute * (shared * config.shape.hidden + config.shape.ffn))
+
+
 def _norms(
     config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
 ) -> list[Saved]:
@@ -270,7 +276,9 @@ class Decoder(NamedTuple):
         """Bytes that one block keeps for backward per token."""
         numbers = arithmetic(workload.precision)
         ledger = layer_ledger(self.config, numbers, self.adapter, self.implementation, workload.seq_len)
-        return sum(saved.bytes_per_token for saved in ledger)
+        copies = self.implementation.quantised_input_copies if self.quantised else 0
+        kept = copies * quantised_inputs(self.config, numbers).bytes_per_token
+        return kept + sum(saved.bytes_per_token for saved in ledger)
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """Forward end, loss, and backward at the last and the first block; see :class:`_Step` for the terms."""

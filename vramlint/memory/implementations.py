@@ -40,6 +40,9 @@ class Implementation(NamedTuple):
     """Whether checkpoints with shared embeddings keep sharing them in training."""
     adapter_weight_bytes: int | None
     """Bytes of a LoRA weight; None: those of the base model."""
+    quantised_input_copies: int = 0
+    """Copies of a 4-bit layer's input that outlive its forward pass: none from bitsandbytes 0.43 on, which keeps the
+    weight alone (``MatMul4Bit.forward``: ``ctx.tensors = (None, B)``); before, ``(A, B)``."""
 
 
 HUGGING_FACE = Implementation(
@@ -64,15 +67,28 @@ LITGPT = Implementation(
     adapter_weight_bytes=None,
 )
 
+LITGPT_2024 = LITGPT._replace(
+    name="litgpt with bitsandbytes 0.42",
+    source="litgpt before 0.5.4, which pins bitsandbytes 0.42: autograd/_functions.py keeps the input A on ctx",
+    # As attributes of ctx the inputs live as long as the graph, and the loop's ``loss`` holds it into the next forward.
+    quantised_input_copies=2,
+)
+
 TORCHTUNE = Implementation(
     name="torchtune",
     source="torchtune 0.6.1 CEWithChunkedOutputLoss (8 chunks)",
-    # half-precision logits and their gradient, and one chunk of eight in fp32 at a time
-    loss=Loss(forward_low=1, forward_fp32=2, backward_low=1, backward_fp32=2),
+    # half-precision logits and their gradient, the log-softmax of all chunks, one chunk of eight more in fp32
+    loss=Loss(forward_low=1, forward_fp32=1.125, backward_low=2, backward_fp32=1.25),
     fp32_norm_output=False,
     repeats_kv=True,
     ties_embeddings=True,
     adapter_weight_bytes=None,
 )
 
-IMPLEMENTATIONS = {each.name: each for each in (HUGGING_FACE, LITGPT, TORCHTUNE)}
+TORCHTUNE_PLAIN = TORCHTUNE._replace(
+    name="torchtune without chunked loss",
+    source="torchtune 0.6.1, the decoder's output in fp32",
+    loss=HUGGING_FACE.loss,
+)
+
+IMPLEMENTATIONS = {each.name: each for each in (HUGGING_FACE, LITGPT, LITGPT_2024, TORCHTUNE, TORCHTUNE_PLAIN)}

@@ -64,8 +64,9 @@ def _profile(plan: TrainingPlan, name: str) -> Resolution:
     known = tuple(member for member in members if member is not None)
     if not known:
         return Resolution(None, because=f"nothing is known of the memory of a model called {name!r}")
-    names = " to ".join((known[1].name, known[-1].name)) if len(known) > 1 else known[0].name
-    text = f"{name} does not say its size: the interval spans {names}, the value is for {known[0].name}"
+    by_size = sorted(known, key=lambda member: member.parameters)
+    span = f"{by_size[0].name} to {by_size[-1].name}"
+    text = f"{name} does not say its size: the interval spans {span}, the value is for {known[0].name}"
     return Resolution(known[0], known[1:], (text, *known[0].assumptions))
 
 

@@ -14,7 +14,7 @@ from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, Weight
 from vramlint.plan import Fact, Precision, TrainingPlan
 
 MULTI_SCALE_LARGEST = 1.5
-"""Largest training shape under multi-scale, as a share of the image size (Ultralytics 8.4, detection trainer: sizes from
+"""Largest training shape under multi-scale, as a share of the image size (Ultralytics 8.4, detection trainer: from
 0.5 to 1.5 x imgsz). A plan that knows its largest shape says so in ``largest_image_size``."""
 
 

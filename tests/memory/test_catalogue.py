@@ -1,0 +1,112 @@
+"""Decoders by name and by config.json."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vramlint.memory.catalogue import decoder_from_config, decoders, find_decoder
+
+NAMES = [
+    ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Meta-Llama-3.1-8B-Instruct"),
+    ("unsloth/llama-3-8b-bnb-4bit", "meta-llama/Meta-Llama-3-8B"),
+    ("unsloth/Qwen2.5-7B-Instruct-unsloth-bnb-4bit", "Qwen/Qwen2.5-7B-Instruct"),
+    ("NousResearch/Meta-Llama-3.1-8B", "meta-llama/Meta-Llama-3.1-8B"),
+    ("/models/Llama-3.1-8B/", "meta-llama/Meta-Llama-3.1-8B"),
+    ("meta-llama/Llama-2-7b", "meta-llama/Llama-2-7b-hf"),
+    ("mistralai/Mistral-7B-Instruct-v0.3", "mistralai/Mistral-7B-Instruct-v0.3"),
+    ("google/gemma-2-9b-it", "google/gemma-2-9b-it"),
+    ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+    ("Llama 3.2 3B", "meta-llama/Llama-3.2-3B"),
+]
+
+
+@pytest.mark.parametrize(("written", "meant"), NAMES)
+def test_names_as_people_write_them(written: str, meant: str) -> None:
+    found = find_decoder(written)
+    assert found is not None
+    assert found.name == meant
+
+
+@pytest.mark.parametrize("name", ["resnet50", "", "my-company/secret-model", "llama", "Qwen/Qwen3-30B-A3B"])
+def test_what_is_not_in_the_catalogue(name: str) -> None:
+    assert find_decoder(name) is None
+
+
+def test_the_catalogue() -> None:
+    entries = decoders()
+    assert len(entries) >= 200
+    for entry in entries:
+        shape = entry.config.shape
+        assert shape.heads % shape.kv_heads == 0, entry.name
+        assert find_decoder(entry.name) == entry, entry.name
+
+
+def test_parameters_agree_with_the_size_in_the_name() -> None:
+    """A wrong tie of the embeddings or a wrong width would show."""
+    for entry in decoders():
+        stated = re.search(r"-(\d+(?:\.\d+)?)([bm])(?:-|$)", entry.name.lower())
+        if stated is None or "Falcon3-1B" in entry.name:  # which has 1.67 B
+            continue
+        size = float(stated[1]) * {"b": 1e9, "m": 1e6}[stated[2]]
+        assert 0.8 * size < entry.config.parameters < 1.35 * size, entry.name
+
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "tie_word_embeddings": False,
+}
+
+
+def test_a_local_config_json() -> None:
+    config = decoder_from_config(LLAMA)
+    assert config is not None
+    assert config.parameters == 8_030_261_248
+
+
+def test_defaults_of_a_model_type() -> None:
+    untied = {key: value for key, value in LLAMA.items() if key != "tie_word_embeddings"}
+    qwen = decoder_from_config({**LLAMA, "model_type": "qwen2"})
+    gemma = decoder_from_config({**untied, "model_type": "gemma2"})
+    assert qwen is not None
+    assert gemma is not None
+    assert qwen.shape.qkv_bias
+    assert gemma.shape.tied
+    assert gemma.soft_capped
+    assert gemma.norms_per_layer == 4
+
+
+@pytest.mark.parametrize(
+    "change", [{"model_type": "mixtral"}, {"hidden_size": "4096"}, {"hidden_size": 0}, {"vocab_size": None}]
+)
+def test_a_config_that_is_not_understood_gives_nothing(change: dict[str, object]) -> None:
+    assert decoder_from_config({**LLAMA, **change}) is None
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_decoder_or_nothing(text: str) -> None:
+    found = find_decoder(text)
+    assert found is None or found in decoders()
+
+
+def test_loading_the_catalogue_takes_milliseconds() -> None:
+    code = (
+        "import time, vramlint.memory.catalogue as c\n"
+        "def once():\n"
+        "    c._catalogue.cache_clear(); start = time.perf_counter(); c.decoders()\n"
+        "    return time.perf_counter() - start\n"
+        "print(min(once() for _ in range(5)))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert float(printed) < 0.02

@@ -1,0 +1,191 @@
+"""The estimator: intervals, verdicts, assumptions, and the physics users get wrong."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from typing import Any
+
+import pytest
+
+from tests.memory.support import LANGUAGE, VISION, Linear, card, plan
+from vramlint.hardware import GIB, Target, find_gpu
+from vramlint.memory import Estimate, Verdict, estimate
+from vramlint.memory.resolve import Resolution
+from vramlint.plan import ImageSize, Precision, TrainingPlan
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model resolves to the made-up knowledge."""
+
+    def found(_: TrainingPlan) -> Resolution:
+        return Resolution(Linear())
+
+    # The package exports a function of the module's name, so the module is fetched by its path.
+    monkeypatch.setattr(importlib.import_module("vramlint.memory.estimate"), "resolve", found)
+
+
+def run(changes: dict[str, Any] | None = None, target: Target | None = None) -> Estimate:
+    facts = {**VISION, **(changes or {})}
+    return estimate(plan(**{name: value for name, value in facts.items() if value is not ...}), target or card(24))
+
+
+def value(changes: dict[str, Any] | None = None) -> int:
+    allocated = run(changes).allocated
+    assert allocated is not None
+    return allocated.value
+
+
+@pytest.mark.usefixtures("known")
+class TestPhysics:
+    def test_the_value_is_the_sum_of_its_parts(self) -> None:
+        found = run()
+        assert found.device is not None
+        assert sum(component.bytes for component in found.components) == found.device.value
+        assert all(component.origin for component in found.components)
+
+    def test_the_peak_is_named(self) -> None:
+        assert run().phase == "forward"
+        assert run({"micro_batch": 1, "image_size": ImageSize(10, 10), "optimizer": "adamw"}).phase == "optimizer"
+
+    def test_more_images_cost_more(self) -> None:
+        assert value({"micro_batch": 8}) - value({"micro_batch": 4}) == 4 * 1000 * 400 * 400
+
+    def test_workers_cost_no_vram(self) -> None:
+        assert value({"workers_per_rank": 12, "prefetch_factor": 8}) == value()
+
+    def test_more_accumulation_steps_cost_no_vram(self) -> None:
+        assert value({"accumulation": 4}) == value({"accumulation": 5})
+
+    def test_accumulating_at_all_keeps_the_gradients_through_the_forward_pass(self) -> None:
+        assert value({"accumulation": 4}) - value({"accumulation": 1}) == 4 * 10_000_000
+
+    def test_ema_and_ddp_are_copies(self) -> None:
+        assert value({"ema": True}) - value() == 4 * 10_000_000
+        ddp = value({"world_size": 2, "data_parallel": 2, "sharding": "ddp"})
+        assert ddp - value() == 4 * 10_000_000
+
+    def test_mixed_precision_halves_the_activations(self) -> None:
+        assert value() - value({"precision": Precision.FP16}) == 4 * 500 * 400 * 400
+
+
+@pytest.mark.usefixtures("known")
+class TestIntervals:
+    def test_bounds_surround_every_value(self) -> None:
+        found = run()
+        for interval in (found.allocated, found.reserved, found.device, found.required):
+            assert interval is not None
+            assert interval.low < interval.value < interval.high
+        assert found.allocated is not None
+        assert found.reserved is not None
+        assert found.device is not None
+        assert found.allocated.value < found.reserved.value < found.device.value
+
+    @pytest.mark.parametrize(
+        ("missing", "word", "lower"),
+        [
+            ("precision", "precision", True),
+            ("optimizer", "optimizer", True),
+            ("accumulation", "accumulation", False),
+        ],
+    )
+    def test_an_unknown_fact_is_assumed_said_and_widens_the_interval(
+        self, missing: str, word: str, lower: bool
+    ) -> None:
+        known, gap = run().allocated, run({missing: ...})
+        assert any(word in text for text in gap.assumptions)
+        assert known is not None
+        assert gap.allocated is not None
+        assert (gap.allocated.low < known.low) if lower else (gap.allocated.high > known.high)
+
+    def test_multi_scale_plans_for_the_largest_shape(self) -> None:
+        fixed, scaled = run(), run({"multi_scale": True})
+        assert fixed.allocated is not None
+        assert scaled.allocated is not None
+        assert scaled.allocated.high > fixed.allocated.high
+        assert any("600x600" in text for text in scaled.assumptions)
+
+
+@pytest.mark.usefixtures("known")
+class TestVerdicts:
+    @pytest.mark.parametrize(("share", "verdict"), [(1.0, "fits"), (0.98, "tight"), (0.5, "over")])
+    def test_against_usable_memory(self, share: float, verdict: str) -> None:
+        required = run().required
+        assert required is not None
+        assert run(target=card(required.high * share / GIB + 1e-6)).verdict == verdict
+
+    def test_head_room_turns_fits_into_tight_but_never_into_over(self) -> None:
+        class HalfFree:
+            headroom = 0.5
+
+        required = run().required
+        assert required is not None
+        target = card(1.05 * required.high / GIB)
+        assert estimate(plan(**VISION), target).verdict is Verdict.FITS
+        assert estimate(plan(**VISION), target, HalfFree()).verdict is Verdict.TIGHT
+
+    def test_without_a_card_there_is_no_verdict(self) -> None:
+        found = run(target=Target())
+        assert found.verdict is Verdict.UNKNOWN
+        assert found.allocated is not None
+
+
+@pytest.mark.usefixtures("known")
+class TestUnknown:
+    @pytest.mark.parametrize(("missing", "word"), [("micro_batch", "batch"), ("image_size", "image size")])
+    def test_facts_that_decide(self, missing: str, word: str) -> None:
+        found = run({missing: ...})
+        assert found.verdict is Verdict.UNKNOWN
+        assert found.allocated is None
+        assert word in found.unknown_because
+        assert found.components, "what is known is still said"
+
+    def test_a_precision_that_the_knowledge_does_not_cover(self) -> None:
+        found = run({"precision": Precision.PURE_BF16})
+        assert found.verdict is Verdict.UNKNOWN
+        assert "does not cover" in found.unknown_because
+
+
+def test_an_unknown_model_has_no_invented_figures() -> None:
+    found = estimate(plan(**{**VISION, "model": "my_net_v7"}), card(24))
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.allocated is None
+    assert found.components == ()
+    assert "my_net_v7" in found.unknown_because
+
+
+def test_a_plan_without_a_model() -> None:
+    assert estimate(plan(), Target()).unknown_because
+
+
+def test_one_estimate_takes_less_than_five_milliseconds() -> None:
+    run_plan, target = plan(**LANGUAGE), Target(find_gpu("rtx4090"))
+    estimate(run_plan, target)
+    start = time.perf_counter()
+    for _ in range(20):
+        estimate(run_plan, target)
+    assert (time.perf_counter() - start) / 20 < 0.005
+
+
+def test_qlora_holds_the_base_in_four_bits() -> None:
+    facts = {**LANGUAGE, "model": "meta-llama/Llama-3.1-8B", "adapter_rank": 16, "grad_checkpointing": True}
+    sizes = {
+        kind: {each.name: each.bytes for each in estimate(plan(**facts, adapter=kind), Target()).components}
+        for kind in ("lora", "qlora")
+    }
+    assert sizes["lora"]["base linear layers"] / sizes["qlora"]["base linear layers"] == pytest.approx(2 / 0.5625)
+    assert sizes["lora"]["embeddings and norms"] == sizes["qlora"]["embeddings and norms"]
+
+
+def test_unknown_lora_targets_are_said() -> None:
+    found = estimate(plan(**LANGUAGE, adapter="lora", adapter_rank=8), Target())
+    assert any("targets" in text for text in found.assumptions)
+
+
+def test_fsdp_divides_the_states() -> None:
+    sharded = {**LANGUAGE, "sharding": "fsdp", "data_parallel": 8, "world_size": 8}
+    alone, shared = estimate(plan(**LANGUAGE), Target()), estimate(plan(**sharded), Target())
+    assert alone.allocated is not None
+    assert shared.allocated is not None
+    assert shared.allocated.value < alone.allocated.value
