@@ -34,7 +34,9 @@ def test_no_run() -> None:
 
 def test_plan_line_says_what_is_unknown() -> None:
     without_ranks = plan(data_parallel=unknown("nproc_per_node is $GPUS"))
-    assert plan_line(without_ranks).startswith("96 per GPU, effective batch unknown (data parallel unknown) · fp16")
+    assert plan_line(without_ranks).startswith(
+        "96 per GPU x 4 steps, number of GPUs unknown (nproc_per_node is $GPUS) · fp16"
+    )
 
 
 def test_plan_line_of_pure_precision_and_sharding() -> None:

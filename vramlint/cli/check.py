@@ -54,6 +54,7 @@ class Given(TypedDict):
     stdin_filename: str | None
     settings_path: str | None
     isolated: bool
+    verbose: bool
 
 
 @click.command("check")

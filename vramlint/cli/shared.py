@@ -50,7 +50,8 @@ def stdin_option(function: C) -> C:
 
 
 def config_options(function: C) -> C:
-    """``--config`` and ``--isolated``."""
+    """``--config``, ``--isolated`` and ``--verbose``."""
+    function = click.option("--verbose", is_flag=True, help="Show the traceback of whatever fails inside.")(function)
     function = click.option("--isolated", is_flag=True, help="Read no settings at all.")(function)
     return click.option(
         "--config",

@@ -44,12 +44,16 @@ def _blocks(result: CheckResult) -> list[_Block]:
     for run in result.runs:
         own = [waiting.pop(_identity(found)) for found in run.findings if _identity(found) in waiting]
         if own:
-            blocks.append(_Block(own, run))
+            blocks.append(_Block(sorted(own, key=_place), run))
     by_path: dict[str, list[Finding]] = {}
     for finding in waiting.values():
         by_path.setdefault(finding.location.path, []).append(finding)
     blocks.extend(_Block(findings, None) for findings in by_path.values())
-    return sorted(blocks, key=lambda block: block.findings[0].location)
+    return sorted(blocks, key=lambda block: _place(block.findings[0]))
+
+
+def _place(finding: Finding) -> tuple[str, int]:
+    return finding.location.path, finding.location.start
 
 
 def _identity(finding: Finding) -> tuple[object, ...]:

@@ -30,8 +30,7 @@ def _batch(plan: TrainingPlan) -> str:
     if micro is None and effective is None:
         return f"effective batch unknown ({plan.micro_batch.note or 'no batch size in the files'})"
     if effective is None:
-        known = "" if micro is None else f"{micro} per GPU, "
-        return f"{known}effective batch unknown ({plan.effective_batch.note or 'number of GPUs unknown'})"
+        return _unknown_batch(plan)
     factors = [] if micro is None else [f"{micro} per GPU"]
     if ranks is not None and factors:
         factors.append(count(ranks, "GPU"))
@@ -41,6 +40,15 @@ def _batch(plan: TrainingPlan) -> str:
         suffix += f" (nominal {plan.nominal_batch.value})"
     product = f"{' x '.join(factors)} = " if factors else ""
     return f"{product}effective batch {effective:,}{suffix}"
+
+
+def _unknown_batch(plan: TrainingPlan) -> str:
+    micro, ranks, steps = plan.micro_batch.value, plan.data_parallel.value, plan.accumulation.value
+    if micro is not None and steps is not None and ranks is None:
+        because = plan.data_parallel.note.removeprefix("world size unknown") or "add --gpus N"
+        return f"{micro} per GPU x {count(steps, 'step')}, number of GPUs unknown ({because})"
+    known = "" if micro is None else f"{micro} per GPU, "
+    return f"{known}effective batch unknown ({plan.effective_batch.note or plan.micro_batch.note})"
 
 
 def _precision(plan: TrainingPlan) -> str:
