@@ -87,7 +87,7 @@ def check(run: Run) -> Iterator[Verdict]:
         repairs = (Repair(title, safety, (Change("precision", half),)),)
     yield Verdict(
         "precision",
-        f"fp32 needs {size(before)}, {half.value} autocast {size(then)}: {gpu.name} has it and memory is short",
+        f"fp32 needs {size(before)}, {half.value} autocast would need {size(then)}, and {gpu.name} has it",
         label=f"{half.value} needs {size(then)}",
         help=f"Use {half.value} autocast with loss scaling" if half is Precision.FP16 else "Use bf16 autocast",
         repairs=repairs,

@@ -75,7 +75,7 @@ def check(run: Run) -> Iterator[Verdict]:
         "queue_size",
         f"{queue_name} {queue} is not a multiple of {batch_name} {batch} ({batches}): "
         "the queue pointer runs past the end",
-        label=f"not a multiple of {batch} ({batches})",
+        label=batches,
         help=f"Make {queue_name} a multiple of {batch_name}, or {batch_name} a divisor of {queue_name}",
         repairs=repairs,
     )

@@ -18,7 +18,6 @@ Micikevicius et al., arXiv 1710.03740.
 from collections.abc import Iterator
 
 from vramlint.rule import (
-    GIB,
     Case,
     Confidence,
     Estimate,
@@ -69,7 +68,7 @@ def check(run: Run) -> Iterator[Verdict]:
     yield Verdict(
         memory_fact(run.plan),
         f"needs {need(estimate)}, peak in {estimate.phase}: {_consequence(estimate)}",
-        label=f"{required.value / GIB:.1f} of {usable / GIB:.1f} GiB",
+        label="does not fit" if estimate.verdict is MemoryVerdict.OVER else "may not fit",
         help=advice(repairs, "Use a card with more memory, or a smaller model, image or sequence"),
         repairs=repairs,
         severity=Severity.ERROR if certain else Severity.WARNING,

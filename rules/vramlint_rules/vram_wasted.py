@@ -55,8 +55,8 @@ def check(run: Run) -> Iterator[Verdict]:
     certain = required.high / usable < run.limits.wasted_below
     yield Verdict(
         memory_fact(run.plan),
-        f"needs {need(estimate)} ({share:.0%}): a larger batch would fit",
-        label=f"{share:.0%} of the card",
+        f"needs {need(estimate)} ({100 * share:.0f} %): a larger batch would fit",
+        label=f"{100 * share:.0f} % of the card",
         help=advice(repairs, ""),
         repairs=repairs,
         confidence=Confidence.HIGH if certain else Confidence.MEDIUM,

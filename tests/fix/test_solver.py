@@ -58,7 +58,7 @@ def test_landmarks_batch_3_goes_to_2_x_6() -> None:
     assert values(best) == {"micro_batch": 2, "accumulation": 6}
     assert best.safety is Safety.SAFE
     assert "set batch_size to 2 and accumulation to 6 (effective batch stays 24 = 2 x 2 x 6)" in best.title
-    assert best.title.endswith("7.8 GiB, saves 3.4 GiB")
+    assert best.title.endswith("7.8 GiB (saves 3.4)")
 
 
 def test_vessels_go_to_batch_1_x_4_in_fp16() -> None:

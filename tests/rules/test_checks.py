@@ -139,14 +139,14 @@ def test_vram_over_says_its_numbers() -> None:
     assert found.message == (
         "needs 16.0 GiB (14.4 to 17.6) of 12.0 usable on rtx3060-12gb, peak in backward: out of memory"
     )
-    assert found.label == "16.0 of 12.0 GiB"
+    assert found.label == "does not fit"
     assert found.help.startswith("Set batch_size to 1 and accumulation to 8")
 
 
 def test_vram_wasted() -> None:
     facts = {"micro_batch": 2, "accumulation": 8, "precision": Precision.FP16}
     (found,) = verdicts("vram_wasted", facts)
-    assert "2.0 GiB (1.8 to 2.2) of 12.0 usable on rtx3060-12gb (17%)" in found.message
+    assert "2.0 GiB (1.8 to 2.2) of 12.0 usable on rtx3060-12gb (17 %)" in found.message
     assert found.repairs[0].safety is Safety.SAFE
     assert not verdicts("vram_wasted", facts, spread=6.0), "the upper bound reaches the target"
     assert not verdicts("vram_wasted", facts, limits=Limits(wasted_below=0.1))

@@ -131,7 +131,7 @@ def _queue_repair(problem: Problem, size: int, micro: int) -> Repair:
 
 def _batch_repair(problem: Problem, split: Split, queue: int) -> Repair:
     safety = Safety.SAFE if split.keeps else Safety.UNSAFE
-    note = f"{queue // split.micro_batch} batches in the queue"
+    note = f"queue {queue // split.micro_batch} batches"
     return Repair(title(problem, split.values, note=note), safety, _changes(split.values))
 
 
@@ -165,7 +165,7 @@ def _repair(problem: Problem, found: Option, before: Estimate, *, shown_only: bo
     safety = Safety.DISPLAY if shown_only else found.safety
     text = title(problem, found.values, found.estimate)
     won = saving(before, found.estimate)
-    return Repair(f"{text}, {won}" if won else text, safety, _changes(found.values))
+    return Repair(f"{text} ({won})" if won else text, safety, _changes(found.values))
 
 
 def _changes(values: Mapping[str, object]) -> tuple[Change, ...]:

@@ -24,7 +24,10 @@ def gib(size_bytes: int) -> str:
 
 
 def title(names: Names, values: Mapping[str, object], after: Estimate | None = None, note: str = "") -> str:
-    """ "set batch_size to 2 and accum to 6 (effective batch stays 24 = 2 x 2 x 6): 7.1 GiB"."""
+    """``set batch_size to 2 and accum to 6 (effective batch stays 24 = 2 x 2 x 6): 7.1 GiB``.
+
+    The memory after the repair is told where ``after`` is given; ``note`` joins the remark in parentheses.
+    """
     parts = [_phrase(names, fact, value) for fact, value in values.items()]
     text = _join(parts)
     remark = ", ".join(part for part in (_batch_remark(names.plan, values), note) if part)
@@ -36,11 +39,11 @@ def title(names: Names, values: Mapping[str, object], after: Estimate | None = N
 
 
 def saving(before: Estimate, after: Estimate) -> str:
-    """``saves 3.1 GiB``; empty where that is below the tenth that would be shown."""
+    """``saves 3.1``, in GiB; empty where that is below the tenth that would be shown."""
     if before.required is None or after.required is None:
         return ""
     saved = before.required.value - after.required.value
-    return f"saves {gib(saved)}" if saved >= GIB / 20 else ""
+    return f"saves {saved / GIB:.1f}" if saved >= GIB / 20 else ""
 
 
 def _join(parts: list[str]) -> str:
