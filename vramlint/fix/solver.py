@@ -21,6 +21,7 @@ from vramlint.fix.solver_options import (
     Problem,
     Values,
     comfortable,
+    hopeful_option,
     last_resorts,
     option,
     revised,
@@ -54,8 +55,8 @@ def repairs_to_fit(problem: Problem) -> Sequence[Repair]:
     """Repairs after which the plan fits the target with head-room, best first.
 
     When only the upper bound is over, the run may well work: then nothing but the split of the batch is changed
-    unasked, and the other repairs are shown. When no safe repair reaches far enough, the safe part of the best
-    unsafe one comes first: it is right whichever unsafe step follows.
+    unasked, and the other repairs are shown. When no safe repair reaches far enough, one that may by the lower
+    bound comes first, else the safe part of the best unsafe one: it is right whichever unsafe step follows.
     """
     before = problem.estimate()
     if before.required is None or before.usable_bytes is None or comfortable(problem, before):
@@ -65,7 +66,7 @@ def repairs_to_fit(problem: Problem) -> Sequence[Repair]:
     if problem.plan.num_queries.known:
         options.sort(key=_detector_order)
     if not safe:
-        options[:0] = safe_part(problem, options)
+        options[:0] = hopeful_option(problem) or safe_part(problem, options)
     is_over = before.verdict is MemoryVerdict.OVER
     repairs = (_repair(problem, found, before, shown_only=not (is_over or found.splits_alone)) for found in options)
     return tuple(repairs)[:_MOST_REPAIRS]
@@ -163,7 +164,8 @@ def _may_run(problem: Problem, values: Mapping[str, object]) -> bool:
 
 def _repair(problem: Problem, found: Option, before: Estimate, *, shown_only: bool = False) -> Repair:
     safety = Safety.DISPLAY if shown_only else found.safety
-    text = title(problem, found.values, found.estimate)
+    doubt = "may still not fit" if found.estimate.verdict is MemoryVerdict.OVER else ""
+    text = title(problem, found.values, found.estimate, note=doubt)
     won = saving(before, found.estimate)
     return Repair(f"{text} ({won})" if won else text, safety, _changes(found.values))
 

@@ -71,7 +71,7 @@ def close(problem: Problem, estimate: Estimate) -> bool:
 
 
 def possible(_problem: Problem, estimate: Estimate) -> bool:
-    """The lower bound fits: whoever tries may succeed. For unsafe repairs when nothing better is left."""
+    """The lower bound fits: whoever tries may succeed. For when nothing better is left."""
     required, usable = estimate.required, estimate.usable_bytes
     return required is not None and usable is not None and required.low <= usable
 
@@ -106,6 +106,17 @@ def safe_options(problem: Problem) -> list[Option]:
     return _distinct(best or _with_splits(problem, dear, splits, close))
 
 
+def hopeful_option(problem: Problem) -> list[Option]:
+    """Where no safe repair fits: the one that may, by the lower bound; empty where the plan itself may already."""
+    splits = keeping_splits(problem.plan, problem.editable)
+    for switches in (Values(), {**half_precision(problem), **_checkpointing(problem)}):
+        split = _largest(problem, splits, switches, possible)
+        if split is not None:
+            values = {**split.values, **switches}
+            return [option(problem, values, Safety.SAFE)] if values else []
+    return []
+
+
 def unsafe_options(problem: Problem, safe: Sequence[Option]) -> list[Option]:
     """Repairs that fit but change the experiment, in the order of the ladder.
 
@@ -127,8 +138,9 @@ def last_resorts(problem: Problem) -> list[Option]:
     plan = problem.plan
     splits = keeping_splits(plan, problem.editable) or (_AS_IT_IS,)
     switches = {**half_precision(problem), **_checkpointing(problem)}
+    free = smaller_splits(plan, problem.editable) if len(splits) == 1 else ()
     for standard in (comfortable, close, possible):
-        found = _with_splits(problem, [Values()], smaller_splits(plan, problem.editable), standard)
+        found = _with_splits(problem, [Values()], free, standard)
         found += _reductions(problem, splits, {}, standard)
         if not found and switches:
             found = _reductions(problem, splits, switches, standard)
