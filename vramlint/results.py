@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from vramlint.dialects.model import Reading
-from vramlint.findings import Finding
-from vramlint.hardware.model import Target
-from vramlint.memory.model import Estimate
-from vramlint.rule import Limits
+# Most files are no training config, and what nothing was found in is told without importing any of these.
+if TYPE_CHECKING:
+    from vramlint.dialects.model import Reading
+    from vramlint.findings import Finding
+    from vramlint.hardware.model import Target
+    from vramlint.memory.model import Estimate
+    from vramlint.rule import Limits
 
 
 class RunResult(NamedTuple):
@@ -18,7 +20,7 @@ class RunResult(NamedTuple):
     target: Target
     estimate: Estimate
     findings: tuple[Finding, ...]
-    limits: Limits = Limits()
+    limits: Limits
     """The settings' shares of memory, for a caller that estimates a changed plan (a sweep)."""
 
 

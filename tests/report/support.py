@@ -19,7 +19,7 @@ from vramlint.plan import (
     rederive,
 )
 from vramlint.results import CheckResult, Failure, RunResult
-from vramlint.rule import Change, Confidence, Repair, Safety, Severity
+from vramlint.rule import Change, Confidence, Limits, Repair, Safety, Severity
 from vramlint.sources.model import Document, Mapping, Span, Syntax
 
 GPU = Gpu("rtx-3070-8gb", "GeForce RTX 3070", 8 * GIB, int(7.8 * GIB), (8, 6), "a test")
@@ -112,7 +112,7 @@ def run(*findings: Finding, text: str = MOCO, **changes: object) -> RunResult:
     document = Document(path, text, Syntax.PYTHON, Mapping(Span(0, 0), []))
     made = changes.get("plan") or plan(text, path)
     reading = Reading(made, document, documents=[document])
-    return RunResult(reading, Target(GPU, 2), changes.get("estimate") or estimate(), findings)
+    return RunResult(reading, Target(GPU, 2), changes.get("estimate") or estimate(), findings, Limits())
 
 
 def result(*runs: RunResult, failures: tuple[Failure, ...] = (), files_seen: int = 1) -> CheckResult:

@@ -7,17 +7,18 @@ claim is to be read. Nothing is ever claimed twice: rows are tried in the table'
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import PurePath
 from typing import NamedTuple, cast
 
 from vramlint.dialects.model import Claim, Dialect
+from vramlint.dialects.prefilter import prefilter
 from vramlint.dialects.signature import Match, Subject
 from vramlint.dialects.table import FRAMEWORKS, GENERIC, ROWS, Row
 from vramlint.errors import UsageError
 from vramlint.sources.model import Definition, Document
+
+__all__ = ["Verdict", "claims", "dialect", "names", "prefilter", "rows", "why"]
 
 
 class Verdict(NamedTuple):
@@ -74,34 +75,6 @@ def dialect(name: str) -> Dialect:
         if row.name == name and row.module:
             return cast("Dialect", importlib.import_module(f"vramlint.dialects.{row.module}"))
     raise UsageError(f"no dialect is called {name!r}", help=f"Choose one of {', '.join(names())}.")
-
-
-def prefilter(path: str, data: bytes) -> bool:
-    """Whether ``data`` can be a training config at all: a byte search, so that most files are never parsed."""
-    pure = PurePath(path)
-    needles = _NEEDLES.get(pure.suffix.lower())
-    if needles is None:
-        needles = _SHELL if not pure.suffix and data.startswith(b"#!") and b"sh" in data[:40] else None
-    return needles is not None and all(needle.search(data) for needle in needles)
-
-
-_BATCH = re.compile(
-    rb"(?i)batch|samples_per|accum|base_model|distributed_type|zero_optimization|_component_|finetuning_type"
-    rb"|max_num_tokens|max_tokens|(?:^|[\s\"'])bs[\"']?\s*:|per_device|MODEL_ARGS|training_method"
-)
-_LAUNCHES = re.compile(rb"(?i)python|torchrun|accelerate|deepspeed|yolo|srun|mpirun|\btrl\b|train|rfdetr|\btune\b")
-_FLAGGED = re.compile(rb"(?i)batch|accum|--bs\b|per_device|\byolo\b|rfdetr")
-_PYTHON = re.compile(
-    rb"(?im)TrainingArguments\(|\b(?:SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config\(|\.train\("
-    rb"|^[ \t]+(?:[a-z_]*batch_?size[a-z_]*|batch|bs|queue_(?:size|len|length)|[a-z_]*accum[a-z_]*)\s*[:=]"
-)
-_DATA = (_BATCH,)
-_SHELL = (_FLAGGED, _LAUNCHES)
-_NEEDLES: dict[str, tuple[re.Pattern[bytes], ...]] = {
-    **dict.fromkeys((".yaml", ".yml", ".json", ".jsonc", ".toml"), _DATA),
-    **dict.fromkeys((".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".bat", ".job"), _SHELL),
-    ".py": (_PYTHON,),
-}
 
 
 def _take(row: Row, document: Document, taken: dict[int, Verdict]) -> None:

@@ -1,18 +1,27 @@
-"""The check: files in, runs, findings and failures out."""
+"""The check: files in, runs, findings and failures out.
+
+What looks at every file (the byte search, the bookkeeping) is here and imports next to nothing; what judges the few
+that are training configs is in ``session`` and imported for the first of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from vramlint.dialects.prefilter import prefilter
 from vramlint.engine.options import CheckOptions
-from vramlint.engine.session import Session
 from vramlint.project.discovery import Candidate, discover, display_path
 from vramlint.project.settings import SettingsFinder
-from vramlint.results import CheckResult
+from vramlint.results import CheckResult, Failure
+
+if TYPE_CHECKING:
+    from vramlint.engine.session import Session
 
 _NOTHING: Mapping[str, bytes] = {}
+_LINKING_SUFFIXES = (".py", ".sh", ".bash", ".slurm", ".sbatch")
+"""Files that may choose a config without being one: a script by its import, a launch line by its words."""
 DEFAULTS = CheckOptions()
-STDIN = "-"
 
 
 def check(
@@ -42,8 +51,37 @@ def check_candidates(
     candidates: Sequence[Candidate], finder: SettingsFinder, options: CheckOptions, overlay: Mapping[str, bytes]
 ) -> CheckResult:
     """Check files that were already chosen."""
-    session = Session(finder, options, overlay, [candidate.path for candidate in candidates])
-    session.validate()
+    session: Session | None = None
+    if options.gpu or options.select or options.ignore:
+        session = _session(finder, options, overlay, candidates)
+        session.validate()
+    failures = []
     for candidate in candidates:
-        session.look(candidate)
-    return session.result()
+        try:
+            data = _data(candidate.path, overlay)
+        except OSError as error:
+            failures.append(Failure(candidate.path, f"cannot be read: {error.strerror}"))
+            continue
+        may_be_config = prefilter(candidate.path, data)
+        if may_be_config or (candidate.explicit and candidate.path.endswith(_LINKING_SUFFIXES)):
+            session = session or _session(finder, options, overlay, candidates)
+            session.look(candidate, may_be_config=may_be_config)
+        else:
+            finder.for_file(candidate.path)  # broken settings are said even where nothing needs them
+    found = CheckResult((), (), (), 0, 0) if session is None else session.result()
+    return found._replace(failures=(*failures, *found.failures), files_seen=len(candidates))
+
+
+def _data(path: str, overlay: Mapping[str, bytes]) -> bytes:
+    if path in overlay:
+        return overlay[path]
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _session(
+    finder: SettingsFinder, options: CheckOptions, overlay: Mapping[str, bytes], candidates: Sequence[Candidate]
+) -> Session:
+    from vramlint.engine.session import Session
+
+    return Session(finder, options, overlay, [candidate.path for candidate in candidates])

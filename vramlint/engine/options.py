@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from vramlint.hardware.model import Host
+if TYPE_CHECKING:
+    from vramlint.hardware.model import Host
 
 
 class CheckOptions(NamedTuple):
@@ -19,7 +20,7 @@ class CheckOptions(NamedTuple):
     gpu: tuple[str, ...] = ()
     gpus: int | None = None
     nodes: int | None = None
-    host: Host = Host()
+    host: Host | None = None
     """Overrides the settings' host, part by part; rule cases and ``exec`` use it."""
     force_exclude: bool = False
     """Leave excluded files out even where they are named one by one (pre-commit does that)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from vramlint.dialects.model import Claim, Reading
-from vramlint.dialects.registry import claims, dialect, prefilter
+from vramlint.dialects.prefilter import prefilter
+from vramlint.dialects.registry import claims, dialect
 from vramlint.engine.options import CheckOptions
 from vramlint.engine.rules import RuleSet, Selection, load_rules, means
 from vramlint.errors import SourceError, VramlintError
@@ -17,6 +19,7 @@ from vramlint.project.discovery import Candidate
 from vramlint.project.settings import Settings, SettingsFinder
 from vramlint.project.units import FileContext, Project
 from vramlint.results import CheckResult, Failure, RunResult
+from vramlint.rule import Limits
 from vramlint.sources.model import Document
 
 
@@ -51,24 +54,24 @@ class Session:
         if self._options.select or self._options.ignore:
             self._rules(self._finder.for_folder(os.getcwd())).expect((*self._options.select, *self._options.ignore))
 
-    def look(self, candidate: Candidate) -> None:
-        """Check one file, unless it was already. A file that is no training config leaves no trace."""
+    def look(self, candidate: Candidate, *, may_be_config: bool) -> None:
+        """Check one file, unless it was already. A file that is no training config leaves no trace.
+
+        ``may_be_config`` is the prefilter's word. A named script that is no config itself may choose one: then the
+        files that its imports or its launch lines name are checked in its place.
+        """
         path = candidate.path
         if path in self._seen:
             return
         self._seen.add(path)
-        try:
-            data = self._project.data(path)
-        except OSError as error:
-            self._fail(Failure(path, f"cannot be read: {error.strerror}"))
-            return
-        found = self._claims(candidate) if prefilter(path, data) else ()
+        found = self._claims(candidate) if may_be_config else ()
         if found:
             self._judge(path, found)
         elif candidate.explicit:
-            # A script that is no config itself may choose one: the file its import or its launch line names.
             for linked in self._project.linked(path):
-                self.look(Candidate(linked, explicit=True))
+                with contextlib.suppress(OSError):  # whoever names the file itself is told that it cannot be read
+                    data = self._project.data(linked)
+                    self.look(Candidate(linked, explicit=True), may_be_config=prefilter(linked, data))
 
     def result(self) -> CheckResult:
         """Everything found so far, suppressed findings left out."""
@@ -83,7 +86,7 @@ class Session:
             runs,
             tuple(sorted(findings.values(), key=_order)),
             tuple(self._failures),
-            files_seen=len(self._seen),
+            files_seen=0,
             files_checked=len(self._checked),
             suppressed=sum(suppressed for _, suppressed in judged.values()),
         )
@@ -135,7 +138,7 @@ class Session:
         select = options.select or settings.select
         ignore = (*options.ignore, *settings.ignore, *settings.ignored_for(full))
         selection = Selection(select, ignore, pedantic=options.pedantic)
-        run = EngineRun(reading, target, settings.limits, verbose=options.verbose)
+        run = EngineRun(reading, target, settings.limits or Limits(), verbose=options.verbose)
         estimate = run.estimate()
         findings = [found for found in reading.findings if selection.shows(found.code, found.name)]
         for rule in self._rules(settings) if options.with_rules else ():
@@ -147,7 +150,7 @@ class Session:
                 self._crash(f"rule {rule.RULE.code} {rule.RULE.name}", reading.document.path, error)
         for failure in run.failures:
             self._fail(failure)
-        self._runs.append(_Run(RunResult(reading, target, estimate, tuple(findings)), selection))
+        self._runs.append(_Run(RunResult(reading, target, estimate, tuple(findings), run.limits), selection))
 
     def _rules(self, settings: Settings) -> RuleSet:
         rules = load_rules((*settings.plugins, *self._options.plugins))

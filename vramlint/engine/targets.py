@@ -40,15 +40,16 @@ def targets(documents: Iterable[Document], path: str, settings: Settings, option
     tables = [_Voice(settings.path or "settings", table) for table in settings.targets_for(path)]
     requests = [voice for document in documents for voice in _job_voices(document)]
     voices = [*comments, line, *tables, *requests]
+    hosts = [voice.table.host for voice in voices if voice.table.host is not None]
     gpu_names = _gpu_names(comments, options, [*tables, *requests])
     base = Target(
         None,
         _first(voice.table.gpus for voice in voices),
         _first(voice.table.nodes for voice in voices),
         Host(
-            _first(voice.table.host.cores for voice in voices),
-            _first(voice.table.host.ram_bytes for voice in voices),
-            _first(voice.table.host.shm_bytes for voice in voices),
+            _first(host.cores for host in hosts),
+            _first(host.ram_bytes for host in hosts),
+            _first(host.shm_bytes for host in hosts),
         ),
     )
     if not gpu_names:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from vramlint.errors import UsageError
 from vramlint.project.patterns import Verdict, matcher, verdict
 from vramlint.project.settings import SettingsFinder
-from vramlint.sources import syntax_of
 
 DEFAULT_EXCLUDES = frozenset(
     {
@@ -157,6 +156,8 @@ def _entries(folder: str, ignores: _Ignores, settings: SettingsFinder) -> Iterat
 
 
 def _can_be_config(entry: os.DirEntry[str]) -> bool:
+    from vramlint.sources import syntax_of
+
     if syntax_of(entry.name) is not None:
         return True
     if "." in entry.name:

@@ -30,11 +30,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramlint.errors import SettingsError
-from vramlint.hardware.model import Host
-from vramlint.rule import Limits
+
+# Most invocations find no settings; those that do can afford these imports.
+if TYPE_CHECKING:
+    from vramlint.hardware.model import Host
+    from vramlint.rule import Limits
 
 FILE_NAMES = ("vramlint.toml", "pyproject.toml")
 """In the order in which they count within one folder."""
@@ -58,7 +61,7 @@ class TargetTable(NamedTuple):
     gpu: str | None = None
     gpus: int | None = None
     nodes: int | None = None
-    host: Host = Host()
+    host: Host | None = None
 
 
 class Settings(NamedTuple):
@@ -69,7 +72,8 @@ class Settings(NamedTuple):
     """The file they come from, None for the defaults."""
     target: TargetTable = TargetTable()
     targets: tuple[TargetTable, ...] = ()
-    limits: Limits = Limits()
+    limits: Limits | None = None
+    """None: the defaults."""
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -209,6 +213,8 @@ Check = Callable[[object], Any]
 def _settings(where: _Where, table: object, root: str) -> Settings:
     if not isinstance(table, dict):
         raise where.error("[tool.vramlint] is not a table", "vramlint")
+    from vramlint.rule import Limits
+
     values = _checked(where, table, {**_TARGET_KEYS, **_KEYS})
     limits = {name: values[key] for key, name in _LIMIT_FIELDS.items() if key in values}
     lists = {name: values[key] for key, name in _LIST_FIELDS.items() if key in values}
@@ -226,6 +232,8 @@ def _path_target(where: _Where, table: object) -> TargetTable:
 
 
 def _target(values: Mapping[str, Any]) -> TargetTable:
+    from vramlint.hardware.model import Host
+
     host = Host(values.get("cores"), values.get("ram"), values.get("shm"))
     return TargetTable(values.get("path", ""), values.get("gpu"), values.get("gpus"), values.get("nodes"), host)
 
