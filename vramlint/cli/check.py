@@ -152,6 +152,10 @@ def _report(result: CheckResult, overlay: dict[str, bytes], given: Given, outcom
 def _findings(result: CheckResult, texts: Texts, output_format: str, outcome: FixOutcome | None) -> None:
     """Print the findings; each format's module is imported only where it is asked for."""
     match output_format:
+        case "full" | "concise" if not result.runs and not result.findings:
+            from vramlint.report.silence import no_run
+
+            write(f"{no_run(result.files_seen)}\n", err=output_format == "concise")
         case "json":
             from vramlint.report import json
 

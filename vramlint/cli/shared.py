@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -104,6 +102,8 @@ def view() -> View:
 
     Sources: https://no-color.org, https://force-color.org
     """
+    import shutil
+
     from vramlint.report.text import DEFAULT_WIDTH, View
 
     terminal = sys.stdout.isatty()
@@ -123,8 +123,10 @@ def write(text: str, *, err: bool = False) -> None:
     click.echo(text.encode(encoding, "replace").decode(encoding), nl=False, err=err, color=True)
 
 
-def write_failures(failures: Iterable[Failure]) -> None:
+def write_failures(failures: Sequence[Failure]) -> None:
     """Print what could not be checked to standard error."""
+    if not failures:
+        return
     from vramlint.report.text import printable
 
     for failure in failures:
@@ -149,6 +151,7 @@ def texts_of(result: CheckResult, overlay: dict[str, bytes] | None = None) -> Te
 def _text_on_disk(path: str) -> str:
     """A file's text for display only, so a byte that is no UTF-8 is shown as a mark; empty where there is no file."""
     try:
-        return Path(path).read_bytes().decode("utf-8-sig", "replace")
+        with open(path, "rb") as file:
+            return file.read().decode("utf-8-sig", "replace")
     except OSError:
         return ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vramlint.plan import DecoderShape, Fact, Origin, TrainingPlan
-from vramlint.report.text import View, count, display_width, printable, shorten, wrap
+from vramlint.report.silence import no_run
+from vramlint.report.text import View, display_width, printable, shorten, wrap
 from vramlint.results import CheckResult
 
 _TITLES = {"grad_checkpointing": "checkpointing", "workers_per_rank": "workers per rank", "ema": "EMA"}
@@ -16,7 +17,7 @@ _VALUE_WIDTH = 14
 def render(result: CheckResult, view: View) -> str:
     """One block a run. Facts keep the order of the plan, so that two plans can be read side by side."""
     if not result.runs:
-        return f"no training run in {count(result.files_seen, 'file')}\n"
+        return f"{no_run(result.files_seen)}\n"
     return "\n".join(_plan(run.reading.plan, view) for run in result.runs)
 
 

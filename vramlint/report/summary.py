@@ -9,6 +9,7 @@ from vramlint.findings import Finding
 from vramlint.hardware.model import Target
 from vramlint.memory.model import Estimate, Interval, Verdict
 from vramlint.plan import NominalAccumulation, Precision, TrainingPlan
+from vramlint.report.silence import no_run
 from vramlint.report.text import count, gib, gib_range, percent
 from vramlint.results import CheckResult, RunResult
 from vramlint.rule import Safety, Severity
@@ -162,10 +163,8 @@ def _severity_count(number: int, severity: Severity) -> str:
 
 
 def _all_well(result: CheckResult) -> str:
-    if not result.files_seen:
-        return "no file to check"
     if not result.runs:
-        return f"no training run in {count(result.files_seen, 'file')}"
+        return no_run(result.files_seen)
     head = f"{count(len(result.runs), 'training run')} in {count(result.files_seen, 'file')}, nothing to report"
     if len(result.runs) > 1:
         return head + _suppressed(result)
