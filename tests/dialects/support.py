@@ -20,7 +20,11 @@ class Surroundings:
     """A context of files held in memory."""
 
     def __init__(
-        self, files: dict[str, str] | None = None, gpus: int | None = None, gpu: Gpu | None = None, launched_by: str = ""
+        self,
+        files: dict[str, str] | None = None,
+        gpus: int | None = None,
+        gpu: Gpu | None = None,
+        launched_by: str = "",
     ) -> None:
         self._files = files or {}
         self._launcher = launched_by

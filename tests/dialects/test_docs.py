@@ -6,6 +6,7 @@ import importlib
 import re
 
 import pytest
+
 from tests.dialects.support import Surroundings, reading
 from vramlint.dialects import registry
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.dialects.support import Surroundings, reading, readings, told, values
 from vramlint.plan import ImageSize, Precision
 
@@ -99,7 +100,9 @@ def test_crlf_and_a_byte_order_mark_keep_the_lines() -> None:
     assert told(reading("config.yml", text).plan.micro_batch) == (4, "file", 10)
 
 
-@pytest.mark.parametrize(("line", "ranks"), [("gpus: 2", 2), ("devices: [0, 1, 2]", 3), ("gpus: -1", None), ("devices: auto", None)])
+@pytest.mark.parametrize(
+    ("line", "ranks"), [("gpus: 2", 2), ("devices: [0, 1, 2]", 3), ("gpus: -1", None), ("devices: auto", None)]
+)
 def test_the_files_own_gpu_count(line: str, ranks: int | None) -> None:
     plan = reading("config.yml", f"{line}\n{FIVES}").plan
     assert plan.world_size.value == ranks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.dialects.support import Surroundings, reading, readings, told, values
 from vramlint.plan import Precision
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from tests.dialects.support import document
 from vramlint import sources
 from vramlint.dialects import registry
@@ -82,6 +84,7 @@ def _corpus_files(folder: str) -> list[Path]:
     return [path for path in sorted((CORPUS / folder).rglob("*")) if path.is_file()]
 
 
+@functools.cache
 def _read(path: Path) -> Document | None:
     try:
         return sources.read(str(path.relative_to(CORPUS)), path.read_bytes())
@@ -115,7 +118,7 @@ def test_the_prefilter_dismisses_nothing_that_is_claimed() -> None:
 
 
 GENERIC_ALLOWED = {"lightning-cli": 2}
-"""Files of other folders that a generic dialect may claim: two of terratorch are a program's own YAML, no Lightning CLI."""
+"""Files that a generic dialect may claim: two of terratorch are a program's own YAML, not the Lightning CLI's."""
 
 
 @needs_corpus

@@ -63,6 +63,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         _texts_read_as_true(draft, places, script)
     silence = _silence(script, context)
     generic.fill(draft, places, _precisions(sources), silence)
+    _batch_of_a_node(draft, sources)
     if script is not None:
         _insertable(draft, document, command, script)
     return draft.close(_world(document, command, context, sources))
@@ -80,6 +81,17 @@ def _places(sources: list[Source]) -> dict[str, Place]:
             if found:
                 places[fact] = found[0]
     return places
+
+
+def _batch_of_a_node(draft: Draft, sources: list[Source]) -> None:
+    """``--multiprocessing-distributed`` marks scripts grown from torch's ImageNet example: the batch is a node's.
+
+    Source: pytorch/examples ``imagenet/main.py``: ``args.batch_size = int(args.batch_size / ngpus_per_node)``.
+    """
+    if _is_on(sources, "multiprocessing_distributed"):
+        reason = "with --multiprocessing-distributed the batch is shared out over the GPUs of a node"
+        draft.put("micro_batch", unknown(reason, draft.plan.micro_batch.location))
+        draft.slots.pop("micro_batch", None)
 
 
 def _texts_read_as_true(draft: Draft, places: dict[str, Place], script: Script) -> None:
@@ -163,16 +175,18 @@ def _world(document: Document, command: Command, context: Context, sources: list
 
 
 def _starts_ranks(sources: list[Source]) -> bool:
-    for name in _PARALLEL:
-        place = next((place for source in sources if (place := source.find(name)) is not None), None)
-        if place is None:
-            continue
-        try:
-            if as_flag(plain_value(place.node)):
-                return True
-        except ValueError:
-            return True
-    return False
+    return any(_is_on(sources, name) for name in _PARALLEL)
+
+
+def _is_on(sources: list[Source], name: str) -> bool:
+    """Whether a switch is on; a value that is no switch (``--distributed nccl``) counts as on."""
+    place = next((place for source in sources if (place := source.find(name)) is not None), None)
+    if place is None or plain_value(place.node) is None:
+        return False
+    try:
+        return as_flag(plain_value(place.node))
+    except ValueError:
+        return True
 
 
 def _number(place: Place) -> int | None:

@@ -114,7 +114,8 @@ class Draft:
         self.put("data_parallel", data_parallel(world.ranks, model_parallel))
         if not self.plan.batch_unit.known:
             self.put("batch_unit", derived("samples", "one item of the dataset is one sample"))
-        self.plan.policy = policy or PerRank()
+        # A policy is an empty tuple, so only None means "none given".
+        self.plan.policy = PerRank() if policy is None else policy
         self.plan = rederive(self.plan)
         return Reading(self.plan, self.document, self.slots, self.findings, self.documents)
 

@@ -476,6 +476,9 @@ FRAMEWORKS: tuple[Row, ...] = (
             Keys(Names(all_of=("backbone[]",), any_of=("head[]", "nc")), YAML),
             Keys(Names(all_of=("names",), any_of=("train", "val", "path")), YAML),
             Keys(Names(all_of=("tracker_type",)), YAML),
+            Keys(
+                Names(all_of=("mode=^(val|predict|export|track|benchmark)$",), any_of=("task", "imgsz", "model")), YAML
+            ),
         ),
     ),
     Row(
@@ -706,7 +709,7 @@ GENERIC: tuple[Row, ...] = (
         "argparse_trainer",
         (
             Line(
-                Names(any_of=SPELLINGS["micro_batch"], also=_OTHERS),
+                Names(any_of=(*SPELLINGS["micro_batch"], "b"), also=_OTHERS),
                 program=r"(\.py$|^[\w.]*\btrain[\w.]*$|^[\w]+(\.[\w]+)+$)",
                 not_program=_NOT_TRAINER_SCRIPT,
             ),
