@@ -141,6 +141,7 @@ def _decoder_plan(row: Row) -> TrainingPlan | None:
     plan.sharding = _fact("fsdp" if "fsdp" in row["parallelism"] else "none")
     plan.extra["implementation"] = _fact(implementation)
     plan.extra["double_quantization"] = _fact("nf4-dq" in row["precision"])
+    plan.extra["packing"] = _fact("packed" in row["input_kind"] or "max seq reached" in row["input_kind"])
     _adapter_facts(plan, row)
     return plan
 

@@ -10,6 +10,7 @@ from vramlint.memory import estimate
 from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.context import cublas_workspace_bytes
 from vramlint.memory.decoder import Adapter, Decoder, DecoderConfig
+from vramlint.memory.implementations import LITGPT
 from vramlint.memory.knowledge import Workload
 from vramlint.plan import DecoderShape, Precision
 
@@ -87,6 +88,22 @@ def test_parameter_counts_are_exact(model: str, parameters: int) -> None:
 
 SHAPE = DecoderShape(64, 2, 4, 2, 16, 128, 1000, tied=False)
 WORK = Workload(2, Precision.PURE_BF16, checkpointing=False, seq_len=32)
+
+
+# Bytes per token that one block keeps, listed by saved_tensors_hooks on litgpt 0.5.13's own Block (bf16, dropout 0.05).
+LITGPT_BLOCKS = [
+    ("Llama-2-7b-hf", 32, ("q_proj", "v_proj"), 177_256),
+    ("TinyLlama-1.1B-Chat-v1.0", 32, tuple(linear.name for linear in DecoderConfig(SHAPE).linears), 108_760),
+    ("phi-1_5", 8, ("q_proj", "v_proj"), 59_656),
+]
+
+
+@pytest.mark.parametrize(("model", "rank", "targets", "listed"), LITGPT_BLOCKS)
+def test_what_a_litgpt_block_keeps(model: str, rank: int, targets: tuple[str, ...], listed: int) -> None:
+    found = find_decoder(model)
+    assert found is not None
+    decoder = Decoder(model, found.config, "test", Adapter(rank, targets, 2, dropout=True), implementation=LITGPT)
+    assert decoder.layer_bytes_per_token(WORK) == pytest.approx(listed, rel=0.005)
 
 
 def test_a_decoder_without_sequence_length_is_not_covered() -> None:

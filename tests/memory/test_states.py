@@ -63,7 +63,7 @@ def total(kind: str | None, ranks: int, bytes_each: float = 4) -> int:
     optimizer = find_optimizer("adamw")
     assert optimizer is not None
     group = WeightGroup("parameters", N, bytes_each, "test", trainable=True)
-    states = states_of((group,), optimizer, sharding_of(kind, ranks), ema=False, buffer_bytes=0)
+    states = states_of((group,), optimizer, sharding_of(kind, ranks), ema=False)
     return states.bytes + round(states.gradient_bytes_each * N)
 
 
@@ -83,12 +83,23 @@ def test_what_sharding_over_eight_ranks_leaves(kind: str, bytes_each: int, per_p
     assert total(kind, 8, bytes_each) / N == pytest.approx(per_parameter, rel=1e-3)
 
 
+def test_fsdp_keeps_whole_gradients_while_they_accumulate() -> None:
+    optimizer = find_optimizer("adamw")
+    assert optimizer is not None
+    group = WeightGroup("parameters", N, 4, "test", trainable=True)
+    each = {
+        kind: states_of((group,), optimizer, sharding_of(kind, 8), gradients_kept=True).gradient_bytes_each
+        for kind in ("fsdp", "zero2", "zero3", "ddp")
+    }
+    assert each == {"fsdp": 4, "zero2": 0.5, "zero3": 0.5, "ddp": 4}
+
+
 def test_ema_is_a_full_fp32_copy() -> None:
     optimizer = find_optimizer("adamw")
     assert optimizer is not None
     group = WeightGroup("parameters", N, 2, "test", trainable=True)
-    with_ema = states_of((group,), optimizer, sharding_of(None, 1), ema=True, buffer_bytes=0)
-    without = states_of((group,), optimizer, sharding_of(None, 1), ema=False, buffer_bytes=0)
+    with_ema = states_of((group,), optimizer, sharding_of(None, 1), ema=True)
+    without = states_of((group,), optimizer, sharding_of(None, 1), ema=False)
     assert with_ema.bytes - without.bytes == 4 * N
 
 
@@ -96,6 +107,6 @@ def test_paged_states_stay_out_of_the_allocator() -> None:
     optimizer = find_optimizer("paged_adamw_8bit")
     assert optimizer is not None
     group = WeightGroup("parameters", N, 2, "test", trainable=True)
-    states = states_of((group,), optimizer, sharding_of(None, 1), ema=False, buffer_bytes=0)
+    states = states_of((group,), optimizer, sharding_of(None, 1), ema=False)
     assert states.bytes == 2 * N
     assert sum(component.bytes for component in states.paged) > 2 * N

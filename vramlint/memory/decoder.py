@@ -14,7 +14,10 @@ from vramlint.memory.knowledge import Moment, Workload
 from vramlint.plan import DecoderShape, Precision
 
 SPREAD = 0.12
-"""Half-width of the interval on a decoder's activations; see ``tools/score_memory.py`` for the measured rows."""
+"""Half-width of the interval on a decoder's activations: the published runs of ``tools/score_memory.py`` lie inside."""
+
+QUANTISED_SPREAD = 0.30
+"""The same over a 4-bit base, where the library's own copies vary with its version."""
 
 
 class DecoderConfig(NamedTuple):
@@ -154,7 +157,7 @@ def layer_ledger(
         *_linear_inputs(config, numbers, adapter),
         *_attention(config, numbers, implementation, seq_len),
         *_mlp(config, numbers, adapter),
-        *_adapter_inputs(config, numbers, adapter),
+        *_adapter_inputs(config, numbers, adapter, implementation),
     )
 
 
@@ -209,6 +212,8 @@ def _attention(config: DecoderConfig, numbers: Arithmetic, implementation: Imple
         Saved("keys and values", keys_values),
         Saved("attention log-sum-exp", 4 * heads),
     ]
+    if implementation.fused_qkv and kv == a:
+        found.append(Saved("queries and keys under the values' view", 2 * c * a))
     if config.soft_capped:
         # Eager attention: capped scores (tanh output), softmax in fp32 and its cast, each heads x seq_len a token.
         found.append(Saved("attention scores", (c + 4 + c) * heads * seq_len))
@@ -223,7 +228,9 @@ def _mlp(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None) ->
     return [Saved("input of the activation", c * i), Saved("input of down_proj", down * c * i)]
 
 
-def _adapter_inputs(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None) -> list[Saved]:
+def _adapter_inputs(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> list[Saved]:
     """What LoRA keeps: the input of A in the adapter's arithmetic, A's output, and a dropout mask.
 
     PEFT casts the input to the adapter's fp32 for every target anew; adapters of the base dtype share one input.
@@ -233,16 +240,26 @@ def _adapter_inputs(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter
     chosen = [linear for linear in config.linears if linear.name in adapter.targets]
     size = numbers.compute if numbers.casts_weights else adapter.weight_bytes
     own_copies = adapter.dropout or size != numbers.compute or numbers.casts_weights
-    if own_copies:
-        inputs = sum(linear.inputs for linear in chosen) * size
-    else:
-        shared = {linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}
-        inputs = sum(shared.values()) * size
-    masks = sum(linear.inputs for linear in chosen) if adapter.dropout else 0
+    widths = [linear.inputs for linear in chosen]
+    padded = 0
+    if implementation.fused_qkv:
+        fused = [linear for linear in chosen if linear.reads == "attention"]
+        widths = [linear.inputs for linear in chosen if linear.reads != "attention"] + [config.shape.hidden] * bool(
+            fused
+        )
+        padded = sum(linear.outputs for linear in fused) if len(fused) < _FUSED_LINEARS else 0
+    if not own_copies:
+        widths = list({linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}.values())
+    masks = sum(widths) if adapter.dropout else 0
     return [
-        Saved("inputs of the adapters", inputs + masks),
+        Saved("inputs of the adapters", sum(widths) * size + masks),
         Saved("low-rank products", len(chosen) * size * adapter.rank),
+        Saved("padded outputs of a partly adapted projection", padded * size),
     ]
+
+
+_FUSED_LINEARS = 3
+"""Queries, keys and values."""
 
 
 class Decoder(NamedTuple):
@@ -257,7 +274,11 @@ class Decoder(NamedTuple):
     adapter: Adapter | None = None
     quantised: bool = False
     implementation: Implementation = HUGGING_FACE
-    spread: float = SPREAD
+
+    @property
+    def spread(self) -> float:
+        """Half-width of the interval as a share of the activations."""
+        return QUANTISED_SPREAD if self.quantised else SPREAD
 
     @property
     def parameters(self) -> int:

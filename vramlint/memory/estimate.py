@@ -5,7 +5,7 @@ reserved  = allocated + allocator slack            required = allocated + smalle
 device    = reserved + CUDA context (and NCCL)     verdict: ``required`` against the card's usable memory
 
 Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect gives them: ``implementation``,
-``adapter_targets``, ``adapter_dropout``, ``double_quantization``, ``momentum``, ``projection_dim``,
+``adapter_targets``, ``adapter_dropout``, ``double_quantization``, ``packing``, ``momentum``, ``projection_dim``,
 ``largest_image_size``.
 """
 
@@ -136,7 +136,14 @@ def _weights(knowledge: ModelKnowledge) -> tuple[Component, ...]:
 
 def _states(setting: Setting) -> States:
     groups = setting.weight_groups()
-    return states_of(groups, setting.optimizer, setting.sharding, setting.ema, setting.knowledge.buffer_bytes)
+    return states_of(
+        groups,
+        setting.optimizer,
+        setting.sharding,
+        ema=setting.ema,
+        buffer_bytes=setting.knowledge.buffer_bytes,
+        gradients_kept=setting.workload.gradients_kept,
+    )
 
 
 def _covers(setting: Setting) -> bool:
@@ -153,20 +160,21 @@ def _peak(setting: Setting, capability: tuple[int, int] | None) -> Peak | None:
     # The optimizer's step is worked out here, for the plan's own optimizer; a profile was traced with one of its own.
     candidates = [moment for moment in moments if moment.phase != "optimizer"]
     candidates.append(Moment("optimizer", states.step_bytes, trainable))
-    gathered = _gathered_bytes(setting)
     workspace = cublas_workspace_bytes(capability)
 
     def total(moment: Moment) -> float:
-        during_pass = 0 if moment.phase == "optimizer" else gathered
-        return moment.activation_bytes + moment.gradient_elements * states.gradient_bytes_each + during_pass
+        gradients = moment.gradient_elements * states.gradient_bytes_each
+        return moment.activation_bytes + gradients + _gathered_bytes(setting, moment.phase)
 
     worst = max(candidates, key=total)
     gradients = round(worst.gradient_elements * states.gradient_bytes_each)
-    working = 0 if worst.phase == "optimizer" else gathered
+    working = _gathered_bytes(setting, worst.phase)
     components = (
         *states.components,
         Component("gradients", gradients, f"{worst.gradient_elements:,} elements alive at this moment"),
-        Component("gathered weights", working, "full weights of the blocks in flight (sharded parameters)"),
+        Component(
+            "gathered weights", working, "full weights and gradients of the blocks in flight (sharded parameters)"
+        ),
         Component("optimizer step", worst.activation_bytes, f"temporary copies: {setting.optimizer.source}")
         if worst.phase == "optimizer"
         else Component("activations", worst.activation_bytes, f"{worst.phase}: {setting.knowledge.source}"),
@@ -185,15 +193,23 @@ def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
     return Interval(round(value - hypot(swing, 0.01 * value)), value, round(value + above))
 
 
-def _gathered_bytes(setting: Setting) -> int:
-    """Full weights that sharded data parallelism holds at a time: embeddings and head, and two blocks (prefetch)."""
-    if setting.sharding.parameters == 1:
+def _gathered_bytes(setting: Setting, phase: str) -> int:
+    """What sharded data parallelism holds whole at a time: embeddings and head, and two blocks (one prefetched).
+
+    In backward their gradients too, of one block, unless whole gradients are kept anyway.
+    """
+    if setting.sharding.parameters == 1 or phase == "optimizer":
         return 0
     model, each = setting.knowledge, 2 if setting.workload.precision.mixed else 4
     if not isinstance(model, Decoder):
         return each * model.parameters
-    outside = model.config.parameters - model.config.shape.layers * model.config.layer_parameters
-    return each * (outside + 2 * model.config.layer_parameters)
+    block = model.config.layer_parameters
+    outside = model.config.parameters - model.config.shape.layers * block
+    weights = each * (outside + 2 * block)
+    kept = setting.workload.gradients_kept and setting.sharding.kept_gradients == 1
+    if phase == "forward" or kept or model.adapter is not None:
+        return weights
+    return weights + each * (outside + block)
 
 
 def _context(setting: Setting) -> Interval:

@@ -36,6 +36,9 @@ class Implementation(NamedTuple):
     """Whether RMSNorm multiplies by its weight in fp32, keeping the normalised copy in fp32."""
     repeats_kv: bool
     """Whether grouped keys and values are repeated to all heads before attention."""
+    fused_qkv: bool
+    """Whether one linear layer makes queries, keys and values, so that the values' view keeps all three alive, and LoRA
+    on some of them shares one input and pads its output."""
     ties_embeddings: bool
     """Whether checkpoints with shared embeddings keep sharing them in training."""
     adapter_weight_bytes: int | None
@@ -52,6 +55,7 @@ HUGGING_FACE = Implementation(
     loss=Loss(forward_low=1, forward_fp32=2, backward_low=0, backward_fp32=3),
     fp32_norm_output=False,
     repeats_kv=False,
+    fused_qkv=False,
     ties_embeddings=True,
     adapter_weight_bytes=4,
 )
@@ -59,10 +63,12 @@ HUGGING_FACE = Implementation(
 LITGPT = Implementation(
     name="litgpt",
     source="litgpt 0.5.13 model.py, lora.py and utils.py",
-    # cross entropy runs in chunks of 128 tokens on half-precision logits: logits, log-softmax, then one gradient
-    loss=Loss(forward_low=2, forward_fp32=0, backward_low=3, backward_fp32=0),
+    # Fabric converts the module's output to fp32 (``Precision.convert_output``): logits and log-softmax in fp32; the
+    # loss runs in chunks of 128 tokens, so its gradients replace the log-softmax chunk by chunk
+    loss=Loss(forward_low=0, forward_fp32=2, backward_low=0, backward_fp32=2),
     fp32_norm_output=True,
     repeats_kv=True,
+    fused_qkv=True,
     ties_embeddings=False,
     adapter_weight_bytes=None,
 )
@@ -81,6 +87,7 @@ TORCHTUNE = Implementation(
     loss=Loss(forward_low=1, forward_fp32=1.125, backward_low=2, backward_fp32=1.25),
     fp32_norm_output=False,
     repeats_kv=True,
+    fused_qkv=False,
     ties_embeddings=True,
     adapter_weight_bytes=None,
 )

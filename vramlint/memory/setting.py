@@ -102,6 +102,7 @@ def settings_of(plan: TrainingPlan, found: Resolution) -> Settings:
     _assume_numbers(plan, settings, optimizer is not None)
     _assume_parallelism(plan, settings, ranks)
     _assume_shape(plan, settings)
+    _assume_lengths(plan, settings)
     return settings
 
 
@@ -152,6 +153,15 @@ def _assume_shape(plan: TrainingPlan, settings: Settings) -> None:
         height, width = largest.value
     settings.assume(f"multi-scale training: the upper bound is for its largest shape, {height}x{width}")
     settings.also(height=height, width=width)
+
+
+def _assume_lengths(plan: TrainingPlan, settings: Settings) -> None:
+    if not isinstance(settings.chosen.knowledge, Decoder) or plan.fact("packing").value:
+        return
+    settings.assume(
+        "every sample as long as the sequence limit; the lower bound is for batches of three quarters of it"
+    )
+    settings.also(seq_len=settings.chosen.workload.seq_len * 3 // 4)
 
 
 def readings(settings: Settings) -> Iterator[Setting]:

@@ -32,6 +32,9 @@ class Sharding(NamedTuple):
     parameters: int = 1
     gradients: int = 1
     optimizer: int = 1
+    kept_gradients: int = 1
+    """What divides the gradients while they accumulate: FSDP's ``no_sync``, which trainers use then, keeps them whole
+    (torch 2.13 ``FullyShardedDataParallel.no_sync``); DeepSpeed reduces them at every micro step."""
     buckets: bool = False
     """DistributedDataParallel keeps one more copy of the gradients in its buckets."""
     master_weights: bool = False
@@ -62,9 +65,9 @@ def sharding_of(kind: str | None, ranks: int) -> Sharding:
         case "zero1":
             return Sharding(kind, optimizer=ranks, master_weights=True)
         case "zero2":
-            return Sharding(kind, gradients=ranks, optimizer=ranks, master_weights=True)
+            return Sharding(kind, gradients=ranks, optimizer=ranks, kept_gradients=ranks, master_weights=True)
         case "zero3":
-            return Sharding(kind, ranks, ranks, ranks, master_weights=True)
+            return Sharding(kind, ranks, ranks, ranks, kept_gradients=ranks, master_weights=True)
         case "fsdp":
             return Sharding(kind, ranks, ranks, ranks)
         case "ddp":
@@ -79,7 +82,13 @@ def weight_bytes(precision: Precision) -> int:
 
 
 def states_of(
-    groups: tuple[WeightGroup, ...], optimizer: Optimizer, sharding: Sharding, ema: bool, buffer_bytes: int
+    groups: tuple[WeightGroup, ...],
+    optimizer: Optimizer,
+    sharding: Sharding,
+    *,
+    ema: bool = False,
+    buffer_bytes: int = 0,
+    gradients_kept: bool = False,
 ) -> States:
     """Every byte that lasts, as components with their formula."""
     trainable = [group for group in groups if group.trainable]
@@ -107,7 +116,8 @@ def states_of(
             Component("DDP buckets", round(gradient_bytes), "one copy of the gradients (gradient_as_bucket_view=False)")
         )
     step = round(optimizer.step_copies * gradient_bytes / sharding.optimizer)
-    each = gradient_bytes / elements / sharding.gradients if elements else 0.0
+    shares = sharding.kept_gradients if gradients_kept else sharding.gradients
+    each = gradient_bytes / elements / shares if elements else 0.0
     paged = (states,) if optimizer.paged and states.bytes else ()
     return States(tuple(components), paged, each, step)
 
