@@ -20,7 +20,7 @@ _BATCH = re.compile(
     rb"|max_num_tokens|max_tokens|(?:^|[\s\"'])bs[\"']?\s*:|per_device|MODEL_ARGS|training_method"
 )
 _LAUNCHES = re.compile(rb"(?i)python|torchrun|accelerate|deepspeed|yolo|srun|mpirun|\btrl\b|train|rfdetr|\btune\b")
-_FLAGGED = re.compile(rb"(?i)batch|accum|--bs\b|per_device|\byolo\b|rfdetr")
+_FLAGGED = re.compile(rb"(?i)batch|accum|--bs\b|\s-b\s|per_device|\byolo\b|rfdetr")
 _PYTHON = re.compile(
     rb"(?im)TrainingArguments\(|\b(?:SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config\(|\.train\("
     rb"|^[ \t]+(?:[a-z_]*batch_?size[a-z_]*|batch|bs|queue_(?:size|len|length)|[a-z_]*accum[a-z_]*)\s*[:=]"

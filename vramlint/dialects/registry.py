@@ -13,12 +13,18 @@ from typing import NamedTuple, cast
 
 from vramlint.dialects.model import Claim, Dialect
 from vramlint.dialects.prefilter import prefilter
+from vramlint.dialects.rows import Row
 from vramlint.dialects.signature import Match, Subject
-from vramlint.dialects.table import FRAMEWORKS, GENERIC, ROWS, Row
+from vramlint.dialects.table import FRAMEWORKS
+from vramlint.dialects.table_generic import GENERIC
 from vramlint.errors import UsageError
 from vramlint.sources.model import Definition, Document
 
 __all__ = ["Verdict", "claims", "dialect", "names", "prefilter", "rows", "why"]
+
+
+ROWS: tuple[Row, ...] = FRAMEWORKS + GENERIC
+"""The whole table, most specific first."""
 
 
 class Verdict(NamedTuple):
