@@ -35,8 +35,8 @@ VALID = (
     Case("train.sh", _LINE.format(17, "0")),
 )
 INVALID = (
-    Case("train.sh", _LINE.format(33, "0,1")),
-    Case("train.sh", _LINE.format(62, "0,1,2,3")),
+    Case("train.sh", _LINE.format(33, "0,1"), fixed=_LINE.format(32, "0,1"), unsafe=True),
+    Case("train.sh", _LINE.format(62, "0,1,2,3"), fixed=_LINE.format(60, "0,1,2,3"), unsafe=True),
 )
 
 

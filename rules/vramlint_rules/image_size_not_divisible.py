@@ -41,12 +41,10 @@ RULE = RuleInfo(
     ),
 )
 
-_MULTIPLES = (
-    (re.compile(r"rf-detr-(nano|small|medium)$"), "detect", 32),
-    (re.compile(r"rf-detr-base$"), "detect", 56),
-    (re.compile(r"dinov2_vit[a-z]+14(_reg)?$"), None, 14),
-)
-"""Model name, task (None for any) and multiple. The segmentation heads and "large" changed between versions."""
+_DINOV2 = re.compile(r"dinov2_vit[a-z]+14(_reg)?$")
+_DINOV2_PATCH = 14
+_SEGMENTATION_BLOCK = 12
+"""RF-DETR's segmentation models have smaller patches than its detectors; a script named after masks may use either."""
 
 _LINE = "python train_detector.py --size {} --batch 2 --accum 4 --resolution {} --multi_scale 0 --workers 2\n"
 VALID = (
@@ -61,8 +59,9 @@ INVALID = (
 
 def check(run: Run) -> Iterator[Verdict]:
     """Divide both sides by the multiple of the plan's model."""
-    size, multiple = run.plan.image_size.value, _multiple(run.plan)
-    if size is None or multiple is None or not (size.height % multiple or size.width % multiple):
+    size = run.plan.image_size.value
+    multiple = None if size is None else _multiple(run.plan, size)
+    if size is None or multiple is None or not any(side % multiple for side in size):
         return
     name = run.spelling("image_size")
     shown = str(size.height) if size.height == size.width else str(size)
@@ -75,12 +74,13 @@ def check(run: Run) -> Iterator[Verdict]:
     )
 
 
-def _multiple(plan: TrainingPlan) -> int | None:
+def _multiple(plan: TrainingPlan, size: ImageSize) -> int | None:
+    """What the dialect says of the model, else what its name says; None where it is not certain."""
     known = plan.fact("image_multiple").value
     if isinstance(known, int):
-        return known
-    model, task = (plan.model.value or "").lower(), plan.task.value
-    return next((size for name, kind, size in _MULTIPLES if name.match(model) and kind in (None, task)), None)
+        unsure = plan.task.value == "segment" and not any(side % _SEGMENTATION_BLOCK for side in size)
+        return None if unsure else known
+    return _DINOV2_PATCH if _DINOV2.match((plan.model.value or "").lower()) else None
 
 
 def _repairs(run: Run, size: ImageSize, multiple: int) -> Iterator[Repair]:

@@ -44,16 +44,16 @@ _TIGHT_FROM = 0.5
 """Below this share of the card an upper bound that is over says more about the interval than about the run."""
 
 _LINE = (
-    "torchrun --nproc_per_node=2 train.py --model hrnet --image_size 1024 1024 --batch_size {} "
+    "torchrun --nproc_per_node=2 train.py --model resnet50 --image_size 224 224 --batch_size {} "
     "--gradient_accumulation_steps {} --mixed_precision --use_ddp --epochs 5\n"
 )
 VALID = (
-    Case("train.sh", _LINE.format(1, 8), gpu="rtx3060-12gb"),
-    Case("train.sh", _LINE.format(24, 1)),
+    Case("train.sh", _LINE.format(64, 8), gpu="rtx3060-12gb"),
+    Case("train.sh", _LINE.format(2048, 1)),
 )
 INVALID = (
-    Case("train.sh", _LINE.format(3, 4), gpu="rtx3060-12gb", fixed=_LINE.format(2, 6)),
-    Case("train.sh", _LINE.format(8, 2), gpu="rtx3060-12gb", fixed=_LINE.format(2, 8)),
+    Case("train.sh", _LINE.format(384, 2), gpu="rtx3060-12gb", fixed=_LINE.format(192, 4)),
+    Case("train.sh", _LINE.format(512, 1), gpu="rtx3060-12gb", fixed=_LINE.format(128, 4)),
 )
 
 

@@ -27,16 +27,16 @@ RULE = RuleInfo(
 )
 
 _LINE = (
-    "torchrun --nproc_per_node=2 train.py --model hrnet --image_size 1024 1024 --batch_size {} "
+    "torchrun --nproc_per_node=2 train.py --model resnet50 --image_size 224 224 --batch_size {} "
     "--gradient_accumulation_steps {} --mixed_precision --use_ddp --epochs 5\n"
 )
 VALID = (
-    Case("train.sh", _LINE.format(2, 6), gpu="rtx3060-12gb"),
+    Case("train.sh", _LINE.format(192, 4), gpu="rtx3060-12gb"),
     Case("train.sh", _LINE.format(1, 6)),
 )
 INVALID = (
-    Case("train.sh", _LINE.format(1, 4), gpu="rtx3060-12gb", fixed=_LINE.format(2, 2)),
-    Case("train.sh", _LINE.format(1, 8), gpu="rtx3090", fixed=_LINE.format(4, 2)),
+    Case("train.sh", _LINE.format(32, 8), gpu="rtx3060-12gb", fixed=_LINE.format(128, 2)),
+    Case("train.sh", _LINE.format(64, 1), gpu="rtx3060-12gb"),
 )
 
 

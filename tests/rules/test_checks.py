@@ -192,17 +192,21 @@ def test_no_mixed_precision(gib: float, gpu: Any, safety: Safety | None) -> None
 
 
 @pytest.mark.parametrize(
-    ("model", "task", "side", "found"),
+    ("model", "multiple", "task", "side", "found"),
     [
-        ("rf-detr-nano", "detect", 384, 0),
-        ("rf-detr-nano", "detect", 400, 1),
-        ("rf-detr-base", "detect", 512, 1),
-        ("rf-detr-nano", "segment", 400, 0),
-        ("dinov2_vits14_reg", None, 224, 0),
-        ("dinov2_vitb14", None, 256, 1),
-        ("resnet50", "detect", 333, 0),
+        ("rf-detr-nano", 32, "detect", 384, 0),
+        ("rf-detr-nano", 32, "detect", 400, 1),
+        ("rf-detr-base", 56, "detect", 512, 1),
+        ("rf-detr-nano", 32, "segment", 312, 0),
+        ("rf-detr-nano", 32, "segment", 400, 1),
+        ("rf-detr-large", None, "detect", 400, 0),
+        ("dinov2_vits14_reg", None, None, 224, 0),
+        ("dinov2_vitb14", None, None, 256, 1),
+        ("resnet50", None, "detect", 333, 0),
     ],
 )
-def test_image_size_not_divisible(model: str, task: str | None, side: int, found: int) -> None:
-    facts = {"model": model, "image_size": ImageSize(side, side)}
-    assert len(verdicts("image_size_not_divisible", facts | ({"task": task} if task else {}))) == found
+def test_image_size_not_divisible(model: str, multiple: int | None, task: str | None, side: int, found: int) -> None:
+    facts: dict[str, Any] = {"model": model, "image_size": ImageSize(side, side)}
+    facts |= {"task": task} if task else {}
+    facts |= {"extra": {"image_multiple": multiple}} if multiple else {}
+    assert len(verdicts("image_size_not_divisible", facts)) == found
