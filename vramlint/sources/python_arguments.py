@@ -98,7 +98,8 @@ class Parsers:
 
     def _add(self, parser: Definition, call: ast.Call, scope: Scope) -> None:
         given = self._evaluator.arguments(call, scope)
-        flags = [node for argument in call.args if _is_flag(node := self._evaluator.node(argument, scope))]
+        nodes = [self._evaluator.node(argument, scope) for argument in call.args]
+        flags = [node for node in nodes if isinstance(node, Scalar) and str(node.value).startswith("-")]
         if not flags:
             return
         long = next((flag for flag in flags if str(flag.value).startswith("--")), flags[0])
@@ -141,10 +142,6 @@ class Parsers:
             case Scalar(value=str(action)), _, _ if action in _STORED_WITHOUT_VALUE:
                 return Scalar(nowhere, "", _STORED_WITHOUT_VALUE[action], Style.EMPTY)
             case _, _, Scalar(value=True):
-                return Scalar(nowhere, "", False, Style.EMPTY)
+                return Scalar(nowhere, "", value=False, style=Style.EMPTY)
             case _:
                 return Scalar(nowhere, "", None, Style.EMPTY)
-
-
-def _is_flag(node: Node) -> bool:
-    return isinstance(node, Scalar) and isinstance(node.value, str) and node.value.startswith("-")

@@ -12,7 +12,7 @@ MAX_BITS = 4096
 MAX_CHARACTERS = 10_000
 
 
-class NotKnown(Exception):  # noqa: N818 - a signal inside the evaluator, never seen by a user
+class NotKnown(Exception):
     """The operation has no value here; the text says why."""
 
 

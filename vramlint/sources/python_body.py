@@ -23,7 +23,6 @@ Imported = Callable[[Import], Node | Definition | None]
 
 def imports_nothing(_: Import) -> None:
     """The answer for a file read by itself."""
-    return None
 
 
 _MUTATORS = frozenset(
@@ -177,11 +176,12 @@ class Body:
             self._bind(target, item, span, frame)
 
     def _set_inside(self, target: ast.Attribute | ast.Subscript, value: Node, span: Span, frame: Frame) -> None:
-        """``config["a"]["b"] = value`` or ``config.a.b = value``: the mapping gains an entry that counts from here on."""
+        """``config["a"]["b"] = value`` or ``config.a.b = value``: the mapping gains an entry that counts from here."""
         owner = self._evaluator.container(target.value, frame.scope)
         key, key_span = self._inner_key(target, frame)
-        certain = frame.blocks == 0
-        if isinstance(owner, Mapping) and key is not None and certain:
+        if isinstance(owner, Mapping) and owner.style == "class":
+            self._forget(target, frame)  # one instance changes, not its class
+        elif isinstance(owner, Mapping) and key is not None and frame.blocks == 0:
             owner.entries.append(Entry(key, key_span, value, Span(key_span.start, span.end)))
         elif isinstance(owner, Mapping) and key is not None:
             unsure = Unknown(value.span, self._places.text[value.span.start : value.span.end], "set under a condition")
@@ -269,7 +269,7 @@ class Body:
         self._join(frame, [*branches, otherwise], "set under a condition")
 
     def _test(self, test: ast.expr, frame: Frame) -> bool | None:
-        """Whether ``test`` holds; None where that is not known. ``__name__ == "__main__"`` holds: the file is launched."""
+        """Whether ``test`` holds, None where not known. ``__name__ == "__main__"`` holds: files are launched."""
         if isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__":
             return True
         if isinstance(test, ast.Name) and test.id == "TYPE_CHECKING":
@@ -452,7 +452,8 @@ def _stored_names(statement: ast.stmt) -> list[ast.Name]:
     return [name for name in names if not isinstance(name.ctx, ast.Load)]
 
 
-_Handler = Callable[[Body, ast.stmt, Frame], None]
+_Handler = Callable[..., None]
+"""Each takes a Body, the one node type it is listed under, and a Frame."""
 _HANDLERS: dict[type[ast.stmt], _Handler] = {
     ast.Assign: Body._assign,
     ast.AnnAssign: Body._annotated,
@@ -473,4 +474,4 @@ _HANDLERS: dict[type[ast.stmt], _Handler] = {
     ast.Import: Body._import,
     ast.ImportFrom: Body._import,
     ast.Delete: Body._delete,
-}  # type: ignore[dict-item]  # each handler takes the one node type it is listed under
+}

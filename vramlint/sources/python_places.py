@@ -1,7 +1,7 @@
 """From the positions of :mod:`ast` to characters of the text.
 
-``ast`` counts lines (CR, LF and CRLF each end one) and, inside a line, bytes of UTF-8. Everything else in vramlint counts
-characters of the whole text.
+``ast`` counts lines (CR, LF and CRLF each end one) and, inside a line, bytes of UTF-8. Everything else in vramlint
+counts characters of the whole text.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _LOOKS_LIKE_CONFIG = re.compile(
 
 
 def may_be_config(text: str) -> bool:
-    """Whether a Python text is worth parsing: cheap, and never false for a file that holds a training setting we read."""
+    """Whether a Python text is worth parsing: a search for names that training settings and training calls have."""
     return any(word in text for word in _TELLTALES) and _LOOKS_LIKE_CONFIG.search(text) is not None
 
 

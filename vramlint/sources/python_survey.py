@@ -15,8 +15,9 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 _CALLEES = frozenset(
     {
-        "train", "fit", "compile", "finetune", "YOLO", "RTDETR", "Accelerator", "initialize", "from_pretrained", "autocast",
-        "DistributedDataParallel", "FullyShardedDataParallel", "fully_shard", "create_model", "load_dataset", "launch",
+        "train", "fit", "compile", "finetune", "YOLO", "RTDETR", "Accelerator", "initialize", "from_pretrained",
+        "autocast", "DistributedDataParallel", "FullyShardedDataParallel", "fully_shard", "create_model",
+        "load_dataset", "launch",
     }
 )  # fmt: skip
 _CALLEE_ENDINGS = ("TrainingArguments", "Config", "Trainer", "DataLoader", "Strategy", "Plugin", "DataModule", "Args")

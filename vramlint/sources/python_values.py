@@ -159,15 +159,12 @@ class Evaluator:
     def arguments(self, call: ast.Call, scope: Scope) -> Mapping:
         """The arguments of ``call``: positional ones keyed "0", "1", …, then keyword arguments and ``**mappings``.
 
-        A constructor of a class of this file begins with the class's own attributes. One call is one mapping, however
-        often it is asked for.
+        One call is one mapping, however often it is asked for.
         """
         known = self._calls.get(id(call))
         if known is not None:
             return known
         entries: list[Entry] = []
-        if isinstance(call.func, ast.Name) and (made := scope.find_class(call.func.id)) is not None:
-            entries.extend(self.members(made, scope))
         for index, argument in enumerate(call.args):
             span = self._places.span(argument)
             if isinstance(argument, ast.Starred):
@@ -181,7 +178,7 @@ class Evaluator:
         return mapping
 
     def field_default(self, call: ast.Call, scope: Scope) -> Node | None:
-        """The default in ``dataclasses.field(...)``, pydantic's ``Field(...)``, ``attr.ib(...)``; None for other calls."""
+        """The default in ``dataclasses.field(...)``, pydantic ``Field(...)``, ``attr.ib(...)``; None otherwise."""
         if last_name(call.func) not in _FIELD_CALLS:
             return None
         given = {keyword.arg: keyword.value for keyword in call.keywords}
@@ -191,7 +188,7 @@ class Evaluator:
         if isinstance(factory, ast.Lambda):
             return self.node(factory.body, scope)
         if isinstance(factory, ast.Name) and (made := scope.find_class(factory.id)) is not None:
-            return Mapping(self._places.span(factory), self.members(made, scope), "call", shared=True)
+            return made.members
         if factory is None and call.args and last_name(call.func) != "field":
             return self.node(call.args[0], scope)
         return self.unknown(call, "no default")
@@ -230,9 +227,9 @@ class Evaluator:
         target = scope.find(expression.id)
         if target is None:
             return self.unknown(expression, f"{expression.id} is not set in this file")
-        return self._refer(expression, target, self._uses[expression.id] > 1)
+        return self._refer(expression, target, used_again=self._uses[expression.id] > 1)
 
-    def _refer(self, expression: ast.expr, target: Node, used_again: bool) -> Node:
+    def _refer(self, expression: ast.expr, target: Node, *, used_again: bool) -> Node:
         """``target`` as seen from ``expression``, which only names it."""
         if isinstance(target, Unknown):
             return self.unknown(expression, target.reason)
@@ -257,7 +254,7 @@ class Evaluator:
             members = self.node(owner, scope)
         if not isinstance(members, Mapping) or (target := members.get(expression.attr)) is None:
             return self.unknown(expression, "an attribute of something unknown")
-        return self._refer(expression, target, True)
+        return self._refer(expression, target, used_again=True)
 
     def _subscript(self, expression: ast.Subscript, scope: Scope) -> Node:
         owner = self.node(expression.value, scope)
@@ -265,7 +262,7 @@ class Evaluator:
         target = _item(owner, key) if isinstance(key, (str, int)) else None
         if target is None:
             return self.unknown(expression, "an item of something unknown")
-        return self._refer(expression, target, True)
+        return self._refer(expression, target, used_again=True)
 
     def _unary(self, expression: ast.UnaryOp, scope: Scope) -> Node:
         value = arithmetic.unary(expression.op, self.known(expression.operand, scope))
@@ -293,12 +290,14 @@ class Evaluator:
 
     def _compare(self, expression: ast.Compare, scope: Scope) -> Node:
         left = self.known(expression.left, scope)
+        holds = True
         for operation, operand in zip(expression.ops, expression.comparators, strict=True):
             right = self.known(operand, scope)
-            if not arithmetic.compare(operation, left, right):
-                return self._computed(expression, False)
+            holds = arithmetic.compare(operation, left, right)
+            if not holds:
+                break
             left = right
-        return self._computed(expression, True)
+        return self._computed(expression, holds)
 
     def _conditional(self, expression: ast.IfExp, scope: Scope) -> Node:
         chosen = expression.body if self.known(expression.test, scope) else expression.orelse
@@ -372,6 +371,10 @@ class Evaluator:
             return self._known_call(expression, name, scope)
         if plain_name and name in ("list", "tuple") and len(expression.args) == 1:
             return self.node(expression.args[0], scope)
+        if plain_name and not expression.args and not expression.keywords:
+            made = scope.find_class(name)
+            if made is not None:
+                return made.members  # an instance with nothing but its class's values
         if name[:1].isupper():
             return self.arguments(expression, scope)
         return self.unknown(expression, f"the result of {name or 'a call'}()")
@@ -486,7 +489,8 @@ _DICTIONARIES = frozenset(
     {"dict", "OrderedDict", "ConfigDict", "EasyDict", "edict", "Munch", "SimpleNamespace", "Namespace"}
 )
 
-_Handler = Callable[[Evaluator, ast.expr, Scope], Node]
+_Handler = Callable[..., Node]
+"""Each takes an Evaluator, the one node type it is listed under, and a Scope."""
 _HANDLERS: dict[type[ast.expr], _Handler] = {
     ast.Constant: Evaluator._constant,
     ast.Name: Evaluator._name,
@@ -503,4 +507,4 @@ _HANDLERS: dict[type[ast.expr], _Handler] = {
     ast.Set: Evaluator._sequence,
     ast.Dict: Evaluator._dictionary,
     ast.Call: Evaluator._call,
-}  # type: ignore[dict-item]  # each handler takes the one node type it is listed under
+}

@@ -114,14 +114,20 @@ def toml(text: str) -> Value:
 
 
 def hjson(text: str) -> Value:
-    """A bare Hjson value: JSON's own words and numbers, everything else a string without quotes."""
+    """A bare Hjson value: JSON's own words and numbers, everything else a string without quotes.
+
+    ``5e8`` is an int here (hjson/decoder.py#scantfnns 3.1.0 does that below 1e10), where ``json`` makes a float.
+    """
     stripped = text.strip()
     if stripped in ("true", "false", "null"):
         return {"true": True, "false": False, "null": None}[stripped]
     matched = _patterns().number_json.fullmatch(stripped)
     if matched is None:
         return stripped
-    return float(stripped) if matched["fraction"] or matched["exponent"] else int(stripped)
+    if not matched["fraction"] and not matched["exponent"]:
+        return int(stripped)
+    number = float(stripped)
+    return int(number) if abs(number) < 1e10 and number.is_integer() else number
 
 
 def python_literal(text: str) -> Plain:

@@ -43,6 +43,14 @@ class _Words:
         self._next += 1
         return self._arguments[self._next - 1]
 
+    def skip_to_program(self) -> bool:
+        """Step over words of an unknown launcher (``$LAUNCH train.py``) to the Python script behind it, if one is."""
+        for index in range(self._next + 1, len(self._arguments)):
+            if (self._arguments[index].text or "").endswith(".py"):
+                self._next = index
+                return True
+        return False
+
     def rest(self) -> list[Argument]:
         left = self._arguments[self._next :]
         self._next = len(self._arguments)
@@ -100,12 +108,14 @@ def _peel(words: _Words, launchers: list[Launcher], environment: Mapping) -> Arg
             words.take()
             interpreted = _python(words, launchers)
             if interpreted is not None:
-                return (
-                    interpreted if interpreted.text not in MODULE_LAUNCHERS else _program(words, launchers, environment)
-                )
+                launches = interpreted.text in MODULE_LAUNCHERS
+                return _peel(words, launchers, environment) if launches else interpreted
             return word
         if name in SHELLS:
             return _shell_script(words)
+        if word.text is None and words.skip_to_program():
+            launchers.append(Launcher(word.node.text, Mapping(word.span, [], "options")))
+            continue
         tool = TOOLS.get(name)
         if tool is None or not _follows(words, tool):
             return words.take()
@@ -116,10 +126,6 @@ def _peel(words: _Words, launchers: list[Launcher], environment: Mapping) -> Arg
         if module is not None:
             return module
     return None
-
-
-def _program(words: _Words, launchers: list[Launcher], environment: Mapping) -> Argument | None:
-    return _peel(words, launchers, environment)
 
 
 def _follows(words: _Words, tool: Tool) -> bool:
@@ -222,7 +228,7 @@ def _is_flag(word: Argument) -> bool:
 
 def _switch(word: Argument) -> Entry:
     end = word.span.end
-    return Entry(word.head, word.span, Scalar(Span(end, end), "", True, Style.EMPTY), word.span)
+    return Entry(word.head, word.span, Scalar(Span(end, end), "", value=True, style=Style.EMPTY), word.span)
 
 
 def _flag_with_tail(word: Argument) -> Entry:
@@ -235,7 +241,7 @@ def _flag_with_tail(word: Argument) -> Entry:
 def _tune_run(
     words: _Words, program: Argument, launchers: list[Launcher], environment: Mapping, start: int, end: int
 ) -> Command:
-    """torchtune 0.6 ``tune run [torchrun options] RECIPE --config …``: torchrun's options stand behind the subcommand."""
+    """torchtune 0.6 ``tune run [torchrun options] RECIPE --config …``: torchrun's options follow the subcommand."""
     subcommand = words.take()
     _launcher("tune run", TORCHRUN, words, launchers, None)
     command = _fill("tune", program, words.rest(), Span(start, end))

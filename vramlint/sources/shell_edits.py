@@ -51,7 +51,7 @@ def insert_entry(document: Document, mapping: Mapping, key: str, value: Plain, a
 
     ``True`` is a bare switch. Raises EditRefused where the flag is already there or the place is in doubt.
     """
-    if key in mapping.keys():
+    if mapping.entry(key) is not None:
         raise EditRefused(f"{key} is already there", path=document.path)
     if mapping.style == "environment":
         at = mapping.span.start

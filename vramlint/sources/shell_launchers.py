@@ -1,7 +1,7 @@
 """What stands in front of a training program: launchers, schedulers, wrappers, the interpreter.
 
-Which options take a value is each tool's own knowledge: torchrun (torch 2.6 ``torch/distributed/run.py``), accelerate 1.x
-``commands/launch.py``, deepspeed 0.16 ``launcher/runner.py``, Open MPI 5 ``mpirun(1)``, Slurm 24.05 ``srun(1)``,
+Which options take a value is each tool's own knowledge: torchrun (torch 2.6 ``torch/distributed/run.py``), accelerate
+1.x ``commands/launch.py``, deepspeed 0.16 ``launcher/runner.py``, Open MPI 5 ``mpirun(1)``, Slurm 24.05 ``srun(1)``,
 uv 0.5, coreutils 9. An option in no table takes the next word unless that word is a flag or looks like a program.
 """
 
@@ -37,10 +37,10 @@ TORCHRUN = Tool(
 )
 _ACCELERATE = Tool(
     switches=_names(
-        "--cpu --multi_gpu --multi-gpu --tpu --ipex --use_mps_device --use_deepspeed --use-deepspeed --use_fsdp"
-        " --use-fsdp --use_megatron_lm --use_xpu --no_python --no-python --debug --quiet -q --same_network --tpu_use_cluster"
-        " --no_tpu_use_cluster --tpu_use_sudo --use_parallelism_config --enable_cpu_affinity --dynamo_use_dynamic"
-        " --dynamo_use_fullgraph --dynamo_use_regional_compilation"
+        "--cpu --multi_gpu --multi-gpu --tpu --ipex --use_mps_device --use_deepspeed --use-deepspeed"
+        " --use_fsdp --use-fsdp --use_megatron_lm --use_xpu --no_python --no-python --debug --quiet -q"
+        " --same_network --tpu_use_cluster --no_tpu_use_cluster --tpu_use_sudo --use_parallelism_config"
+        " --enable_cpu_affinity --dynamo_use_dynamic --dynamo_use_fullgraph --dynamo_use_regional_compilation"
     ),
     module=_names("-m --module"),
     words=("launch",),
@@ -48,29 +48,27 @@ _ACCELERATE = Tool(
 _DEEPSPEED = Tool(
     switches=_names(
         "--no_python --no_local_rank --no_ssh --no_ssh_check --force_multi --save_pid --bind_cores_to_rank"
-        " --enable_each_rank_log"
-    )
-    - {"--enable_each_rank_log"},
+        " --elastic_training"
+    ),
     module=_names("--module -m"),
 )
 _MPI = Tool(
     switches=_names(
-        "--allow-run-as-root -allow-run-as-root --oversubscribe -oversubscribe --tag-output -tag-output --bind-to-core"
-        " --nooversubscribe -v --verbose -q --quiet --display-map --report-bindings"
+        "--allow-run-as-root -allow-run-as-root --oversubscribe -oversubscribe --tag-output -tag-output"
+        " --bind-to-core --nooversubscribe -v --verbose -q --quiet --display-map --report-bindings"
     ),
     pairs=_names("-mca --mca -gmca --gmca"),
 )
 _SRUN = Tool(
     switches=_names(
-        "-u --unbuffered -l --label -v --verbose -Q --quiet -K -s --oversubscribe -O --overcommit --exclusive --overlap"
-        " --pty --contiguous --wait-all-nodes --exact -k --no-kill"
+        "-u --unbuffered -l --label -v --verbose -Q --quiet -K -s --oversubscribe -O --overcommit --exclusive"
+        " --overlap --pty --contiguous --wait-all-nodes --exact -k --no-kill"
     ),
-    assignments=False,
 )
 _UV = Tool(
     switches=_names(
-        "--frozen --locked --no-sync --isolated --all-extras --no-dev --dev --active --no-project --quiet -q --verbose -v"
-        " --exact --offline --refresh --upgrade -U --script -s --all-groups --no-cache -n"
+        "--frozen --locked --no-sync --isolated --all-extras --no-dev --dev --active --no-project --quiet -q"
+        " --verbose -v --exact --offline --refresh --upgrade -U --script -s --all-groups --no-cache -n"
     ),
     module=_names("-m --module"),
     words=("run",),
@@ -117,29 +115,22 @@ MODULE_LAUNCHERS: dict[str, tuple[str, Tool]] = {
 """``python -m MODULE``: the same launchers by another door."""
 
 SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
-CONSOLE_PROGRAMS = frozenset(
-    {
-        "trl", "yolo", "tune", "axolotl", "llamafactory-cli", "lmf", "swift", "litgpt", "lightning", "xtuner", "mim",
-        "composer", "nemo", "nemorun", "fairseq-train", "fairseq-hydra-train", "unsloth", "autotrain", "ludwig", "sky",
-        "openrlhf", "megatron-swift", "oumi", "torchtitan_train",
-    }
-)  # fmt: skip
-SUBCOMMANDS = frozenset(
-    {
-        "train", "fit", "finetune", "fine-tune", "fine_tune", "pretrain", "sft", "dpo", "grpo", "kto", "orpo", "ppo", "rlhf",
-        "reward", "rloo", "eval", "evaluate", "val", "validate", "test", "predict", "export", "infer", "tune", "benchmark",
-    }
-)  # fmt: skip
+CONSOLE_PROGRAMS = _names(
+    "trl yolo tune axolotl llamafactory-cli lmf swift litgpt lightning xtuner mim composer nemo nemorun"
+    " fairseq-train fairseq-hydra-train unsloth autotrain ludwig sky openrlhf megatron-swift oumi"
+    " torchtitan_train"
+)
+SUBCOMMANDS = _names(
+    "train fit finetune fine-tune fine_tune pretrain sft dpo grpo kto orpo ppo rlhf reward rloo eval"
+    " evaluate val validate test predict export infer tune benchmark"
+)
 """Words that name what a script shall do when they stand right behind it."""
 
-IGNORED_PROGRAMS = frozenset(
-    {
-        ":", ".", "[", "[[", "alias", "apt", "apt-get", "awk", "break", "builtin", "cat", "cd", "chmod", "chown", "conda", "continue",
-        "cp", "curl", "date", "df", "dirname", "du", "echo", "exit", "export", "false", "find", "free", "git", "grep", "head",
-        "hostname", "kill", "let", "ln", "local", "ls", "mkdir", "module", "mv", "nvcc", "nvidia-smi", "pip", "pip3", "popd",
-        "printf", "pushd", "pwd", "read", "readonly", "return", "rm", "rsync", "scontrol", "sed", "set", "shift", "shopt",
-        "sleep", "sort", "source", "ssh", "tail", "tar", "tee", "test", "touch", "trap", "true", "type", "typeset", "ulimit",
-        "umask", "unset", "unzip", "wait", "wc", "wget", "which", "declare", "eval", "pkill", "killall", "xargs", "mktemp",
-    }
-)  # fmt: skip
+IGNORED_PROGRAMS = _names(
+    ": . [ [[ alias apt apt-get awk break builtin cat cd chmod chown conda continue cp curl date df"
+    " dirname du echo exit export false find free git grep head hostname kill let ln local ls mkdir module"
+    " mv nvcc nvidia-smi pip pip3 popd printf pushd pwd read readonly return rm rsync scontrol sed set"
+    " shift shopt sleep sort source ssh tail tar tee test touch trap true type typeset ulimit umask unset"
+    " unzip wait wc wget which declare eval pkill killall xargs mktemp"
+)
 """Builtins and utilities that never are the training run."""

@@ -1,4 +1,4 @@
-"""Reads a shell script without running it: its commands with every option, the variables they use, its ``#SBATCH`` lines."""
+"""Reads a shell script without running it: commands with every option, their variables, ``#SBATCH`` lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows a script in order: assignments, exports, branches and loops, and each simple command with what is known there.
+"""Follows a script in order: assignments, exports, branches, loops, and each command with what is known there.
 
 A variable that is set in a branch is known inside it and unknown behind it, unless every way through sets it alike.
 """
@@ -167,7 +167,7 @@ class Script:
         self._branch()
         self._forget_until_done()
 
-    def _for(self, word: Word) -> None:
+    def _for(self, _: Word) -> None:
         self._open(Block("loop", self._variables))
         self._branch()
         self._forget_until_done()

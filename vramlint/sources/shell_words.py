@@ -71,6 +71,8 @@ _CONTINUATION = re.compile(r"\\(?:\r\n|\r|\n)")
 _IN_DOUBLE = re.compile(r"[^\\\"`$]+")
 _NAME = re.compile(r"\$(?:([A-Za-z_]\w*)|([0-9*@#?$!_-]))")
 _BRACED = re.compile(r"\$\{([A-Za-z_]\w*|[0-9]+|[@*])(\[[@*]\])?(?:(:?[-=?])|(?=\}))")
+_QUOTED_BRACE = '}"'
+"""The closer of ``"${…}"``: between double quotes an apostrophe inside the braces is a plain character."""
 _SPECIAL = re.compile(r"[\\'\"`(){}$#]")
 _ANSI_QUOTED = re.compile(r"\$'((?:[^'\\]|\\.)*+)'", re.DOTALL)
 _PLAIN_DEFAULT = re.compile(r"[^\s\\'\"`${}]*")
@@ -235,7 +237,7 @@ class Lexer:
 
     def _braced(self, pieces: list[Piece], quote: str) -> None:
         at = self._at
-        self._at = self._balanced(at, "}", at + 2)
+        self._at = self._balanced(at, _QUOTED_BRACE if quote else "}", at + 2)
         found = _BRACED.match(self._text, at, self._end)
         if found is None:
             pieces.append(Piece(Part.OPAQUE, at, self._at, "", quote))
@@ -270,22 +272,30 @@ class Lexer:
 
     def _step(self, stack: list[str], at: int, mark: str) -> int:
         """Take one special character inside a substitution; the offset to go on from."""
-        text, mode = self._text, stack[-1]
+        mode = stack[-1]
         if mark == "\\":
             return at + 2
-        if mark == mode:
+        if mark == mode[0]:
             stack.pop()
             return at + 1
         if mark == "`":
             return self._backquote(at)
         if mark == "$":
-            opens = {"(": ")", "{": "}"}.get(text[at + 1 : at + 2])
-            if opens is not None:
-                stack.append(opens)
-                return at + 2
-            return at + 2 if text.startswith("$#", at) else at + 1
-        if mode == '"':
+            return self._dollar_inside(stack, at)
+        if mode == '"' or (mark, mode) == ("'", _QUOTED_BRACE):
             return at + 1
+        return self._unquoted_step(stack, at, mark)
+
+    def _dollar_inside(self, stack: list[str], at: int) -> int:
+        following = self._text[at + 1 : at + 2]
+        if following == "(":
+            stack.append(")")
+        elif following == "{":
+            stack.append(_QUOTED_BRACE if stack[-1] in ('"', _QUOTED_BRACE) else "}")
+        return at + 2 if following in ("(", "{", "#") else at + 1
+
+    def _unquoted_step(self, stack: list[str], at: int, mark: str) -> int:
+        text, mode = self._text, stack[-1]
         if mark == "'":
             close = text.find("'", at + 1, self._end)
             if close < 0:

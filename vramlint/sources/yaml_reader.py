@@ -29,7 +29,7 @@ from vramlint.sources.model import (
 )
 from vramlint.sources.scalars import yaml11
 from vramlint.sources.yaml_comments import find_comments
-from vramlint.sources.yaml_shared import expand_merges, mark_shared, refuse_explosion
+from vramlint.sources.yaml_shared import MAX_MERGED, expand_merges, mark_shared, refuse_explosion
 from vramlint.sources.yaml_tags import content_start, tagged_value
 
 MAX_DEPTH = 100
@@ -122,6 +122,7 @@ class _Builder:
         self.ends: list[int] = []
         self.block_starts: set[int] = set()
         self.anchors: dict[str, Node | None] = {}
+        self.merged = 0
         self.aliased: list[Node] = []
         self.stack: list[_Open] = []
         self.top: _Open | None = None
@@ -261,7 +262,9 @@ class _Builder:
         end = event.end_mark.index if node.style == "flow" else closed.end
         node.span = Span(node.span.start, end)
         if closed.merges and isinstance(node, Mapping):
-            expand_merges(node, closed.merges, self.problems)
+            self.merged += expand_merges(node, closed.merges, self.problems)
+            if self.merged > MAX_MERGED:
+                self._refuse(f"merge keys bring in more than {MAX_MERGED:,} entries", end, "Exclude the file.")
         if closed.anchor is not None:
             self.anchors[closed.anchor] = node
         top = self.top

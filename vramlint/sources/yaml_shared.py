@@ -10,6 +10,9 @@ from vramlint.sources.model import Entry, Mapping, Node, Problem, Scalar, Sequen
 MAX_EXPANDED = 1_000_000
 """Values after writing out every alias. PyYAML shares them in memory; whoever walks the tree would not."""
 
+MAX_MERGED = 100_000
+"""Entries that the merge keys of one file bring in, all together."""
+
 
 def mark_shared(targets: Iterable[Node]) -> None:
     """Mark every value under an anchor that is used again: an edit there changes each place that names it."""
@@ -25,8 +28,11 @@ def mark_shared(targets: Iterable[Node]) -> None:
             pending.extend(node.items)
 
 
-def expand_merges(mapping: Mapping, merges: Iterable[Node], problems: list[Problem]) -> None:
-    """Put the entries that ``<<`` brings in before the mapping's own; own keys win, then the first source named."""
+def expand_merges(mapping: Mapping, merges: Iterable[Node], problems: list[Problem]) -> int:
+    """Put the entries that ``<<`` brings in before the mapping's own and say how many they are.
+
+    Own keys win, then the first source named.
+    """
     known = mapping.keys()
     merged: list[Entry] = []
     for node in merges:
@@ -39,6 +45,7 @@ def expand_merges(mapping: Mapping, merges: Iterable[Node], problems: list[Probl
                     known.add(entry.key)
                     merged.append(Entry(entry.key, entry.key_span, entry.value, entry.span, merged=True))
     mapping.entries[:0] = merged
+    return len(merged)
 
 
 def refuse_explosion(roots: Iterable[Node], path: str) -> None:
