@@ -2,7 +2,8 @@
 
 Why: the peak is the maximum over the phases of a step (forward and loss, backward, optimizer step, second iteration).
 It is compared with what the driver leaves to one process. Over is an error when even the lower bound of the estimate
-is over, else a warning; so is a value that fits while its upper bound does not.
+is over, else a warning; so is a language model that an unseen launch may shard, and a value that fits while its upper
+bound does not.
 
 Example: HRNet at 1024 x 1024, batch 3, on a 12 GB card; batch 2 with accumulation 6 keeps the effective batch 24.
 
@@ -26,6 +27,7 @@ from vramlint.rule import (
     Run,
     Safety,
     Severity,
+    TrainingPlan,
     Verdict,
 )
 from vramlint_rules._words import advice, memory_fact, need
@@ -63,16 +65,20 @@ def check(run: Run) -> Iterator[Verdict]:
     required, usable = estimate.required, estimate.usable_bytes
     if required is None or usable is None or not _matters(estimate):
         return
-    certain = required.low > usable
+    shardable = _may_be_sharded(run.plan) and not _activations_alone_exceed(estimate)
+    certain = required.low > usable and not shardable
+    unless = ", unless the launch shards it" if shardable else ""
     repairs = tuple(run.repairs_to_fit())
+    if shardable:
+        repairs = tuple(repair._replace(safety=Safety.DISPLAY) for repair in repairs)
     yield Verdict(
         memory_fact(run.plan),
-        f"needs {need(estimate)}, peak in {estimate.phase}: {_consequence(estimate)}",
+        f"needs {need(estimate)}, peak in {estimate.phase}: {_consequence(estimate)}{unless}",
         label="does not fit" if estimate.verdict is MemoryVerdict.OVER else "may not fit",
         help=advice(repairs, "Use a card with more memory, or a smaller model, image or sequence"),
         repairs=repairs,
         severity=Severity.ERROR if certain else Severity.WARNING,
-        confidence=_confidence(estimate, certain=certain),
+        confidence=Confidence.LOW if shardable else _confidence(estimate, certain=certain),
     )
 
 
@@ -83,6 +89,20 @@ def _matters(estimate: Estimate) -> bool:
     if estimate.verdict is MemoryVerdict.TIGHT:
         return estimate.required.value >= _TIGHT_FROM * estimate.usable_bytes
     return estimate.verdict is MemoryVerdict.OVER
+
+
+def _may_be_sharded(plan: TrainingPlan) -> bool:
+    """Language models are often launched under FSDP or ZeRO by a file that is not at hand; images hardly ever are."""
+    is_language = plan.seq_len.value is not None or plan.model_shape.value is not None
+    return is_language and plan.sharding.value is None and plan.world_size.value != 1
+
+
+def _activations_alone_exceed(estimate: Estimate) -> bool:
+    """Sharding divides weights, gradients and optimizer states; the activations of a rank stay whole."""
+    if estimate.required is None or estimate.usable_bytes is None:
+        return False
+    activations = sum(part.bytes for part in estimate.components if part.name == "activations")
+    return activations * estimate.required.low > estimate.usable_bytes * estimate.required.value
 
 
 def _confidence(estimate: Estimate, *, certain: bool) -> Confidence:

@@ -50,6 +50,7 @@ class FakeRun:
         host: Host = _NO_HOST,
         gpus: int | None = None,
         limits: Limits = _LIMITS,
+        activation_share: float = 1.0,
     ) -> None:
         self.plan = plan
         self.target = Target(gpu, gpus, None, host, "a test")
@@ -57,6 +58,7 @@ class FakeRun:
         self.estimates = 0
         self._gib_per_sample = gib_per_sample
         self._spread = spread
+        self._activation_share = activation_share
         self._fixed = fixed
 
     def estimate(self, plan: TrainingPlan | None = None) -> Estimate:
@@ -71,7 +73,8 @@ class FakeRun:
         if usable is not None:
             verdict = Verdict.OVER if value > usable else Verdict.TIGHT if interval.high > usable else Verdict.FITS
         gpu = self.target.gpu.name if self.target.gpu else None
-        parts = (Component("activations", value, "fake"),)
+        activations = int(value * self._activation_share)
+        parts = (Component("parameters", value - activations, "fake"), Component("activations", activations, "fake"))
         return Estimate("net", gpu, interval, interval, interval, interval, usable, verdict, "backward", parts, ())
 
     def editable(self, fact: str) -> bool:

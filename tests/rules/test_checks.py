@@ -143,6 +143,27 @@ def test_vram_over_says_its_numbers() -> None:
     assert found.help.startswith("Set batch_size to 1 and accumulation to 8")
 
 
+@pytest.mark.parametrize(
+    ("ranks", "sharding", "share", "severity"),
+    [
+        (8, None, 0.2, Severity.WARNING),
+        (8, None, 0.9, Severity.ERROR),
+        (8, "ddp", 0.2, Severity.ERROR),
+        (1, None, 0.2, Severity.ERROR),
+    ],
+)
+def test_a_launch_nobody_sees_may_shard_a_language_model(
+    ranks: int, sharding: str | None, share: float, severity: Severity
+) -> None:
+    """States divide over the ranks, activations do not: a doubt about the states is shown, not repaired."""
+    facts = {"micro_batch": 2, "accumulation": 4, "precision": Precision.BF16, "seq_len": 2048, "data_parallel": ranks}
+    facts |= {"sharding": sharding} if sharding else {}
+    (found,) = verdicts("vram_over", facts, gib_per_sample=20.0, activation_share=share, gpu=AMPERE)
+    assert found.severity == severity
+    assert ("unless the launch shards it" in found.message) is (severity is Severity.WARNING)
+    assert (found.repairs[0].safety is Safety.DISPLAY) is (severity is Severity.WARNING)
+
+
 def test_vram_wasted() -> None:
     facts = {"micro_batch": 2, "accumulation": 8, "precision": Precision.FP16}
     (found,) = verdicts("vram_wasted", facts)
