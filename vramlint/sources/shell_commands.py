@@ -204,7 +204,7 @@ def _launcher_option(word: Argument, text: str, tool: Tool, words: _Words) -> En
     if word.tail is not None:
         return _flag_with_tail(word)
     following = words.peek()
-    if text in tool.switches or following is None or _is_flag(following) or _is_program(following):
+    if tool.is_switch(text) or following is None or _is_flag(following) or _is_program(following):
         return _switch(word)
     value = words.take()
     if text in tool.pairs and words.peek() is not None:

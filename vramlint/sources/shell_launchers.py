@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Tool(NamedTuple):
-    """``switches`` take no value, ``pairs`` take two, ``module`` options are followed by a module instead of a script.
+    """``switches`` take no value (underscores stand for hyphens too, as torchrun and accelerate take both); ``pairs`` two; ``module`` options are followed by a module instead of a script.
 
     ``words`` are needed behind the name (``accelerate launch``); ``skip`` counts positional words to step over
     (``timeout 60``). ``assignments`` tells whether ``NAME=value`` words may stand in front of the program.
@@ -26,21 +26,25 @@ class Tool(NamedTuple):
     wrapper: bool = False
     """Says nothing about the run (``time``, ``nohup``): left out of ``Command.launchers``."""
 
+    def is_switch(self, flag: str) -> bool:
+        """Whether ``flag`` takes no value."""
+        return flag in self.switches or f"--{flag[2:].replace('-', '_')}" in self.switches
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 TORCHRUN = Tool(
-    switches=_names("--standalone --no-python --no_python --run-path --run_path -h --help"),
+    switches=_names("--standalone --no_python --run_path -h --help"),
     module=_names("-m --module"),
 )
 _ACCELERATE = Tool(
     switches=_names(
-        "--cpu --multi_gpu --multi-gpu --tpu --ipex --use_mps_device --use_deepspeed --use-deepspeed"
-        " --use_fsdp --use-fsdp --use_megatron_lm --use_xpu --no_python --no-python --debug --quiet -q"
-        " --same_network --tpu_use_cluster --no_tpu_use_cluster --tpu_use_sudo --use_parallelism_config"
-        " --enable_cpu_affinity --dynamo_use_dynamic --dynamo_use_fullgraph --dynamo_use_regional_compilation"
+        "--cpu --multi_gpu --tpu --ipex --use_mps_device --use_deepspeed --use_fsdp --use_megatron_lm --use_xpu"
+        " --no_python --debug --quiet -q --same_network --tpu_cluster --no_tpu_cluster --tpu_use_sudo --downcast_bf16"
+        " --use_parallelism_config --enable_cpu_affinity --dynamo_use_dynamic --dynamo_use_fullgraph"
+        " --dynamo_use_regional_compilation --fp8_use_autocast_during_eval"
     ),
     module=_names("-m --module"),
     words=("launch",),
