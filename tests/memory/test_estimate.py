@@ -189,3 +189,22 @@ def test_fsdp_divides_the_states() -> None:
     assert alone.allocated is not None
     assert shared.allocated is not None
     assert shared.allocated.value < alone.allocated.value
+
+
+@pytest.mark.usefixtures("known")
+def test_paged_optimizer_states_show_on_the_card_only() -> None:
+    plain, paged = run({"optimizer": "adamw_8bit"}), run({"optimizer": "paged_adamw_8bit"})
+    assert plain.allocated is not None
+    assert paged.allocated is not None
+    assert plain.device is not None
+    assert paged.device is not None
+    saved = plain.allocated.value - paged.allocated.value
+    assert saved == pytest.approx(2.03 * 10_000_000, rel=0.01)
+    assert plain.device.value - paged.device.value < 0.1 * saved
+
+
+@pytest.mark.usefixtures("known")
+def test_several_ranks_without_sharding_are_ddp() -> None:
+    found = run({"world_size": 2, "data_parallel": 2})
+    assert any("DistributedDataParallel assumed" in text for text in found.assumptions)
+    assert "DDP buckets" in {component.name for component in found.components}

@@ -1,4 +1,4 @@
-"""Momentum contrast (MoCo) around a backbone whose memory is known."""
+"""Momentum contrast (MoCo): traced as a whole, or composed around a backbone whose memory is known."""
 
 from __future__ import annotations
 
@@ -75,3 +75,88 @@ class MomentumPair(NamedTuple):
         if not isinstance(self.backbone, Profile):
             return 0
         return self.backbone.forward_without_graph_bytes(workload) or 0
+
+
+TRACED_QUEUE = 65536
+"""Keys of the queue in the shipped MoCo profiles, which name it among their assumptions."""
+
+
+class Requeued(NamedTuple):
+    """A traced MoCo whose queue has another length or width than the trace's ``traced_dimension`` x TRACED_QUEUE."""
+
+    profile: Profile
+    traced_dimension: int
+    dimension: int
+    queue_size: int
+
+    @property
+    def name(self) -> str:
+        return self.profile.name
+
+    @property
+    def source(self) -> str:
+        return self.profile.source
+
+    @property
+    def spread(self) -> float:
+        return self.profile.spread
+
+    @property
+    def parameters(self) -> int:
+        return self.profile.parameters
+
+    @property
+    def trainable(self) -> int:
+        return self.profile.trainable
+
+    @property
+    def buffer_bytes(self) -> int:
+        traced = 4 * self.traced_dimension * TRACED_QUEUE
+        return self.profile.buffer_bytes - traced + 4 * self.dimension * self.queue_size
+
+    def moments(self, workload: Workload) -> tuple[Moment, ...]:
+        """The profile's moments; the logits against the queue stay those of the traced length."""
+        return self.profile.moments(workload)
+
+
+class OneSegment(NamedTuple):
+    """MoCo v3 whose checkpointing wraps each encoder pass as a whole, so that one view is recomputed at a time.
+
+    The states are those of ``whole``, the activations those of ``single_view`` (MoCo v2) without checkpointing.
+    """
+
+    whole: Requeued
+    single_view: Requeued
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    @property
+    def source(self) -> str:
+        return self.whole.source
+
+    @property
+    def spread(self) -> float:
+        return self.whole.spread
+
+    @property
+    def parameters(self) -> int:
+        return self.whole.parameters
+
+    @property
+    def trainable(self) -> int:
+        return self.whole.trainable
+
+    @property
+    def buffer_bytes(self) -> int:
+        return self.whole.buffer_bytes
+
+    def moments(self, workload: Workload) -> tuple[Moment, ...]:
+        """One view's moments, every activation kept; none where nothing is checkpointed."""
+        if not workload.checkpointing:
+            return ()
+        found = self.single_view.moments(workload._replace(checkpointing=False))
+        if not workload.gradients_kept:
+            return found
+        return tuple(moment._replace(gradient_elements=self.trainable) for moment in found)

@@ -9,7 +9,7 @@ from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.decoder import Adapter, Decoder, DecoderConfig
 from vramlint.memory.implementations import HUGGING_FACE, IMPLEMENTATIONS, Implementation
 from vramlint.memory.knowledge import ModelKnowledge
-from vramlint.memory.momentum import MomentumPair
+from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.profile import find_profile
 from vramlint.plan import TrainingPlan
 
@@ -78,7 +78,8 @@ def _spellings(name: str, task: str | None) -> tuple[str, ...]:
         "landmarks": ("landmarks", "heatmap"),
         "self-supervised": ("features",),
     }.get(task or "", ())
-    return (*(f"{name}_{suffix}" for suffix in suffixes), name)
+    inside = (re.sub(r"^(rf[-_ ]?detr)[-_ ]", rf"rfdetr_{suffix}_", name.lower()) for suffix in suffixes)
+    return (*inside, *(f"{name}_{suffix}" for suffix in suffixes), name)
 
 
 def _plain(name: str) -> str:
@@ -90,15 +91,38 @@ def _self_supervised(plan: TrainingPlan, found: Resolution) -> Resolution:
     queue = plan.queue_size.value
     if plan.task.value != "self-supervised" and queue is None:
         return found
-    dimension = plan.fact("projection_dim").value
-    pairs = [
-        MomentumPair(backbone, views=2, dimension=dimension or 256, queue_size=queue or 0)
-        for backbone in (found.knowledge, *found.alternatives)
-        if backbone is not None
-    ]
-    texts = ("MoCo v3: both views pass through the trained encoder and the momentum encoder",)
+    dimension = plan.fact("projection_dim").value or _KEY_WIDTH
+    backbones = [each for each in (found.knowledge, *found.alternatives) if each is not None]
+    wholes = _traced_pairs(backbones[0].name, dimension, queue or 0)
+    text = "MoCo v3: both views pass through both encoders; the lower bound is for one view (v2)"
+    if wholes:
+        segments = "checkpointing by residual block; the upper bound is for each encoder pass as one segment"
+        texts = (text, segments) if plan.grad_checkpointing.value else (text,)
+        return Resolution(wholes[0], wholes[1:], (*texts, *_without_head(found.assumptions)))
+    pairs = [MomentumPair(backbone, views=2, dimension=dimension, queue_size=queue or 0) for backbone in backbones]
     single = pairs[0]._replace(views=1)
-    return Resolution(pairs[0], (*pairs[1:], single), (*texts, *found.assumptions))
+    return Resolution(pairs[0], (*pairs[1:], single), (text, *found.assumptions))
+
+
+_KEY_WIDTH = 256
+"""Width of MoCo v3's keys (facebookresearch/moco-v3 ``main_moco.py --moco-dim``); 128 in v1 and v2."""
+
+
+def _traced_pairs(backbone: str, dimension: int, queue_size: int) -> tuple[ModelKnowledge, ...]:
+    """MoCo v3 and v2 around this backbone, where they were traced whole."""
+    third, second = find_profile(f"moco_v3_{backbone}"), find_profile(f"moco_v2_{backbone}")
+    if third is None:
+        return ()
+    whole = Requeued(third, _KEY_WIDTH, dimension, queue_size)
+    if second is None:
+        return (whole,)
+    single_view = Requeued(second, 128, dimension, queue_size)
+    return (whole, single_view, OneSegment(whole, single_view))
+
+
+def _without_head(assumptions: tuple[str, ...]) -> tuple[str, ...]:
+    """A backbone's own assumptions speak of its classifier, which MoCo replaces."""
+    return tuple(text for text in assumptions if "classes" not in text)
 
 
 def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) -> Resolution:
