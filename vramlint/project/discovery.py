@@ -62,10 +62,10 @@ def is_excluded(path: str, settings: SettingsFinder) -> bool:
     """Whether the file ``path`` lies in a folder that is never walked or is excluded by its settings."""
     full = os.path.abspath(path)
     own = settings.for_file(full)
-    relative = os.path.relpath(full, own.root).replace(os.sep, "/")
-    if not DEFAULT_EXCLUDES.isdisjoint(relative.split("/")[:-1]):
+    top = repository_root(os.path.dirname(full)) or os.getcwd()
+    if not DEFAULT_EXCLUDES.isdisjoint(os.path.relpath(full, top).split(os.sep)[:-1]):
         return True
-    return bool(own.exclude) and matcher(own.exclude)(relative)
+    return bool(own.exclude) and matcher(own.exclude)(os.path.relpath(full, own.root).replace(os.sep, "/"))
 
 
 def repository_root(folder: str) -> str | None:
