@@ -171,3 +171,15 @@ def test_frameworks_with_the_same_keys_are_not_taken(text: str) -> None:
 )
 def test_adapters(line: str, adapter: str | None) -> None:
     assert reading("sft.yaml", YAML + line).plan.adapter.value == adapter
+
+
+@pytest.mark.parametrize(
+    ("line", "precision"),
+    [
+        ("torch_dtype: bfloat16\n", Precision.PURE_BF16),
+        ("torch_dtype: float32\n", Precision.BF16),
+        ("", Precision.BF16),
+    ],
+)
+def test_weights_loaded_in_bf16_have_no_fp32_copy(line: str, precision: Precision) -> None:
+    assert reading("sft.yaml", YAML + line).plan.precision.value is precision

@@ -116,7 +116,7 @@ def test_the_files_own_gpu_count(line: str, ranks: int | None) -> None:
         "defaults:\n  - model: unet\ntrainer:\n  lr: 0.1\n  epochs: 3\nbatch_size: 4\n",
         "apiVersion: v1\nkind: Job\nspec: {batch_size: 4, epochs: 3, lr: 1, num_workers: 2}\n",
         "model: {train_ds: {batch_size: 4}}\noptim: {lr: 1}\ntrainer: {max_epochs: 3}\n",
-        "SOLVER: {IMS_PER_BATCH: 16}\nMODEL: {}\nbatch_size: 3\nlr: 1\nepochs: 3\n",
+        "MODEL: {NAME: hrnet}\nTRAIN: {BATCH_SIZE_PER_GPU: 16, LR: 1}\nWORKERS: 4\nTEST: {EPOCH: 3}\n",
         "vllm: {batch_size: 8}\n",
         "validation:\n  batch_size: 4\n  num_workers: 3\n  lr: 1\n  epochs: 3\n",
     ],

@@ -38,6 +38,7 @@ from typing import Any, ClassVar
 
 from vramlint.dialects import spelling_out
 from vramlint.dialects.draft import Draft, title_of
+from vramlint.dialects.language import deepspeed_sharding, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source, flags
@@ -75,6 +76,7 @@ class Arguments(Schema):
 
     bf16: Flag | None = keys("bf16")
     fp16: Flag | None = keys("fp16")
+    weights: Text | None = keys("torch_dtype", "dtype")
     use_peft: Flag | None = keys("use_peft", "use_lora")
     load_in_4bit: Flag | None = keys("load_in_4bit")
     auto_find_batch_size: Flag | None = keys("auto_find_batch_size", default=False)
@@ -98,12 +100,12 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("grad_checkpointing", default(value=True, note=f"default of {_TRL}"))
     _precision(draft, settings, trl=trl, context=context)
     _adapter(draft, settings)
-    _sharding(draft, settings)
+    _sharding(draft, settings, context)
     if settings.values.auto_find_batch_size:
         draft.put("micro_batch", unknown("auto_find_batch_size halves the batch until it fits"))
     if settings.values.split_batches:
         draft.put("micro_batch", unknown("split_batches makes the batch a global one"))
-    _dependent_defaults(draft)
+    torch_prefetch(draft)
     draft.put("task", derived("causal-lm", "a language model is trained") if draft.plan.seq_len.known else unknown())
     _slots(draft, claim, document, context)
     _misread(draft, settings, document)
@@ -131,6 +133,10 @@ def _title(claim: Claim, document: Document) -> str:
             return ""
 
 
+_HELD = {(Precision.BF16, "bfloat16"): Precision.PURE_BF16}
+"""bf16 compute on weights that are loaded in bf16 holds no fp32 copy."""
+
+
 def _precision(draft: Draft, settings: Settings[Arguments], *, trl: bool, context: Context) -> None:
     """``bf16`` and ``fp16`` are two switches; neither is fp32, but for TRL's classes, which take bf16 then."""
     for name, kind in (("bf16", Precision.BF16), ("fp16", Precision.FP16)):
@@ -139,7 +145,9 @@ def _precision(draft: Draft, settings: Settings[Arguments], *, trl: bool, contex
             draft.put("precision", fact)
             return
         if fact.value:
-            draft.put("precision", Fact(kind, fact.origin, fact.location, fact.note))
+            held = _HELD.get((kind, str(settings.values.weights).removeprefix("torch.")))
+            note = f"weights are loaded in {settings.values.weights}" if held else fact.note
+            draft.put("precision", Fact(held or kind, fact.origin, fact.location, note))
             draft.offer("precision", settings.places[name])
             return
     if trl and not settings.spelled("bf16"):
@@ -172,20 +180,12 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
         draft.put("adapter", derived(kind, note if place is None else f"{place.name} is set"))
 
 
-def _sharding(draft: Draft, settings: Settings[Arguments]) -> None:
-    """Which sharding is asked for; a DeepSpeed stage stands in its own file and is not read here."""
-    if settings.values.deepspeed:
-        draft.put("sharding", unknown("the ZeRO stage stands in the DeepSpeed file"))
-    elif settings.values.fsdp:
-        fact = settings.fact("fsdp")
-        draft.put("sharding", Fact("fsdp", fact.origin, fact.location))
-
-
-def _dependent_defaults(draft: Draft) -> None:
-    """torch's DataLoader prefetches two batches a worker, none without workers."""
-    workers = draft.plan.workers_per_rank.value
-    if workers and not draft.plan.prefetch_factor.spelled:
-        draft.put("prefetch_factor", default(2, "default of torch.utils.data.DataLoader with workers"))
+def _sharding(draft: Draft, settings: Settings[Arguments], context: Context) -> None:
+    """Which sharding is asked for; a DeepSpeed stage stands in the file that is named."""
+    if deepspeed_sharding(draft, settings.places.get("deepspeed"), context) or not settings.values.fsdp:
+        return
+    fact = settings.fact("fsdp")
+    draft.put("sharding", Fact("fsdp", fact.origin, fact.location))
 
 
 _INSERTABLE = {

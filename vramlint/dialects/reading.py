@@ -55,10 +55,11 @@ class Settings(NamedTuple, Generic[S]):
             where = location(place)
             if name in self.doubts:
                 return unknown(self.doubts[name], where)
-            return Fact(getattr(self.values, name), place.source.origin, where, place.source.note)
+            if plain_value(place.node) is not None:
+                return Fact(getattr(self.values, name), place.source.origin, where, place.source.note)
         value = getattr(self.values, name)
         if value is None:
-            return unknown()
+            return unknown("" if place is None else f"{place.name} has no value")
         return default(value, f"default of {self.values.source}" if self.values.source else "default")
 
     def spelled(self, name: str) -> bool:

@@ -29,6 +29,7 @@ _LANGUAGE: tuple[Row, ...] = (
             "datasets pretraining_dataset micro_batch_size sequence_len",
             none_of="merge_method slices stage _component_",
         ),
+        module="axolotl",
     ),
     row(
         "llamafactory",
@@ -37,8 +38,15 @@ _LANGUAGE: tuple[Row, ...] = (
         keys("stage model_name_or_path", "template cutoff_len dataset"),
         keys("train_dataset", "dist_config cutoff_len optim_config model_class"),
         keys("model_name_or_path", "finetuning_type cutoff_len template"),
+        module="llamafactory",
     ),
-    row("torchtune", "torchtune", keys("*._component_", syntaxes=YAML)),
+    row(
+        "torchtune",
+        "torchtune",
+        keys("batch_size *._component_ optimizer._component_", syntaxes=YAML),
+        module="torchtune",
+    ),
+    row("torchtune_other", "torchtune evaluation and generation", keys("*._component_", syntaxes=YAML)),
     row(
         "deepspeed",
         "DeepSpeed JSON",
@@ -152,6 +160,11 @@ _VISION: tuple[Row, ...] = (
             syntaxes=YAML,
         ),
         keys("_BASE_", "MODEL SOLVER DATASETS INPUT", syntaxes=YAML),
+        module="detectron2",
+    ),
+    row(
+        "yacs_other",
+        "HRNet, Swin and other yacs files",
         keys("MODEL{}", "SOLVER DATASETS INPUT TEST DATA TRAIN", syntaxes=YAML),
     ),
     row("ai_toolkit", "ai-toolkit", keys("job config.process")),

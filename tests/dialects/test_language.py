@@ -1,0 +1,165 @@
+"""axolotl, LLaMA-Factory and torchtune: batches, adapters, precision, the files they name."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dialects.support import AMPERE, TURING, Surroundings, reading, readings, told, values
+from vramlint.plan import Precision
+
+AXOLOTL = """\
+base_model: meta-llama/Llama-3.2-1B
+datasets: [{path: x, type: alpaca}]
+sequence_len: 4096
+micro_batch_size: 2
+gradient_accumulation_steps: 4
+bf16: auto
+"""
+
+FACTORY = """\
+model_name_or_path: Qwen/Qwen2.5-7B
+stage: sft
+finetuning_type: full
+cutoff_len: 1024
+per_device_train_batch_size: 2
+gradient_accumulation_steps: 4
+bf16: true
+learning_rate: 1e-5
+"""
+
+TUNE = """\
+model:
+  _component_: torchtune.models.qwen2.qwen2_7b
+tokenizer:
+  _component_: torchtune.models.qwen2.qwen2_tokenizer
+  max_seq_len: null
+batch_size: 2
+optimizer: {_component_: bitsandbytes.optim.PagedAdamW8bit, lr: 2e-5}
+gradient_accumulation_steps: 8
+dtype: bf16
+"""
+
+
+@pytest.mark.parametrize(("gpus", "effective"), [(1, 8), (2, 16), (3, 24), (8, 64)])
+@pytest.mark.parametrize(("dialect", "text"), [("axolotl", AXOLOTL), ("llamafactory", FACTORY)])
+def test_effective_batch(dialect: str, text: str, gpus: int, effective: int) -> None:
+    found = reading("run.yaml", text, Surroundings(gpus=gpus))
+    assert (found.plan.dialect, found.plan.effective_batch.value) == (dialect, effective)
+
+
+@pytest.mark.parametrize(("gpus", "effective"), [(1, 16), (2, 32), (8, 128)])
+def test_torchtune_effective_batch(gpus: int, effective: int) -> None:
+    found = reading("full.yaml", TUNE, Surroundings(gpus=gpus))
+    assert values(found, "effective_batch", "optimizer", "adapter") == (effective, "PagedAdamW8bit", "none")
+    assert told(found.plan.precision) == (Precision.PURE_BF16, "file", 9)
+    assert not found.plan.seq_len.known
+
+
+def test_a_single_device_recipe_has_one_rank() -> None:
+    assert reading("8B_single_device.yaml", TUNE, Surroundings(gpus=8)).plan.effective_batch.value == 16
+
+
+@pytest.mark.parametrize(
+    ("lines", "gpus", "effective"),
+    [
+        ("tensor_parallel_size: 2\n", 8, 32),
+        ("context_parallel_size: 4\n", 8, 16),
+        ("sequence_parallel_degree: 2\ntensor_parallel_size: 2\n", 8, 16),
+        ("tensor_parallel_size: 3\n", 8, None),
+    ],
+)
+def test_ranks_that_share_a_model_do_not_multiply(lines: str, gpus: int, effective: int | None) -> None:
+    assert reading("run.yaml", AXOLOTL + lines, Surroundings(gpus=gpus)).plan.effective_batch.value == effective
+
+
+@pytest.mark.parametrize(
+    ("line", "accumulation"), [("batch_size: 16", 8), ("batch_size: 5", None), ("learning_rate: 1", 1)]
+)
+def test_axolotl_batch_size_is_the_product(line: str, accumulation: int | None) -> None:
+    text = AXOLOTL.replace("gradient_accumulation_steps: 4", line)
+    assert reading("run.yaml", text).plan.accumulation.value == accumulation
+
+
+@pytest.mark.parametrize(
+    ("line", "gpu", "precision"),
+    [
+        ("bf16: auto", AMPERE, Precision.PURE_BF16),
+        ("bf16: auto", TURING, Precision.FP16),
+        ("bf16: true", None, Precision.PURE_BF16),
+        ("bf16: full", None, Precision.PURE_BF16),
+        ("fp16: true", None, Precision.FP16),
+        ("bf16: false", None, Precision.FP32),
+    ],
+)
+def test_axolotl_precision(line: str, gpu: object, precision: Precision) -> None:
+    text = AXOLOTL.replace("bf16: auto", line)
+    assert reading("run.yaml", text, Surroundings(gpu=gpu)).plan.precision.value is precision  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("lines", "checkpointing"),
+    [("", False), ("gradient_checkpointing: true\n", True), ("gradient_checkpointing: offload\n", True)],
+)
+def test_axolotl_checkpointing(lines: str, checkpointing: bool) -> None:
+    found = reading("run.yaml", AXOLOTL + lines)
+    assert found.plan.grad_checkpointing.value is checkpointing
+    assert "grad_checkpointing" in found.slots
+
+
+@pytest.mark.parametrize(("stage", "sharding"), [(0, "ddp"), (1, "zero1"), (2, "zero2"), (3, "zero3"), (7, None)])
+@pytest.mark.parametrize("text", [AXOLOTL, FACTORY, "output_dir: x\nper_device_train_batch_size: 1\n"])
+def test_the_deepspeed_file_gives_the_stage(text: str, stage: int, sharding: str | None) -> None:
+    files = {"ds/z.json": '{"zero_optimization": {"stage": %d}}' % stage}  # noqa: UP031
+    found = reading("cfg/run.yaml", text + "deepspeed: ds/z.json\n", Surroundings(files))
+    assert found.plan.sharding.value == sharding
+    assert [document.path for document in found.documents] == ["cfg/run.yaml", "ds/z.json"]
+
+
+def test_a_deepspeed_file_that_is_not_at_hand_leaves_the_sharding_open() -> None:
+    assert not reading("run.yaml", AXOLOTL + "deepspeed: ds/z.json\n").plan.sharding.known
+
+
+@pytest.mark.parametrize(
+    ("lines", "adapter", "rank", "precision"),
+    [
+        ("", "none", None, Precision.BF16),
+        ("lora_rank: 16\n", "lora", 16, Precision.PURE_BF16),
+        ("quantization_bit: 4\n", "qlora", 8, Precision.PURE_BF16),
+    ],
+)
+def test_llamafactory_adapters(lines: str, adapter: str, rank: int | None, precision: Precision) -> None:
+    text = FACTORY if adapter == "none" else FACTORY.replace("full", "lora")
+    found = reading("run.yaml", text + lines)
+    assert values(found, "adapter", "adapter_rank", "precision") == (adapter, rank, precision)
+
+
+def test_llamafactory_checkpoints_unless_disabled() -> None:
+    assert told(reading("run.yaml", FACTORY).plan.grad_checkpointing) == (True, "default", None)
+    found = reading("run.yaml", FACTORY + "disable_gradient_checkpointing: true\n")
+    assert told(found.plan.grad_checkpointing) == (False, "file", 9)
+    assert found.slots["grad_checkpointing"].spell(True) is False
+
+
+@pytest.mark.parametrize(
+    ("builder", "model", "adapter"),
+    [
+        ("llama3.llama3_8b", "llama3_8b", "none"),
+        ("llama3.lora_llama3_8b", "llama3_8b", "lora"),
+        ("llama3.qlora_llama3_8b", "llama3_8b", "qlora"),
+    ],
+)
+def test_torchtune_builders(builder: str, model: str, adapter: str) -> None:
+    found = reading("x.yaml", TUNE.replace("qwen2.qwen2_7b", builder))
+    assert values(found, "model", "adapter") == (model, adapter)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "base_model: a/b\nmerge_method: linear\nslices: []\ndatasets: []\n",
+        "model: {_component_: torchtune.models.llama2.llama2_7b}\ntasks: [x]\nbatch_size: 8\n",
+        "apiVersion: v1\nkind: X\nbase_model: a\ndatasets: []\n",
+    ],
+)
+def test_look_alikes(text: str) -> None:
+    assert readings("x.yaml", text) == []

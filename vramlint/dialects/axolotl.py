@@ -1,0 +1,191 @@
+"""axolotl: one YAML a run.
+
+The micro batch is per rank; ranks that share a model (tensor, context parallel) do not multiply it::
+
+    effective batch = micro_batch_size x gradient_accumulation_steps x ranks / (tensor x context parallel)
+
+Example (``qlora.yml``):
+
+```yaml
+base_model: NousResearch/Llama-3.2-1B
+datasets:
+  - path: teknium/GPT4-LLM-Cleaned
+    type: alpaca
+load_in_4bit: true
+adapter: qlora
+lora_r: 32
+sequence_len: 2048
+sample_packing: true
+micro_batch_size: 2
+gradient_accumulation_steps: 4
+optimizer: adamw_bnb_8bit
+bf16: auto
+gradient_checkpointing: true
+```
+
+```plan gpus=2
+micro_batch: 2 file 10
+accumulation: 4 file 11
+effective_batch: 16 derived
+seq_len: 2048 file 8
+precision: pure-bf16 file 13
+grad_checkpointing: true file 14
+adapter: qlora file 6
+adapter_rank: 32 file 7
+optimizer: adamw_bnb_8bit file 12
+model: NousResearch/Llama-3.2-1B file 1
+packing: true file 9
+```
+
+Sources: axolotl 0.19.0, ``utils/schemas/`` (keys, defaults), ``utils/config/__init__.py#normalize_config`` (weights are
+loaded in bf16 when ``bf16`` is on; ``batch_size``), ``core/trainers/base.py`` (packing: one row of
+``micro_batch_size x sequence_len`` tokens).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from vramlint.dialects.draft import Draft
+from vramlint.dialects.language import (
+    deepspeed_sharding,
+    half,
+    language_facts,
+    offer_keys,
+    product,
+    root_source,
+    spelled_true,
+    torch_prefetch,
+)
+from vramlint.dialects.launch import world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
+from vramlint.plan import Fact, Precision, default, derived, unknown
+from vramlint.sources.model import Document
+
+NAME = "axolotl"
+TITLE = "axolotl"
+
+_SOURCE = "axolotl 0.19.0"
+
+
+class Config(Schema):
+    """The keys that decide batch and memory."""
+
+    source: ClassVar[str] = _SOURCE
+
+    micro_batch: Count | None = keys("micro_batch_size", default=1)
+    accumulation: Count | None = keys("gradient_accumulation_steps")
+    seq_len: Count | None = keys("sequence_len", default=512)
+    optimizer: Text | None = keys("optimizer", default="adamw_torch_fused")
+    adapter_rank: Count | None = keys("lora_r")
+    model: Text | None = keys("base_model")
+    workers_per_rank: Natural | None = keys("dataloader_num_workers")
+    prefetch_factor: Natural | None = keys("dataloader_prefetch_factor")
+    pin_memory: Flag | None = keys("dataloader_pin_memory")
+    learning_rate: float | None = keys("learning_rate")
+    epochs: float | None = keys("num_epochs")
+    max_steps: int | None = keys("max_steps")
+    eval_batch: Count | None = keys("eval_batch_size")
+
+    batch_size: Count | None = keys("batch_size")
+    grad_checkpointing: Any = keys("gradient_checkpointing", "activation_checkpointing", default=False)
+    bf16: Any = keys("bf16")
+    fp16: Any = keys("fp16")
+    bfloat16: Any = keys("bfloat16")
+    adapter: Text | None = keys("adapter")
+    packing: Flag | None = keys("sample_packing")
+    adapter_targets: Any = keys("lora_target_modules")
+    target_linear: Flag | None = keys("lora_target_linear")
+    adapter_dropout: float | None = keys("lora_dropout")
+    tensor_parallel: Count | None = keys("tensor_parallel_size")
+    context_parallel: Count | None = keys("context_parallel_size", "sequence_parallel_degree")
+    deepspeed: Any = keys("deepspeed")
+    fsdp: Any = keys("fsdp")
+    fsdp_config: Any = keys("fsdp_config")
+
+
+_DIRECT = tuple(name for name in list(Config.model_fields)[:13] if name != "model")
+_INSERTABLE = {
+    "accumulation": "gradient_accumulation_steps",
+    "workers_per_rank": "dataloader_num_workers",
+    "prefetch_factor": "dataloader_prefetch_factor",
+    "pin_memory": "dataloader_pin_memory",
+}
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of one YAML."""
+    settings = read_settings(Config, root_source(document))
+    draft = Draft(claim, document)
+    draft.fill(settings, (*_DIRECT, "model"))
+    _batch(draft, settings)
+    _precision(draft, settings, context)
+    _checkpointing(draft, settings)
+    _adapter(draft, settings)
+    if not deepspeed_sharding(draft, settings.places.get("deepspeed"), context) and (
+        settings.values.fsdp or settings.values.fsdp_config
+    ):
+        draft.put("sharding", derived("fsdp", "fsdp is configured"))
+    draft.put("packing", settings.fact("packing"))
+    language_facts(draft, "transformers")
+    torch_prefetch(draft)
+    offer_keys(draft, document, _INSERTABLE, after="micro_batch_size")
+    shared = product(settings.values.tensor_parallel, settings.values.context_parallel)
+    return draft.close(world(document, None, context), model_parallel=shared)
+
+
+def _batch(draft: Draft, settings: Settings[Config]) -> None:
+    """``batch_size`` is micro batch x accumulation and gives whichever of the two is missing."""
+    values = settings.values
+    if settings.spelled("accumulation"):
+        return
+    if values.batch_size is None:
+        draft.put("accumulation", default(1, f"default of {_SOURCE}"))
+        return
+    micro = values.micro_batch or 1
+    if values.batch_size % micro:
+        draft.put("accumulation", unknown(f"batch_size {values.batch_size} is no multiple of micro_batch_size {micro}"))
+        return
+    draft.put("accumulation", derived(values.batch_size // micro, f"batch_size {values.batch_size} / {micro}"))
+
+
+def _precision(draft: Draft, settings: Settings[Config], context: Context) -> None:
+    """``bf16: auto`` is bf16 where the card has it, else fp16. Weights are loaded in the same type."""
+    for name, kind in (("bf16", Precision.PURE_BF16), ("bfloat16", Precision.PURE_BF16), ("fp16", Precision.FP16)):
+        if not spelled_true(settings, name):
+            continue
+        fact = settings.fact(name)
+        on_card = half(context) if str(fact.value).lower() == "auto" else Precision.BF16
+        meant = Precision.FP16 if on_card is Precision.FP16 else kind
+        draft.put("precision", Fact(meant, fact.origin, fact.location, f"weights and compute, {_SOURCE}"))
+        return
+    unread = next((settings.fact(name) for name in ("bf16", "fp16") if name in settings.doubts), None)
+    draft.put("precision", unread or default(Precision.FP32, f"default of {_SOURCE}"))
+
+
+def _checkpointing(draft: Draft, settings: Settings[Config]) -> None:
+    """True, or ``offload`` and ``offload_disk``, which also move the kept activations away."""
+    fact = settings.fact("grad_checkpointing")
+    if not fact.known:
+        draft.put("grad_checkpointing", fact)
+        return
+    on = spelled_true(settings, "grad_checkpointing")
+    draft.put("grad_checkpointing", Fact(on, fact.origin, fact.location, fact.note))
+    if "grad_checkpointing" in settings.places:
+        draft.offer("grad_checkpointing", settings.places["grad_checkpointing"])
+    else:
+        offer_keys(draft, draft.document, {"grad_checkpointing": "gradient_checkpointing"}, after="bf16")
+
+
+def _adapter(draft: Draft, settings: Settings[Config]) -> None:
+    fact = settings.fact("adapter")
+    if fact.value not in ("lora", "qlora"):
+        draft.put("adapter", fact if fact.value else derived("none", "no adapter: all weights are trained"))
+        return
+    draft.put("adapter", fact)
+    if settings.values.target_linear:
+        draft.put("adapter_targets", Fact("all-linear", settings.fact("target_linear").origin))
+    elif settings.values.adapter_targets:
+        draft.put("adapter_targets", settings.fact("adapter_targets"))
+    draft.put("adapter_dropout", settings.fact("adapter_dropout"))

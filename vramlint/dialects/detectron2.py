@@ -1,0 +1,147 @@
+"""detectron2 and maskrcnn-benchmark: YAML in upper case, read by yacs.
+
+``SOLVER.IMS_PER_BATCH`` is GLOBAL and there is no accumulation::
+
+    micro batch = IMS_PER_BATCH / ranks      effective batch = IMS_PER_BATCH
+
+Example (``mask_rcnn.yaml``):
+
+```yaml
+MODEL:
+  META_ARCHITECTURE: GeneralizedRCNN
+  MASK_ON: true
+SOLVER:
+  IMS_PER_BATCH: 16
+  BASE_LR: 0.02
+DATALOADER:
+  NUM_WORKERS: 2
+```
+
+```plan gpus=8
+micro_batch: 2 file 5
+global_batch: 16 file 5
+accumulation: 1 derived
+effective_batch: 16 derived
+precision: fp32 default
+workers_per_rank: 2 file 8
+learning_rate: 0.02 file 6
+task: segment derived
+```
+
+Sources: detectron2 2026-06, ``config/defaults.py`` (defaults), ``data/build.py#build_batch_data_loader`` (the batch has
+to divide by the number of ranks). ``_BASE_`` files are followed when they are in the repository.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from vramlint.dialects import spelling_out
+from vramlint.dialects.draft import Draft
+from vramlint.dialects.launch import world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.places import Source
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
+from vramlint.plan import Fact, Precision, default, derived, unknown
+from vramlint.sources.model import Document, Mapping, Scalar
+
+NAME = "detectron2"
+TITLE = "detectron2 and maskrcnn-benchmark"
+
+_SOURCE = "detectron2 2026-06"
+_MOST_BASES = 8
+
+
+class Config(Schema):
+    """The keys that decide batch and memory."""
+
+    source: ClassVar[str] = _SOURCE
+
+    global_batch: Count | None = keys("SOLVER.IMS_PER_BATCH")
+    learning_rate: float | None = keys("SOLVER.BASE_LR")
+    max_steps: int | None = keys("SOLVER.MAX_ITER")
+    workers_per_rank: Natural | None = keys("DATALOADER.NUM_WORKERS")
+    num_classes: Count | None = keys("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.SEM_SEG_HEAD.NUM_CLASSES")
+
+    amp: Flag | None = keys("SOLVER.AMP.ENABLED")
+    mask_on: Flag | None = keys("MODEL.MASK_ON")
+    meta_architecture: Text | None = keys("MODEL.META_ARCHITECTURE")
+    weights: Any = keys("MODEL.WEIGHTS", "MODEL.WEIGHT")
+
+
+_DEFAULTS: dict[str, Any] = {"global_batch": 16, "learning_rate": 0.001, "workers_per_rank": 4}
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of one YAML with its ``_BASE_`` chain."""
+    sources = list(_chain(document, context))
+    settings = read_settings(Config, sources)
+    draft = Draft(claim, document)
+    for source in sources:
+        draft.use(source.document)
+    draft.fill(settings, ("global_batch", "learning_rate", "max_steps", "workers_per_rank", "num_classes"))
+    complete = _complete(sources)
+    for name, value in _DEFAULTS.items():
+        if not settings.spelled(name):
+            reason = "a _BASE_ file that is not at hand may say"
+            draft.put(name, default(value, f"default of {_SOURCE}") if complete else unknown(reason))
+    draft.put("precision", _precision(settings, complete=complete))
+    draft.put("task", _task(settings))
+    draft.put("model", unknown("detectron2 builds its models from many keys"))
+    found = world(document, None, context)
+    _batch(draft, settings, found.ranks)
+    return draft.close(found)
+
+
+def _chain(document: Document, context: Context) -> Iterator[Source]:
+    """The file and the ``_BASE_`` files it inherits from, nearest first."""
+    at: Document | None = document
+    for _ in range(_MOST_BASES):
+        if at is None or not isinstance(at.root, Mapping):
+            return
+        yield Source(at, at.root)
+        base = at.root.get("_BASE_")
+        if not isinstance(base, Scalar) or not isinstance(base.value, str):
+            return
+        at = context.document(posixpath.normpath(posixpath.join(posixpath.dirname(at.path), base.value)))
+
+
+def _complete(sources: list[Source]) -> bool:
+    """Whether the chain ends with a file that has no base: then what it does not say is detectron2's default."""
+    return bool(sources) and sources[-1].mapping.get("_BASE_") is None
+
+
+def _batch(draft: Draft, settings: Settings[Config], ranks: Fact[int]) -> None:
+    draft.put("accumulation", derived(1, f"{_SOURCE} has no accumulation"))
+    total = draft.plan.global_batch
+    if total.value is None or ranks.value is None:
+        draft.put(
+            "micro_batch", unknown(total.note or "the batch is global and the number of GPUs unknown", total.location)
+        )
+        return
+    place = settings.places.get("global_batch")
+    if place is not None:
+        draft.offer("micro_batch", place, spelling_out.scaled(ranks.value))
+    if total.value % ranks.value:
+        draft.put("micro_batch", unknown(f"{total.value} images do not divide by {ranks.value} GPUs", total.location))
+        return
+    note = total.note if ranks.value == 1 else f"{total.value} over {ranks.value} GPUs"
+    draft.put("micro_batch", Fact(total.value // ranks.value, total.origin, total.location, note))
+
+
+def _precision(settings: Settings[Config], *, complete: bool) -> Fact[Precision]:
+    fact = settings.fact("amp")
+    if fact.known:
+        return Fact(Precision.FP16 if fact.value else Precision.FP32, fact.origin, fact.location)
+    if settings.spelled("amp") or not complete:
+        return unknown(fact.note or "a _BASE_ file that is not at hand may say", fact.location)
+    return default(Precision.FP32, f"default of {_SOURCE}")
+
+
+def _task(settings: Settings[Config]) -> Fact[str]:
+    architecture = settings.values.meta_architecture or ""
+    if settings.values.mask_on or "Seg" in architecture or "Panoptic" in architecture:
+        return derived("segment", "MASK_ON" if settings.values.mask_on else architecture)
+    return derived("detect", architecture or "no mask head")

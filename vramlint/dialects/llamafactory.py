@@ -1,0 +1,165 @@
+"""LLaMA-Factory: TrainingArguments keys with its own model, method and data keys around them.
+
+The batch is Hugging Face's, per rank::
+
+    effective batch = per_device_train_batch_size x ranks x gradient_accumulation_steps
+
+Checkpointing is ON unless ``disable_gradient_checkpointing`` says otherwise.
+
+Example (``sft.yaml``):
+
+```yaml
+model_name_or_path: meta-llama/Meta-Llama-3-8B-Instruct
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_rank: 8
+lora_target: all
+template: llama3
+cutoff_len: 2048
+per_device_train_batch_size: 1
+gradient_accumulation_steps: 8
+learning_rate: 1e-4
+bf16: true
+```
+
+```plan gpus=2
+micro_batch: 1 file 9
+accumulation: 8 file 10
+effective_batch: 16 derived
+seq_len: 2048 file 8
+precision: pure-bf16 file 12
+grad_checkpointing: true default
+adapter: lora file 4
+adapter_rank: 8 file 5
+learning_rate: 0.0001 file 11
+```
+
+Sources: LLaMA-Factory 0.9.5, ``hparams/`` (keys and defaults), ``hparams/parser.py`` (OmegaConf reads the file, so
+``1e-4`` is a number), ``model/adapter.py`` (trained weights are cast to fp32 unless ``pure_bf16``, frozen ones stay
+in the compute type); transformers 5.23.0 for the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from vramlint.dialects.draft import Draft
+from vramlint.dialects.language import deepspeed_sharding, language_facts, offer_keys, root_source, torch_prefetch
+from vramlint.dialects.launch import world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
+from vramlint.dialects.spelling_out import switch
+from vramlint.plan import Fact, Precision, default, derived
+from vramlint.sources.model import Document
+
+NAME = "llamafactory"
+TITLE = "LLaMA-Factory"
+
+_SOURCE = "LLaMA-Factory 0.9.5"
+
+
+class Config(Schema):
+    """The keys that decide batch and memory; ``micro_batch_size`` and ``model`` are those of its v1 files."""
+
+    source: ClassVar[str] = _SOURCE
+
+    micro_batch: Count | None = keys("per_device_train_batch_size", "micro_batch_size")
+    accumulation: Count | None = keys("gradient_accumulation_steps", default=1)
+    seq_len: Count | None = keys("cutoff_len", default=2048)
+    optimizer: Text | None = keys("optim", default="adamw_torch_fused")
+    adapter_rank: Count | None = keys("lora_rank", "peft_config.r", "peft_config.lora_rank")
+    model: Text | None = keys("model_name_or_path", "model")
+    workers_per_rank: Natural | None = keys("dataloader_num_workers", default=0)
+    prefetch_factor: Natural | None = keys("dataloader_prefetch_factor")
+    persistent_workers: Flag | None = keys("dataloader_persistent_workers", default=False)
+    pin_memory: Flag | None = keys("dataloader_pin_memory", default=True)
+    learning_rate: float | None = keys("learning_rate")
+    epochs: float | None = keys("num_train_epochs")
+    max_steps: int | None = keys("max_steps")
+    eval_batch: Count | None = keys("per_device_eval_batch_size")
+
+    stage: Text | None = keys("stage")
+    finetuning_type: Text | None = keys("finetuning_type", "peft_config.name")
+    disable_checkpointing: Flag | None = keys("disable_gradient_checkpointing", default=False)
+    bf16: Flag | None = keys("bf16")
+    fp16: Flag | None = keys("fp16")
+    pure_bf16: Flag | None = keys("pure_bf16")
+    quantization_bit: Count | None = keys("quantization_bit")
+    adapter_targets: Any = keys("lora_target")
+    adapter_dropout: float | None = keys("lora_dropout")
+    packing: Flag | None = keys("packing", "neat_packing")
+    deepspeed: Any = keys("deepspeed")
+    fsdp: Any = keys("fsdp", "dist_config.name")
+
+
+_DIRECT = tuple(Config.model_fields)[:14]
+_INSERTABLE = {
+    "accumulation": "gradient_accumulation_steps",
+    "workers_per_rank": "dataloader_num_workers",
+    "prefetch_factor": "dataloader_prefetch_factor",
+    "persistent_workers": "dataloader_persistent_workers",
+    "pin_memory": "dataloader_pin_memory",
+}
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of one YAML or JSON."""
+    settings = read_settings(Config, root_source(document))
+    draft = Draft(claim, document)
+    draft.fill(settings, _DIRECT)
+    if not settings.spelled("micro_batch"):
+        draft.put("micro_batch", default(8, "default of transformers 5.23.0"))
+    _adapter(draft, settings)
+    _precision(draft, settings)
+    _checkpointing(draft, settings)
+    if not deepspeed_sharding(draft, settings.places.get("deepspeed"), context) and settings.values.fsdp:
+        draft.put("sharding", derived("fsdp", "fsdp is configured"))
+    draft.put("packing", settings.fact("packing"))
+    language_facts(draft, "transformers")
+    torch_prefetch(draft)
+    offer_keys(draft, document, _INSERTABLE, after="per_device_train_batch_size")
+    return draft.close(world(document, None, context))
+
+
+def _adapter(draft: Draft, settings: Settings[Config]) -> None:
+    fact = settings.fact("finetuning_type")
+    if fact.value != "lora":
+        draft.put("adapter", derived("none", f"finetuning_type {fact.value or 'not given'}"))
+        return
+    kind = "qlora" if settings.values.quantization_bit == 4 else "lora"
+    draft.put("adapter", Fact(kind, fact.origin, fact.location, fact.note))
+    if not settings.spelled("adapter_rank"):
+        draft.put("adapter_rank", default(8, f"default of {_SOURCE}"))
+    targets = settings.fact("adapter_targets")
+    draft.put("adapter_targets", targets if targets.known else default("all", f"default of {_SOURCE}"))
+    draft.put("adapter_dropout", settings.fact("adapter_dropout"))
+
+
+def _precision(draft: Draft, settings: Settings[Config]) -> None:
+    """Frozen weights stay in the compute type; trained ones are fp32 unless ``pure_bf16``."""
+    frozen = draft.plan.adapter.value in ("lora", "qlora")
+    for name, mixed, pure in (
+        ("pure_bf16", Precision.PURE_BF16, Precision.PURE_BF16),
+        ("bf16", Precision.BF16, Precision.PURE_BF16),
+        ("fp16", Precision.FP16, Precision.PURE_FP16),
+    ):
+        fact = settings.fact(name)
+        if name in settings.places and not fact.known:
+            draft.put("precision", fact)
+            return
+        if fact.value:
+            draft.put("precision", Fact(pure if frozen else mixed, fact.origin, fact.location, fact.note))
+            return
+    draft.put("precision", default(Precision.FP32, "default of transformers 5.23.0"))
+
+
+def _checkpointing(draft: Draft, settings: Settings[Config]) -> None:
+    fact = settings.fact("disable_checkpointing")
+    if not fact.known:
+        draft.put("grad_checkpointing", fact)
+        return
+    draft.put("grad_checkpointing", Fact(not fact.value, fact.origin, fact.location, f"on unless disabled, {_SOURCE}"))
+    if "disable_checkpointing" in settings.places:
+        spell = switch(settings.values.disable_checkpointing)
+        draft.offer("grad_checkpointing", settings.places["disable_checkpointing"], lambda value: spell(not value))
