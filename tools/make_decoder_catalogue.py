@@ -29,6 +29,9 @@ TIED = re.compile(
 """Checkpoints that share input and output embeddings (``tie_word_embeddings`` of their config.json). Checked against
 the size in the name: untied, Qwen3-0.6B would have 0.75 B parameters, SmolLM2-135M 163 M, Phi-4-mini 4.5 B."""
 
+FUSED = re.compile(r"Phi-[34]|Phi-3\.5|phi-4|pythia|stablelm-(base|tuned)-alpha|stablecode-\w+-alpha|falcon-")
+"""Checkpoints whose transformers class projects queries, keys and values at once: Phi3, GPTNeoX and Falcon models."""
+
 SKIPPED = {"Platypus2-70B"}
 """litgpt gives it 64 KV heads, unlike the Llama-2-70B it is made of."""
 
@@ -59,6 +62,7 @@ def main(argv: list[str]) -> int:
 COLUMNS = [
     "name", "hidden", "layers", "heads", "kv_heads", "head_dim", "ffn", "vocabulary", "tied", "qkv_bias",
     "gated", "norm", "norms_per_layer", "qk_norm", "biases", "shared_norm", "soft_capped", "head_bias",
+    "parallel", "fused_qkv", "python_gelu",
 ]  # fmt: skip
 
 
@@ -107,6 +111,9 @@ def litgpt_row(name: str, config: Any) -> dict[str, Any]:
         "shared_norm": bool(config.shared_attention_norm),
         "soft_capped": config.attention_logit_softcapping is not None,
         "head_bias": bool(config.lm_head_bias),
+        "parallel": bool(config.parallel_residual),
+        "fused_qkv": bool(FUSED.search(name)),
+        "python_gelu": bool(re.search(r"/phi-(1_5|2)$", name)),
     }
 
 
@@ -145,6 +152,9 @@ def torchtune_row(name: str, given: dict[str, Any]) -> dict[str, Any]:
         "shared_norm": False,
         "soft_capped": False,
         "head_bias": False,
+        "parallel": False,
+        "fused_qkv": False,
+        "python_gelu": False,
     }
 
 

@@ -72,6 +72,7 @@ def decoder_from_config(data: Mapping[str, Any]) -> DecoderConfig | None:
         norms_per_layer=traits.norms_per_layer,
         qk_norm=traits.qk_norm,
         soft_capped=traits.soft_capped and data.get("attn_logit_softcapping", 50.0) is not None,
+        fused_qkv=traits.fused_qkv,
     )
 
 
@@ -84,12 +85,13 @@ class _Traits(NamedTuple):
     norms_per_layer: int = 2
     qk_norm: bool = False
     soft_capped: bool = False
+    fused_qkv: bool = False
 
 
 _MODEL_TYPES = {
     "llama": _Traits(),
     "mistral": _Traits(),
-    "phi3": _Traits(),
+    "phi3": _Traits(fused_qkv=True),
     "qwen2": _Traits(qkv_bias=True),
     "qwen3": _Traits(qk_norm=True),
     "gemma": _Traits(norm="gemma", tied=True),

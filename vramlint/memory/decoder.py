@@ -25,7 +25,9 @@ class DecoderConfig(NamedTuple):
 
     ``norm``: ``rms`` (Llama), ``gemma`` (RMS with 1 + weight) or ``layer`` (LayerNorm). ``shared_norm``: attention and
     MLP read the same normalised input (Phi, Falcon-7B). ``soft_capped``: attention logits are capped, so attention runs
-    eager and its score matrix is materialised (Gemma 2).
+    eager and its score matrix is materialised (Gemma 2); the logits are capped too. ``parallel``: attention and MLP
+    read the same residual stream (GPT-NeoX, Phi, Falcon). ``fused_qkv`` and ``python_gelu`` are how transformers implements
+    it: one projection for queries, keys and values (Phi-3, GPT-NeoX), ``gelu_new`` written in Python (Phi).
     """
 
     shape: DecoderShape
@@ -37,6 +39,9 @@ class DecoderConfig(NamedTuple):
     shared_norm: bool = False
     soft_capped: bool = False
     head_bias: bool = False
+    parallel: bool = False
+    fused_qkv: bool = False
+    python_gelu: bool = False
 
     @property
     def attention_width(self) -> int:
@@ -154,9 +159,9 @@ def layer_ledger(
     """
     return (
         *_norms(config, numbers, adapter, implementation),
-        *_linear_inputs(config, numbers, adapter),
+        *_linear_inputs(config, numbers, adapter, implementation),
         *_attention(config, numbers, implementation, seq_len),
-        *_mlp(config, numbers, adapter),
+        *_mlp(config, numbers, adapter, implementation),
         *_adapter_inputs(config, numbers, adapter, implementation),
     )
 
@@ -175,7 +180,8 @@ def _norms(
     trains = adapter is None
     if config.norm == "layer":
         # LayerNorm keeps its input, which is the residual stream itself, and mean and reciprocal deviation in fp32.
-        return [Saved("norm inputs", count * numbers.weight * h), Saved("norm statistics", count * 8)]
+        inputs = 1 if config.parallel else count
+        return [Saved("norm inputs", inputs * numbers.weight * h), Saved("norm statistics", count * 8)]
     fp32_normalised = config.norm == "gemma" or implementation.fp32_norm_output
     normalised = (4 if fp32_normalised else numbers.weight) * h if trains else 0
     found = [
@@ -189,13 +195,18 @@ def _norms(
     return found
 
 
-def _linear_inputs(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None) -> list[Saved]:
+def _linear_inputs(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> list[Saved]:
     """Inputs of trained linear layers: one shared tensor, or under autocast one low-precision copy for each."""
     if adapter is not None:
         return []
     h = config.shape.hidden
     if numbers.casts_weights:
+        fused = config.fused_qkv or implementation.fused_qkv
         readers = sum(linear.reads in ("attention", "mlp") for linear in config.linears)
+        if fused:
+            readers -= (_FUSED_LINEARS - 1) + config.gated
         return [Saved("low-precision inputs of the linear layers", readers * numbers.compute * h)]
     shared = 1 if config.shared_norm else 2
     return [Saved("inputs of the linear layers", shared * numbers.weight * h)]
@@ -205,7 +216,7 @@ def _attention(config: DecoderConfig, numbers: Arithmetic, implementation: Imple
     a, kv, heads = config.attention_width, config.kv_width, config.shape.heads
     c = numbers.compute
     # Flash attention takes grouped keys and values as they are; the fp32 kernel and some codebases repeat them first.
-    repeated = c == 4 or implementation.repeats_kv
+    repeated = c == 4 or implementation.repeats_kv or config.soft_capped
     keys_values = 2 * c * (a if repeated else kv)
     found = [
         Saved("query and attention output", 2 * c * a),
@@ -214,18 +225,28 @@ def _attention(config: DecoderConfig, numbers: Arithmetic, implementation: Imple
     ]
     if implementation.fused_qkv and kv == a:
         found.append(Saved("queries and keys under the values' view", 2 * c * a))
+    elif config.fused_qkv and not implementation.fused_qkv:
+        found.append(Saved("fused queries, keys and values", c * (a + 2 * kv)))
     if config.soft_capped:
-        # Eager attention: capped scores (tanh output), softmax in fp32 and its cast, each heads x seq_len a token.
+        # Eager attention: the cap's tanh, softmax in fp32 and its cast, each heads x seq_len a token.
         found.append(Saved("attention scores", (c + 4 + c) * heads * seq_len))
     return found
 
 
-def _mlp(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None) -> list[Saved]:
+def _mlp(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> list[Saved]:
     i, c = config.shape.ffn, numbers.compute
     down = 1 if adapter is None else 0
     if config.gated:
         return [Saved("gate, its activation and up", 3 * c * i), Saved("input of down_proj", down * c * i)]
-    return [Saved("input of the activation", c * i), Saved("input of down_proj", down * c * i)]
+    found = [Saved("input of the activation", c * i), Saved("input of down_proj", down * c * i)]
+    if config.python_gelu and implementation.python_gelu:
+        # transformers' NewGELUActivation keeps half x, 1 + tanh and tanh, in fp32 under autocast (as pow runs), and
+        # PhiDecoderLayer two dropout masks even with p = 0.
+        found.append(Saved("terms of gelu_new", 3 * numbers.weight * i))
+        found.append(Saved("residual dropout masks", 2 * config.shape.hidden))
+    return found
 
 
 def _adapter_inputs(
@@ -325,9 +346,10 @@ class _Step:
         self.gradients_kept = workload.gradients_kept
         self.ids = 3 * 8 * tokens
         full = decoder.adapter is None
-        self.final_norm = (8 * shape.hidden + (2 * shape.hidden if numbers.casts_weights else 0)) * tokens
-        if not full:
-            self.final_norm = 4 * shape.hidden * tokens
+        self.final_norm = _final_norm_bytes(config, numbers, trains=full) * tokens
+        self.first_block_unsaved = 0
+        if not full and not workload.checkpointing:
+            self.first_block_unsaved = _unsaved_in_first_block(decoder, numbers) * tokens
 
     def moments(self) -> tuple[Moment, ...]:
         found = [self._forward(), *self._loss(), self._last_block(), self._first_block()]
@@ -365,7 +387,7 @@ class _Step:
 
     def _kept(self) -> int:
         per_layer = self.checkpoint if self.checkpointing else self.block + self.casts
-        return self.layers * per_layer
+        return self.layers * per_layer - self.first_block_unsaved
 
     def _transients(self) -> int:
         """Gradients inside a block: of the product, gate and up, of the block's input; one dequantised weight."""
@@ -375,7 +397,31 @@ class _Step:
         return gradients * self.tokens + (c * largest if self.decoder.quantised else 0)
 
     def _logits(self, bytes_per_logit: float) -> int:
+        if self.decoder.config.soft_capped:
+            bytes_per_logit += self.numbers.compute  # the tanh of capped logits
         return round(bytes_per_logit * self.tokens * self.decoder.config.shape.vocabulary)
+
+
+def _final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains: bool) -> int:
+    """Bytes per token of the last norm and the head's input: RMS norm's fp32 input, normalised copy and output."""
+    h, low = config.shape.hidden, 2 * config.shape.hidden if numbers.casts_weights else 0
+    if config.norm == "layer":
+        return numbers.weight * h + (low or numbers.weight * h if trains else 0)
+    if not trains:
+        return 4 * h
+    return (10 if config.norm == "gemma" or numbers.casts_weights else 8) * h
+
+
+def _unsaved_in_first_block(decoder: Decoder, numbers: Arithmetic) -> int:
+    """Bytes per token that the first block does not keep where embeddings are frozen: its input needs no gradient."""
+    config, adapter = decoder.config, decoder.adapter
+    norm_input = numbers.weight if config.norm == "layer" else 4
+    found = norm_input * config.shape.hidden
+    if adapter is None or not adapter.dropout:
+        return found
+    readers = [linear for linear in config.linears if linear.name in adapter.targets and linear.reads == "attention"]
+    masks = min(1, len(readers)) if decoder.implementation.fused_qkv else len(readers)
+    return found + masks * config.shape.hidden
 
 
 __all__ = ["SPREAD", "Adapter", "Arithmetic", "Decoder", "DecoderConfig", "Linear", "Loss", "Saved", "layer_ledger"]

@@ -39,6 +39,8 @@ class Implementation(NamedTuple):
     fused_qkv: bool
     """Whether one linear layer makes queries, keys and values, so that the values' view keeps all three alive, and LoRA
     on some of them shares one input and pads its output."""
+    python_gelu: bool
+    """Whether ``gelu_new`` is spelled out in Python, each step keeping its tensors."""
     ties_embeddings: bool
     """Whether checkpoints with shared embeddings keep sharing them in training."""
     adapter_weight_bytes: int | None
@@ -56,6 +58,7 @@ HUGGING_FACE = Implementation(
     fp32_norm_output=False,
     repeats_kv=False,
     fused_qkv=False,
+    python_gelu=True,
     ties_embeddings=True,
     adapter_weight_bytes=4,
 )
@@ -69,6 +72,7 @@ LITGPT = Implementation(
     fp32_norm_output=True,
     repeats_kv=True,
     fused_qkv=True,
+    python_gelu=False,
     ties_embeddings=False,
     adapter_weight_bytes=None,
 )
@@ -88,6 +92,7 @@ TORCHTUNE = Implementation(
     fp32_norm_output=False,
     repeats_kv=True,
     fused_qkv=False,
+    python_gelu=False,
     ties_embeddings=True,
     adapter_weight_bytes=None,
 )

@@ -96,7 +96,8 @@ def settings_of(plan: TrainingPlan, found: Resolution) -> Settings:
         ranks,
         bool(plan.fact("double_quantization").value),
     )
-    settings = Settings(chosen, assumptions=list(found.assumptions))
+    said = [text for text in found.assumptions if chosen.workload.checkpointing or not text.startswith("checkpointing")]
+    settings = Settings(chosen, assumptions=said)
     for knowledge in found.alternatives:
         settings.also(knowledge=knowledge)
     _assume_numbers(plan, settings, optimizer is not None)
@@ -132,7 +133,7 @@ def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: boo
         spelled = f" {plan.optimizer.value!r}" if plan.optimizer.value else ""
         settings.assume(f"optimizer{spelled} unknown: AdamW assumed, the lower bound is for SGD with momentum")
         settings.also(optimizer=find_optimizer("sgd"))
-    if not plan.ema.known:
+    if not plan.ema.known and not isinstance(settings.chosen.knowledge, Decoder):
         settings.assume("EMA of the weights unknown: none assumed")
 
 
