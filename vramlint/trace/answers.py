@@ -1,7 +1,7 @@
 """Answers for operations whose result depends on data that a fake step does not have.
 
 A detector's loss asks "which anchors are positive?"; the tracer answers with a number of positives that the target
-states (``positives_per_image``), so that the sizes that follow from it are those of a typical batch.
+states (:class:`Positives`), so that the sizes that follow from it are those of a typical batch.
 """
 
 from __future__ import annotations
@@ -15,12 +15,23 @@ aten = torch.ops.aten
 
 Answer = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
+Positives = Callable[[tuple[int, ...]], int]
+"""How many elements of a boolean mask of a shape are true."""
 
-def answers(positives_per_image: int) -> dict[Any, Answer]:
-    """Replacements for data-dependent operations. Masks are taken to have the batch as their first dimension."""
+
+def few_positives(shape: tuple[int, ...]) -> int:
+    """A tenth of the mask: what a target gets that says nothing better."""
+    total = 1
+    for side in shape:
+        total *= side
+    return max(1, total // 10)
+
+
+def answers(positives: Positives) -> dict[Any, Answer]:
+    """Replacements for data-dependent operations."""
 
     def count(mask: torch.Tensor) -> int:
-        return min(mask.numel(), positives_per_image * (mask.shape[0] if mask.dim() > 1 else 1))
+        return min(mask.numel(), positives(tuple(mask.shape)))
 
     def nonzero(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
         del func, kwargs

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from vramlint.errors import TraceError
-from vramlint.trace.answers import answers
+from vramlint.trace.answers import Positives, answers, few_positives
 from vramlint.trace.events import Recording, Shape
 from vramlint.trace.fake import fake_world, skipped_initialisation
 from vramlint.trace.storages import StorageRecorder
@@ -37,14 +37,13 @@ class Job(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How to trace. ``dtype`` is autocast's type, None for fp32; ``positives_per_image`` see ``answers``."""
+    """How to trace. ``dtype`` is autocast's type, None for fp32; ``positives`` see ``answers``."""
 
     dtype: torch.dtype | None = None
     channels_last: bool = False
     second_step: bool = True
     evaluation: bool = True
-    positives_per_image: int = 100
-    cuda_choices: bool = True
+    positives: Positives = few_positives
 
 
 def record(build: Callable[[], Job], shape: Shape, options: Options = Options()) -> Recording:  # noqa: B008
@@ -55,7 +54,7 @@ def record(build: Callable[[], Job], shape: Shape, options: Options = Options())
     ``evaluation:evaluation``. Raises what the user's own code raises.
     """
     recording = Recording(shape)
-    recorder = StorageRecorder(recording, answers(options.positives_per_image))
+    recorder = StorageRecorder(recording, answers(options.positives))
     with _no_collection(), fake_world(), recorder:
         with skipped_initialisation():
             job = build()

@@ -1,0 +1,139 @@
+"""Makes the shipped profiles: ``python tools/make_profiles.py [--date YYYY-MM-DD] [NAME…]``.
+
+Needs torch and the packages of the models' families beside vramlint (see ``docs/trace.md``). Resumable: a profile that
+is there and was built by the installed versions is left alone. Deterministic: the same versions and date give the same
+bytes. ``--check SHARE`` re-traces a random share and says which differ.
+
+Licences: a profile holds measured facts (sizes) only. Ultralytics (AGPL-3.0) is imported from its own installation and
+nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import random
+import sys
+import time
+import traceback
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[1] / "vramlint" / "memory" / "data" / "profiles"
+
+NAMES = (
+    "resnet50",
+    "hrnet_w32",
+    "unet",
+    "ultralytics/yolo12s",
+    "rfdetr/rfdetr_nano",
+    "moco_v2_resnet50",
+    "moco_v3_resnet50",
+    "resnet18",
+    "resnet34",
+    "resnet101",
+    "hrnet_w18",
+    "hrnet_w48",
+    "vit_small_patch16_224",
+    "vit_base_patch16_224",
+    "convnext_tiny",
+    *(f"rfdetr/rfdetr_{size}" for size in ("small", "base", "medium", "large")),
+    *(f"rfdetr/rfdetr_seg_{size}" for size in ("nano", "small", "medium", "large", "xlarge", "2xlarge", "preview")),
+    *(f"ultralytics/yolo12{size}" for size in "nml"),
+    *(f"ultralytics/yolo11{size}" for size in "nsm"),
+    "segmentation/unet_resnet34",
+    "segmentation/unet_resnet50",
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=NAMES)
+    parser.add_argument("--date", default=datetime.datetime.now(tz=datetime.UTC).date().isoformat())
+    parser.add_argument("--force", action="store_true", help="make profiles again that are there already")
+    parser.add_argument("--check", type=float, metavar="SHARE", help="re-trace a random share and compare")
+    options = parser.parse_args()
+
+    import torch
+
+    torch.set_num_threads(1)
+    if options.check is not None:
+        return _check(options.names, options.check)
+    failed = [name for name in options.names if not _make(name, options.date, force=options.force)]
+    for name in failed:
+        print(f"failed: {name}")
+    return 1 if failed else 0
+
+
+def _make(name: str, date: str, *, force: bool) -> bool:
+    from vramlint.memory.profile import canonical_name
+    from vramlint.trace.making import make_profile
+    from vramlint.trace.targets import find_target
+
+    started = time.monotonic()
+    file = FOLDER / f"{canonical_name(name)}.json"
+    if file.exists() and not force and _current(json.loads(file.read_bytes())):
+        return True
+    try:
+        target = find_target(name)
+        data = make_profile(target, date, lambda line: print(line, file=sys.stderr, flush=True))
+    except Exception:  # noqa: BLE001 - one model that fails must not stop the others
+        traceback.print_exc()
+        return False
+    file.write_text(_text(data), encoding="utf-8")
+    worst = max(variant["residual"] for variant in data["variants"].values())
+    print(
+        f"{name}: {data['parameters']} parameters, residual {worst:.2%}, {time.monotonic() - started:.0f} s", flush=True
+    )
+    return True
+
+
+def _current(data: dict[str, Any]) -> bool:
+    try:
+        return all(metadata.version(package).split("+")[0] == version for package, version in data["built_by"].items())
+    except metadata.PackageNotFoundError:
+        return True
+
+
+def _check(names: list[str], share: float) -> int:
+    from vramlint.memory.profile import canonical_name
+    from vramlint.trace.making import make_profile
+    from vramlint.trace.targets import find_target
+
+    chosen = random.sample(list(names), max(1, round(share * len(names))))
+    different = 0
+    for name in chosen:
+        shipped = json.loads((FOLDER / f"{canonical_name(name)}.json").read_bytes())
+        again = make_profile(find_target(name), shipped["date"], lambda _: None)
+        same = json.loads(_text(again)) == shipped
+        different += not same
+        print(f"{name}: {'equal' if same else 'DIFFERENT'}", flush=True)
+    return 1 if different else 0
+
+
+def _text(data: dict[str, Any]) -> str:
+    """JSON with one moment a line."""
+    text = json.dumps(data, indent=1)
+    lines: list[str] = []
+    depth_of_row: int | None = None
+    for line in text.split("\n"):
+        indent = len(line) - len(line.lstrip())
+        if depth_of_row is None:
+            lines.append(line)
+            if indent >= 3 and line.rstrip().endswith("["):
+                depth_of_row = indent
+        elif indent == depth_of_row:
+            lines.append(line)
+            depth_of_row = None
+        elif indent == depth_of_row + 1 and line.strip() == "[":
+            lines.append(line)
+        else:
+            joiner = "" if lines[-1].endswith("[") or line.strip() in ("]", "],") else " "
+            lines[-1] += joiner + line.strip()
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

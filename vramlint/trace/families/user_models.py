@@ -1,0 +1,125 @@
+"""The user's own model, named ``module:callable``.
+
+The callable takes any of the keyword arguments ``batch``, ``height``, ``width``, ``seq_len`` and ``checkpointing`` and
+returns either a module on RGB images, or ``(model, inputs, loss)``: ``inputs`` a tensor or a tuple or dict of tensors,
+``loss(model, inputs)`` a scalar. It runs under fake tensors, so nothing is computed and no weights need to be loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vramlint.errors import TraceError
+from vramlint.trace.events import Shape
+from vramlint.trace.families.images import images
+from vramlint.trace.pairing import TOKEN_TERMS
+from vramlint.trace.targets import Target
+from vramlint.trace.tracer import Job
+
+TOKEN_SHAPES = (Shape(2, seq_len=64), Shape(3, seq_len=64), Shape(2, seq_len=96), Shape(4, seq_len=128))
+"""Shapes that tell the token terms apart."""
+
+_ARGUMENTS = ("batch", "height", "width", "seq_len")
+
+
+def find(name: str) -> Target:
+    """The target of ``module:callable``. Raises TraceError where the callable is missing or takes other arguments."""
+    module_name, _, attribute = name.partition(":")
+    function = getattr(importlib.import_module(module_name), attribute, None)
+    if not callable(function):
+        raise TraceError(f"module {module_name!r} has no callable {attribute!r}")
+    names = _argument_names(function)
+    needed = [n for n in names if n not in (*_ARGUMENTS, "checkpointing")]
+    if needed and not (isinstance(function, type) and issubclass(function, nn.Module)):
+        raise TraceError(
+            f"{name} takes {needed[0]!r}, which vramlint does not know",
+            help="Take batch, height, width, seq_len or checkpointing as keyword arguments.",
+        )
+    target = Target(
+        name.replace(":", "_"),
+        _maker(function, names),
+        ("torch",),
+        (f"traced from {name}",),
+        has_checkpointing="checkpointing" in names,
+    )
+    if "seq_len" in names:
+        return target._replace(terms=TOKEN_TERMS, shapes=TOKEN_SHAPES, confirm=(Shape(5, seq_len=160),))
+    return target
+
+
+def code_fingerprint(name: str) -> dict[str, str]:
+    """Where the callable is written and the SHA-256 of that file, by which a profile is known to be stale."""
+    module_name, _, attribute = name.partition(":")
+    function = getattr(importlib.import_module(module_name), attribute)
+    file = Path(inspect.getsourcefile(function) or "")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    return {"target": name, "file": file.name, "sha256": digest}
+
+
+def _argument_names(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    required_or_known = [
+        p.name
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        and (p.default is p.empty or p.name in (*_ARGUMENTS, "checkpointing"))
+    ]
+    return required_or_known
+
+
+def _maker(function: Callable[..., Any], names: list[str]) -> Callable[[Shape, bool], Job]:
+    def make(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+        values = {**shape._asdict(), "checkpointing": checkpointing}
+        made = function(**{name: values[name] for name in names})
+        if isinstance(made, nn.Module):
+            return Job(made, lambda: images(shape), _mean_loss, _call)
+        if isinstance(made, tuple) and len(made) == 3:
+            model, inputs, loss = made
+            return Job(model, lambda: _fresh(inputs), loss, None)
+        raise TraceError(
+            f"the callable returned {type(made).__name__}",
+            help="Return a torch module, or a tuple (model, inputs, loss).",
+        )
+
+    return make
+
+
+def _fresh(inputs: Any) -> Any:
+    """A new batch of the same shapes: each step loads its own."""
+    if isinstance(inputs, torch.Tensor):
+        return torch.empty_like(inputs)
+    if isinstance(inputs, dict):
+        return {key: _fresh(value) for key, value in inputs.items()}
+    if isinstance(inputs, (tuple, list)):
+        return type(inputs)(_fresh(value) for value in inputs)
+    return inputs
+
+
+def _call(model: nn.Module, batch: torch.Tensor) -> Any:
+    return model(batch)
+
+
+def _mean_loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    """The mean of all outputs: stands for a loss that saves nothing of its own."""
+    total = torch.zeros(())
+    for output in _tensors(model(batch)):
+        total = total + output.float().mean()
+    return total
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value] if value.is_floating_point() else []
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return []

@@ -1,0 +1,87 @@
+"""What can be traced: a target is a recipe for a job at any shape, found by name or in the user's own code."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from vramlint.errors import TraceError
+from vramlint.trace.answers import Positives, few_positives
+from vramlint.trace.events import Shape
+from vramlint.trace.pairing import IMAGE_TERMS
+from vramlint.trace.tracer import Job
+
+IMAGE_SHAPES = (Shape(2, 128, 128), Shape(3, 128, 128), Shape(2, 192, 160), Shape(4, 256, 256))
+"""Shapes that tell the image terms apart; batch 1 is avoided, where operators take special paths."""
+
+IMAGE_CONFIRM = (Shape(5, 320, 256), Shape(1, 512, 512))
+"""Further shapes at which a profile of images must equal a direct trace."""
+
+
+class Target(NamedTuple):
+    """How to trace one model.
+
+    ``make`` builds the job at a shape, with activation checkpointing where asked (``has_checkpointing`` says whether
+    the model offers it). ``packages`` are the distributions whose versions matter. ``shapes`` determine the profile and
+    ``confirm`` check it. ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size.
+    """
+
+    name: str
+    make: Callable[[Shape, bool], Job]
+    packages: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    has_checkpointing: bool = False
+    terms: tuple[str, ...] = IMAGE_TERMS
+    shapes: tuple[Shape, ...] = IMAGE_SHAPES
+    confirm: tuple[Shape, ...] = IMAGE_CONFIRM
+    size_multiple: int = 32
+    fixed_size: tuple[int, int] | None = None
+    positives: Positives = few_positives
+
+
+FAMILIES = ("plain", "timm", "torchvision", "segmentation", "ultralytics", "rfdetr", "user")
+"""Modules of ``vramlint.trace.families``, in the order a bare name is looked for."""
+
+
+def find_target(name: str) -> Target:
+    """The target called ``name``: ``family/model``, a bare model name, or ``module:callable`` of the user's code.
+
+    Raises TraceError where no installed package knows it; errors of the user's own module come through as they are.
+    """
+    if ":" in name:
+        return _family("user")(name)
+    family, _, model = name.partition("/")
+    if model:
+        if family not in FAMILIES:
+            raise TraceError(f"there is no family {family!r}", help=f"Choose one of {', '.join(FAMILIES)}.")
+        return _family(family)(model)
+    missing: list[str] = []
+    for candidate in FAMILIES[:-1]:
+        try:
+            return _family(candidate)(name)
+        except UnknownModel as unknown:
+            missing.append(unknown.message)
+    raise TraceError(
+        f"no model called {name!r}: " + "; ".join(missing),
+        help="Name your own model as module:callable, or install the package that has this one.",
+    )
+
+
+class UnknownModel(TraceError):
+    """A family does not have the model, or its package is not installed."""
+
+
+def _family(name: str) -> Callable[[str], Target]:
+    module = importlib.import_module(f"vramlint.trace.families.{name}_models")
+    return partial(_find, module.find)
+
+
+def _find(find: Callable[[str], Target], name: str) -> Target:
+    try:
+        return find(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("vramlint"):
+            raise
+        raise UnknownModel(f"package {error.name!r} is not installed") from error
