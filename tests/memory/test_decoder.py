@@ -7,9 +7,10 @@ import pytest
 from tests.memory.support import LANGUAGE, plan
 from vramlint.hardware import MIB, Target
 from vramlint.memory import estimate
+from vramlint.memory.architecture import Adapter, DecoderConfig
 from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.context import cublas_workspace_bytes
-from vramlint.memory.decoder import Adapter, Decoder, DecoderConfig
+from vramlint.memory.decoder import Decoder
 from vramlint.memory.implementations import LITGPT
 from vramlint.memory.knowledge import Workload
 from vramlint.plan import DecoderShape, Precision

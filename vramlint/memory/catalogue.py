@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vramlint.memory.decoder import DecoderConfig
+from vramlint.memory.architecture import DecoderConfig
 from vramlint.plan import DecoderShape
 
 _DATA = Path(__file__).parent / "data" / "decoders.json"

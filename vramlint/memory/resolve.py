@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from vramlint.memory.architecture import Adapter, DecoderConfig
 from vramlint.memory.catalogue import find_decoder
-from vramlint.memory.decoder import Adapter, Decoder, DecoderConfig
+from vramlint.memory.decoder import Decoder
 from vramlint.memory.implementations import HUGGING_FACE, IMPLEMENTATIONS, Implementation
 from vramlint.memory.knowledge import ModelKnowledge
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued

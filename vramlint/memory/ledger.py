@@ -1,0 +1,196 @@
+"""What one block of a decoder keeps for backward, tensor by tensor, in bytes per token."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.implementations import Implementation
+from vramlint.plan import Precision
+
+
+class Saved(NamedTuple):
+    """A tensor kept for backward: bytes per token of one block."""
+
+    name: str
+    bytes_per_token: int
+
+
+class Arithmetic(NamedTuple):
+    """Bytes per element: of weights and residual stream, and of what matrix products work on."""
+
+    weight: int
+    compute: int
+
+    @property
+    def casts_weights(self) -> bool:
+        """Whether autocast makes low-precision copies of the weights."""
+        return self.weight > self.compute
+
+
+def arithmetic(precision: Precision) -> Arithmetic:
+    """Autocast holds fp32 weights and multiplies in half precision; ``pure-*`` does both in half precision."""
+    match precision:
+        case Precision.FP32:
+            return Arithmetic(4, 4)
+        case Precision.FP16 | Precision.BF16 | Precision.FP8:
+            return Arithmetic(4, 2)
+        case Precision.PURE_BF16 | Precision.PURE_FP16:
+            return Arithmetic(2, 2)
+
+
+def layer_ledger(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation, seq_len: int
+) -> tuple[Saved, ...]:
+    """What one block keeps for backward, in bytes per token.
+
+    Sources: the saved tensors of each operation's autograd formula (torch 2.13, ``derivatives.yaml``) along the forward
+    of transformers' ``LlamaDecoderLayer``; a frozen linear layer keeps no input, a frozen norm no normalised copy.
+    """
+    return (
+        *_norms(config, numbers, adapter, implementation),
+        *_linear_inputs(config, numbers, adapter, implementation),
+        *_attention(config, numbers, implementation, seq_len),
+        *_mlp(config, numbers, adapter, implementation),
+        *_adapter_inputs(config, numbers, adapter, implementation),
+    )
+
+
+def quantised_inputs(config: DecoderConfig, numbers: Arithmetic) -> Saved:
+    """Inputs of 4-bit layers where the library keeps them: each distinct input tensor once."""
+    shared = 1 if config.shared_norm else 2
+    return Saved("inputs of the 4-bit layers", numbers.compute * (shared * config.shape.hidden + config.shape.ffn))
+
+
+def _norms(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> list[Saved]:
+    h = config.shape.hidden
+    count = config.norms_per_layer - config.shared_norm
+    trains = adapter is None
+    if config.norm == "layer":
+        # LayerNorm keeps its input, which is the residual stream itself, and mean and reciprocal deviation in fp32.
+        inputs = 1 if config.parallel else count
+        return [Saved("norm inputs", inputs * numbers.weight * h), Saved("norm statistics", count * 8)]
+    fp32_normalised = config.norm == "gemma" or implementation.fp32_norm_output
+    normalised = (4 if fp32_normalised else numbers.weight) * h if trains else 0
+    found = [
+        Saved("norm inputs in fp32", count * 4 * h),
+        Saved("normalised copies", count * normalised),
+        Saved("norm statistics", count * 4),
+    ]
+    if config.qk_norm:
+        width = config.attention_width + config.kv_width
+        found.append(Saved("query and key norm", 4 * width + (numbers.compute * width if trains else 0)))
+    return found
+
+
+def _linear_inputs(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> list[Saved]:
+    """Inputs of trained linear layers: one shared tensor, or under autocast one low-precision copy for each."""
+    if adapter is not None:
+        return []
+    h = config.shape.hidden
+    if numbers.casts_weights:
+        fused = config.fused_qkv or implementation.fused_qkv
+        readers = sum(linear.reads in ("attention", "mlp") for linear in config.linears)
+        if fused:
+            readers -= (_FUSED_LINEARS - 1) + config.gated
+        return [Saved("low-precision inputs of the linear layers", readers * numbers.compute * h)]
+    shared = 1 if config.shared_norm else 2
+    return [Saved("inputs of the linear layers", shared * numbers.weight * h)]
+
+
+def _attention(config: DecoderConfig, numbers: Arithmetic, implementation: Implementation, seq_len: int) -> list[Saved]:
+    a, kv, heads = config.attention_width, config.kv_width, config.shape.heads
+    c = numbers.compute
+    # Flash attention takes grouped keys and values as they are; the fp32 kernel and some codebases repeat them first.
+    repeated = c == 4 or implementation.repeats_kv or config.soft_capped
+    keys_values = 2 * c * (a if repeated else kv)
+    found = [
+        Saved("query and attention output", 2 * c * a),
+        Saved("keys and values", keys_values),
+        Saved("attention log-sum-exp", 4 * heads),
+    ]
+    if implementation.fused_qkv and kv == a:
+        found.append(Saved("queries and keys under the values' view", 2 * c * a))
+    elif config.fused_qkv and not implementation.fused_qkv:
+        found.append(Saved("fused queries, keys and values", c * (a + 2 * kv)))
+    if config.soft_capped:
+        # Eager attention: the cap's tanh, softmax in fp32 and its cast, each heads x seq_len a token.
+        found.append(Saved("attention scores", (c + 4 + c) * heads * seq_len))
+    return found
+
+
+def _mlp(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> list[Saved]:
+    i, c = config.shape.ffn, numbers.compute
+    down = 1 if adapter is None else 0
+    if config.gated:
+        return [Saved("gate, its activation and up", 3 * c * i), Saved("input of down_proj", down * c * i)]
+    found = [Saved("input of the activation", c * i), Saved("input of down_proj", down * c * i)]
+    if config.python_gelu and implementation.python_gelu:
+        # transformers' NewGELUActivation keeps half x, 1 + tanh and tanh, in fp32 under autocast (as pow runs), and
+        # PhiDecoderLayer two dropout masks even with p = 0.
+        found.append(Saved("terms of gelu_new", 3 * numbers.weight * i))
+        found.append(Saved("residual dropout masks", 2 * config.shape.hidden))
+    return found
+
+
+def _adapter_inputs(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> list[Saved]:
+    """What LoRA keeps: the input of A in the adapter's arithmetic, A's output, and a dropout mask.
+
+    PEFT casts the input to the adapter's fp32 for every target anew; adapters of the base dtype share one input.
+    """
+    if adapter is None:
+        return []
+    chosen = [linear for linear in config.linears if linear.name in adapter.targets]
+    size = numbers.compute if numbers.casts_weights else adapter.weight_bytes
+    own_copies = adapter.dropout or size != numbers.compute or numbers.casts_weights
+    widths = [linear.inputs for linear in chosen]
+    padded = 0
+    if implementation.fused_qkv:
+        fused = [linear for linear in chosen if linear.reads == "attention"]
+        widths = [linear.inputs for linear in chosen if linear.reads != "attention"] + [config.shape.hidden] * bool(
+            fused
+        )
+        padded = sum(linear.outputs for linear in fused) if len(fused) < _FUSED_LINEARS else 0
+    if not own_copies:
+        widths = list({linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}.values())
+    masks = sum(widths) if adapter.dropout else 0
+    return [
+        Saved("inputs of the adapters", sum(widths) * size + masks),
+        Saved("low-rank products", len(chosen) * size * adapter.rank),
+        Saved("padded outputs of a partly adapted projection", padded * size),
+    ]
+
+
+_FUSED_LINEARS = 3
+"""Queries, keys and values."""
+
+
+def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains: bool) -> int:
+    """Bytes per token of the last norm and the head's input: RMS norm's fp32 input, normalised copy and output."""
+    h, low = config.shape.hidden, 2 * config.shape.hidden if numbers.casts_weights else 0
+    if config.norm == "layer":
+        return numbers.weight * h + (low or numbers.weight * h if trains else 0)
+    if not trains:
+        return 4 * h
+    return (10 if config.norm == "gemma" or numbers.casts_weights else 8) * h
+
+
+def unsaved_in_first_block(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> int:
+    """Bytes per token that the first block does not keep where embeddings are frozen: its input needs no gradient."""
+    norm_input = numbers.weight if config.norm == "layer" else 4
+    found = norm_input * config.shape.hidden
+    if adapter is None or not adapter.dropout:
+        return found
+    readers = [linear for linear in config.linears if linear.name in adapter.targets and linear.reads == "attention"]
+    masks = min(1, len(readers)) if implementation.fused_qkv else len(readers)
+    return found + masks * config.shape.hidden
