@@ -151,3 +151,11 @@ def test_help_stands_in_for_a_missing_fix() -> None:
     advice = "Use a smaller queue"
     assert f"   help: {advice}\n" in render(result(run(finding(help=advice, fixes=()))), texts(), PLAIN)
     assert advice not in render(result(run(finding(help=advice))), texts(), PLAIN)
+
+
+def test_runs_of_unknown_memory_are_not_called_well() -> None:
+    unknown = run(estimate=unknown_estimate())
+    assert render(result(run(), unknown), texts(), PLAIN) == (
+        "2 training runs in 1 file, nothing to report · memory of 1 unknown\n"
+    )
+    assert render(result(unknown), texts(), PLAIN).endswith("effective batch 768 · memory unknown\n")

@@ -167,8 +167,14 @@ def _all_well(result: CheckResult) -> str:
         return no_run(result.files_seen)
     head = f"{count(len(result.runs), 'training run')} in {count(result.files_seen, 'file')}, nothing to report"
     if len(result.runs) > 1:
-        return head + _suppressed(result)
+        return head + _without_estimate(result) + _suppressed(result)
     return f"{head}{_SEPARATOR}{_digest(result.runs[0])}{_suppressed(result)}"
+
+
+def _without_estimate(result: CheckResult) -> str:
+    """Runs whose memory nobody knows are not "well": say so."""
+    unknown = [run for run in result.runs if interval_of(run.estimate) is None]
+    return f"{_SEPARATOR}memory of {len(unknown)} unknown" if unknown else ""
 
 
 def _digest(run: RunResult) -> str:

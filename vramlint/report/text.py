@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import NamedTuple
 
@@ -77,8 +78,17 @@ def shorten(text: str, width: int) -> str:
     return kept + _ELLIPSIS
 
 
+_TOGETHER = re.compile(r"\([^()]{1,24}\)|\d (?:GiB|GPUs?|steps?|batches)\b")
+"""What reads badly when a line breaks inside it: a short parenthesis, a number and its unit."""
+
+
 def wrap(text: str, width: int) -> list[str]:
     """``text`` in lines of at most ``width`` columns, broken at spaces; a longer word keeps a line for itself."""
+    bound = _TOGETHER.sub(lambda match: match[0].replace(" ", "\0"), text.replace("\0", " "))
+    return [line.replace("\0", " ") for line in _broken(bound, width)]
+
+
+def _broken(text: str, width: int) -> list[str]:
     lines: list[str] = []
     line = ""
     for word in text.split():
