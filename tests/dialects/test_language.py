@@ -163,3 +163,18 @@ def test_torchtune_builders(builder: str, model: str, adapter: str) -> None:
 )
 def test_look_alikes(text: str) -> None:
     assert readings("x.yaml", text) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "fact"),
+    [
+        ("liger_fused_linear_cross_entropy: true\n", "fused_loss"),
+        ("plugins:\n  - axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin\n", "fused_loss"),
+        ("gradient_checkpointing: offload\n", "activation_offload"),
+        ("activation_offloading: legacy\n", "activation_offload"),
+        ("fsdp_config: {activation_checkpointing: true}\n", "grad_checkpointing"),
+    ],
+)
+def test_what_the_estimator_has_to_know_of_axolotls_kernels(lines: str, fact: str) -> None:
+    assert reading("run.yaml", AXOLOTL).plan.fact(fact).value in (None, False)
+    assert reading("run.yaml", AXOLOTL + lines).plan.fact(fact).value is True

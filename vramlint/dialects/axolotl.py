@@ -89,7 +89,16 @@ class Config(Schema):
     eval_batch: Count | None = keys("eval_batch_size")
 
     batch_size: Count | None = keys("batch_size")
-    grad_checkpointing: Any = keys("gradient_checkpointing", "activation_checkpointing", default=False)
+    grad_checkpointing: Any = keys(
+        "gradient_checkpointing",
+        "activation_checkpointing",
+        "fsdp_config.activation_checkpointing",
+        "fsdp_config.fsdp_activation_checkpointing",
+        default=False,
+    )
+    fused_loss: Flag | None = keys("liger_fused_linear_cross_entropy", "cut_cross_entropy", "chunked_cross_entropy")
+    activation_offload: Any = keys("activation_offloading")
+    plugins: Any = keys("plugins")
     bf16: Any = keys("bf16")
     fp16: Any = keys("fp16")
     bfloat16: Any = keys("bfloat16")
@@ -129,6 +138,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("sharding", derived("fsdp", "fsdp is configured"))
     draft.put("packing", settings.fact("packing"))
     language_facts(draft, "transformers")
+    _kernels(draft, settings)
     torch_prefetch(draft)
     offer_keys(draft, document, _INSERTABLE, after="micro_batch_size")
     shared = product(settings.values.tensor_parallel, settings.values.context_parallel)
@@ -176,6 +186,17 @@ def _checkpointing(draft: Draft, settings: Settings[Config]) -> None:
         draft.offer("grad_checkpointing", settings.places["grad_checkpointing"])
     else:
         offer_keys(draft, draft.document, {"grad_checkpointing": "gradient_checkpointing"}, after="bf16")
+
+
+def _kernels(draft: Draft, settings: Settings[Config]) -> None:
+    """Losses that never hold all logits, and activations that wait in host memory: the estimator has to know."""
+    plugins = settings.values.plugins
+    cut = isinstance(plugins, list) and any("CutCrossEntropy" in str(plugin) for plugin in plugins)
+    if settings.values.fused_loss or cut:
+        draft.put("fused_loss", derived(value=True, note="a fused cross entropy holds no full logits"))
+    words = (settings.values.grad_checkpointing, settings.values.activation_offload)
+    if "offload" in str(words[0]) or spelled_true(settings, "activation_offload"):
+        draft.put("activation_offload", derived(value=True, note="checkpoints wait in host memory"))
 
 
 def _adapter(draft: Draft, settings: Settings[Config]) -> None:

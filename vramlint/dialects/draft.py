@@ -112,6 +112,8 @@ class Draft:
         self.put("world_size", world.ranks)
         self.put("nodes", world.nodes)
         self.put("data_parallel", data_parallel(world.ranks, model_parallel))
+        if model_parallel is not None and model_parallel > 1:
+            self.put("model_parallel", derived(model_parallel, "ranks that share one copy of the model"))
         if not self.plan.batch_unit.known:
             self.put("batch_unit", derived("samples", "one item of the dataset is one sample"))
         # A policy is an empty tuple, so only None means "none given".

@@ -77,6 +77,8 @@ class Arguments(Schema):
     bf16: Flag | None = keys("bf16")
     fp16: Flag | None = keys("fp16")
     weights: Text | None = keys("torch_dtype", "dtype")
+    liger: Flag | None = keys("use_liger_kernel", "use_liger")
+    packing: Flag | None = keys("packing")
     use_peft: Flag | None = keys("use_peft", "use_lora")
     load_in_4bit: Flag | None = keys("load_in_4bit")
     auto_find_batch_size: Flag | None = keys("auto_find_batch_size", default=False)
@@ -106,6 +108,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if settings.values.split_batches:
         draft.put("micro_batch", unknown("split_batches makes the batch a global one"))
     torch_prefetch(draft)
+    draft.put("packing", settings.fact("packing"))
+    if settings.values.liger:
+        draft.put("fused_loss", derived(value=True, note="Liger's fused cross entropy holds no full logits"))
     draft.put("task", derived("causal-lm", "a language model is trained") if draft.plan.seq_len.known else unknown())
     _slots(draft, claim, document, context)
     _misread(draft, settings, document)

@@ -89,6 +89,7 @@ class Config(Schema):
     adapter_targets: Any = keys("lora_target")
     adapter_dropout: float | None = keys("lora_dropout")
     packing: Flag | None = keys("packing", "neat_packing")
+    fused_loss: Flag | None = keys("enable_liger_kernel")
     deepspeed: Any = keys("deepspeed")
     fsdp: Any = keys("fsdp", "dist_config.name")
 
@@ -117,6 +118,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("sharding", derived("fsdp", "fsdp is configured"))
     draft.put("packing", settings.fact("packing"))
     language_facts(draft, "transformers")
+    if settings.values.fused_loss:
+        draft.put("fused_loss", derived(value=True, note="Liger's fused cross entropy holds no full logits"))
     torch_prefetch(draft)
     offer_keys(draft, document, _INSERTABLE, after="per_device_train_batch_size")
     return draft.close(world(document, None, context))

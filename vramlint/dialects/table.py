@@ -70,7 +70,7 @@ _LANGUAGE: tuple[Row, ...] = (
             syntaxes=YAML,
         ),
     ),
-    row("litgpt", "LitGPT", keys("train.global_batch_size train.micro_batch_size")),
+    row("litgpt", "LitGPT", keys("train.global_batch_size train.micro_batch_size"), module="litgpt"),
     row(
         "llm_foundry",
         "llm-foundry / composer",

@@ -39,6 +39,24 @@ class NominalAccumulation(NamedTuple):
         return BatchResult(steps, batch * steps, f"max(round({nominal} / {batch}), 1)", f"{batch} x {_steps(steps)}")
 
 
+class FlooredAccumulation(NamedTuple):
+    """A GLOBAL batch to aim at and two floors: steps = (nominal // ranks) // micro batch.
+
+    The effective batch, micro batch x ranks x steps, may be smaller than the nominal one; no step at all is an error
+    of the run. Source: litgpt 0.5.13, ``litgpt/args.py#TrainArgs.gradient_accumulation_iters``.
+    """
+
+    def derive(self, inputs: BatchInputs) -> BatchResult:
+        micro, ranks, nominal = inputs.micro_batch, inputs.data_parallel, inputs.nominal_batch
+        if micro is None or ranks is None or nominal is None:
+            return BatchResult(None, None, _missing(inputs), _missing(inputs))
+        steps = nominal // ranks // micro
+        note = f"{nominal} // {ranks} // {micro}"
+        if steps == 0:
+            return BatchResult(None, None, f"{note} is no step at all", f"{note} is no step at all")
+        return BatchResult(steps, micro * ranks * steps, note, f"{micro} x {_ranks(ranks)} x {_steps(steps)}")
+
+
 def rederive(plan: TrainingPlan) -> TrainingPlan:
     """``plan`` with everything its policy derives worked out from the plan's own facts.
 
