@@ -64,8 +64,9 @@ def test_a_dialect_in_six_steps(checkout: Path) -> None:
     module = block("vramlint/dialects/skylark.py")
     (checkout / "vramlint/dialects/skylark.py").write_text(module, encoding="utf-8")
     table = checkout / "vramlint/dialects/table.py"
-    (row,) = re.findall(r"^Row\(.*\),$", PAGE, re.MULTILINE)
-    head, start, tail = table.read_text(encoding="utf-8").partition("FRAMEWORKS: tuple[Row, ...] = (\n")
+    (row,) = re.findall(r"^row\(.*\),$", PAGE, re.MULTILINE)
+    head, start, tail = table.read_text(encoding="utf-8").partition(": tuple[Row, ...] = (\n")
+    assert start, "the table's rows no longer stand in a tuple"
     table.write_text(f"{head}{start}    {row}\n{tail}", encoding="utf-8")
     example = re.search(r"```yaml\n(skylark.*?)```", module, re.DOTALL)
     assert example is not None
