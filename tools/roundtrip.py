@@ -15,6 +15,7 @@ import collections
 import datetime
 import json
 import math
+import re
 import sys
 import tomllib
 import warnings
@@ -42,6 +43,9 @@ from vramlint.sources.scalars import yaml11, yaml11_floats
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 PROBE = "vramlint_probe"
 PROBE_VALUES: tuple[Plain, ...] = (7, True, 1e-05, "some text", "no", [1, 2])
+
+_QUOTED = re.compile(r" ('.*'|[*!]\S+)")
+"""What a refusal quotes from the file: keys, aliases, tags."""
 
 Leaf = tuple[tuple[str, ...], object]
 
@@ -167,7 +171,7 @@ def check_file(
     for planned in all_planned[::step]:
         edit = planned.edit
         if isinstance(edit, EditRefused):
-            counts.refused[f"{document.syntax} {operation}: {edit.message.split(' *')[0].split(' !')[0]}"] += 1
+            counts.refused[f"{document.syntax} {operation}: {_QUOTED.sub('', edit.message)}"] += 1
             continue
         try:
             prove(before, planned, operation)
