@@ -11,7 +11,7 @@ from vramlint.memory.decoder import Decoder
 from vramlint.memory.implementations import HUGGING_FACE, IMPLEMENTATIONS, Implementation
 from vramlint.memory.knowledge import ModelKnowledge
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
-from vramlint.memory.profile import find_profile
+from vramlint.memory.profile import Profile, find_profile
 from vramlint.plan import TrainingPlan
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
@@ -19,8 +19,9 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "resnet": ("resnet50", "resnet18", "resnet101"),
     "yolo12": ("yolo12s", "yolo12n", "yolo12m"),
     "yolov12": ("yolo12s", "yolo12n", "yolo12m"),
+    "unet": ("unet", "unet_resnet34", "unetplusplus"),
 }
-"""Names that leave the size open: the usual size first, then the smallest and the largest that people mean."""
+"""Names that leave size or variant open: the usual member first, then the smallest and largest that people mean."""
 
 _ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _DEFAULT_TARGETS = ("q_proj", "v_proj")
@@ -57,30 +58,43 @@ def resolve(plan: TrainingPlan) -> Resolution:
 
 
 def _profile(plan: TrainingPlan, name: str) -> Resolution:
+    family = _FAMILIES.get(_plain(name), ())
+    known = tuple(member for member in map(find_profile, family) if member is not None)
+    if known:
+        return _family(name, known)
     for candidate in _spellings(name, plan.task.value):
         profile = find_profile(candidate)
         if profile is not None:
-            return Resolution(profile, assumptions=profile.assumptions)
-    members = [find_profile(member) for member in _FAMILIES.get(_plain(name), ())]
-    known = tuple(member for member in members if member is not None)
-    if not known:
-        return Resolution(None, because=f"nothing is known of the memory of a model called {name!r}")
+            return _with_masks(plan, profile)
+    return Resolution(None, because=f"nothing is known of the memory of a model called {name!r}")
+
+
+def _family(name: str, known: tuple[Profile, ...]) -> Resolution:
+    """A name that leaves size or variant open: the interval spans the family, the value is for its usual member."""
     by_size = sorted(known, key=lambda member: member.parameters)
-    span = f"{by_size[0].name} to {by_size[-1].name}"
-    text = f"{name} does not say its size: the interval spans {span}, the value is for {known[0].name}"
-    return Resolution(known[0], known[1:], (text, *known[0].assumptions))
+    span = " to ".join(dict.fromkeys((by_size[0].name, by_size[-1].name)))
+    text = f"{name} leaves the variant open: the interval spans {span}, the value is for {known[0].name}"
+    assumptions = (text, *known[0].assumptions) if len(known) > 1 else known[0].assumptions
+    return Resolution(known[0], known[1:], assumptions)
+
+
+def _with_masks(plan: TrainingPlan, profile: Profile) -> Resolution:
+    """A detector's profile where masks are trained too and no such profile exists: the largest one bounds it."""
+    if plan.task.value != "segment" or not re.fullmatch(r"rfdetr_(?!seg)\w+", profile.name):
+        return Resolution(profile, assumptions=profile.assumptions)
+    larger = find_profile("rfdetr_seg_2xlarge") or find_profile("rfdetr_seg_large")
+    text = f"no profile of {profile.name} with masks: the value lacks them, the upper bound is of a larger model"
+        f"no profile of {profile.name} with masks: the value lacks the mask head, the upper bound is of a larger model"
+    )
+    return Resolution(profile, () if larger is None else (larger,), (text, *profile.assumptions))
 
 
 def _spellings(name: str, task: str | None) -> tuple[str, ...]:
     """The names a profile of this model and task may have, most specific first."""
-    suffixes = {
-        "segment": ("segment", "seg"),
-        "detect": ("detect",),
-        "landmarks": ("landmarks", "heatmap"),
-        "self-supervised": ("features",),
-    }.get(task or "", ())
-    inside = (re.sub(r"^(rf[-_ ]?detr)[-_ ]", rf"rfdetr_{suffix}_", name.lower()) for suffix in suffixes)
-    return (*inside, *(f"{name}_{suffix}" for suffix in suffixes), name)
+    suffixes = {"segment": ("segment", "seg"), "detect": ("detect",), "landmarks": ("landmarks",)}.get(task or "", ())
+    plain = re.sub(r"^yolov(?=1\d)", "yolo", name.lower())
+    inside = (re.sub(r"^rf[-_ ]?detr[-_ ]", f"rfdetr_{suffix}_", plain) for suffix in suffixes)
+    return tuple(dict.fromkeys((*inside, *(f"{plain}_{suffix}" for suffix in suffixes), plain, name)))
 
 
 def _plain(name: str) -> str:
