@@ -84,8 +84,6 @@ def _with_masks(plan: TrainingPlan, profile: Profile) -> Resolution:
         return Resolution(profile, assumptions=profile.assumptions)
     larger = find_profile("rfdetr_seg_2xlarge") or find_profile("rfdetr_seg_large")
     text = f"no profile of {profile.name} with masks: the value lacks them, the upper bound is of a larger model"
-        f"no profile of {profile.name} with masks: the value lacks the mask head, the upper bound is of a larger model"
-    )
     return Resolution(profile, () if larger is None else (larger,), (text, *profile.assumptions))
 
 
