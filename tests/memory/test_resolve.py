@@ -60,6 +60,20 @@ def test_lora_targets(targets: object, expected: tuple[str, ...]) -> None:
     assert found.adapter.targets == expected
 
 
+def test_a_fused_loss_holds_no_full_logits() -> None:
+    full, fused = (estimate(plan({"fused_loss": value}, **LANGUAGE), Target()).allocated for value in (False, True))
+    assert full is not None
+    assert fused is not None
+    logits = 12 * 2 * 2048 * 128_256
+    assert 0.5 * logits < full.value - fused.value < logits
+
+
+def test_a_model_split_over_ranks_is_unknown_not_wrong() -> None:
+    found = estimate(plan({"model_parallel": 4}, **LANGUAGE), Target())
+    assert found.allocated is None
+    assert "split over 4 ranks" in found.unknown_because
+
+
 def shipped(*names: str) -> None:
     absent = [name for name in names if find_profile(name) is None]
     if absent:

@@ -143,6 +143,20 @@ class _Step:
         return gradients * self.tokens + (c * largest if self.decoder.quantised else 0)
 
     def _logits(self, bytes_per_logit: float) -> int:
+        if self.decoder.implementation.fused_loss:
+            return self._fused_loss_bytes()
         if self.decoder.config.soft_capped:
             bytes_per_logit += self.numbers.compute  # the tanh of capped logits
         return round(bytes_per_logit * self.tokens * self.decoder.config.shape.vocabulary)
+
+    def _fused_loss_bytes(self) -> int:
+        """Liger's fused linear cross entropy (liger-kernel 0.6 ``fused_linear_cross_entropy.py``).
+
+        Tokens run in ceil(V / h) chunks of half-precision logits and their fp32 copy; the gradients of the input, and
+        of the head where it trains, are made in the forward pass.
+        """
+        shape, weight = self.decoder.config.shape, self.numbers.weight
+        chunks = -(-shape.vocabulary // shape.hidden)
+        logits = (self.numbers.compute + 4) * -(-self.tokens // chunks) * shape.vocabulary
+        head = weight * self.decoder.config.head_parameters if self.decoder.adapter is None else 0
+        return logits + head + weight * shape.hidden * self.tokens

@@ -5,8 +5,8 @@ reserved  = allocated + allocator slack            required = allocated + smalle
 device    = reserved + CUDA context (and NCCL)     verdict: ``required`` against the card's usable memory
 
 Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect gives them: ``implementation``,
-``adapter_targets``, ``adapter_dropout``, ``double_quantization``, ``packing``, ``momentum``, ``projection_dim``,
-``largest_image_size``.
+``adapter_targets``, ``adapter_dropout``, ``double_quantization``, ``packing``, ``fused_loss``, ``model_parallel``,
+``momentum``, ``projection_dim``, ``largest_image_size``.
 """
 
 from __future__ import annotations

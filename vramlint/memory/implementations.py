@@ -43,7 +43,9 @@ class Implementation(NamedTuple):
     """Whether ``gelu_new`` is spelled out in Python, each step keeping its tensors."""
     ties_embeddings: bool
     """Whether checkpoints with shared embeddings keep sharing them in training."""
-    adapter_weight_bytes: int | None
+    fused_loss: bool = False
+    """Whether the head and the cross entropy run fused, a chunk of tokens at a time, never holding all logits."""
+    adapter_weight_bytes: int | None = None
     """Bytes of a LoRA weight; None: those of the base model."""
     quantised_input_copies: int = 0
     """Copies of a 4-bit layer's input that outlive its forward pass: none from bitsandbytes 0.43 on, which keeps the

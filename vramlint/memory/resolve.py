@@ -42,6 +42,9 @@ class Resolution(NamedTuple):
 
 def resolve(plan: TrainingPlan) -> Resolution:
     """What is known of the plan's model: a decoder by shape or name, a traced profile, a composition of profiles."""
+    parallel = plan.fact("model_parallel").value
+    if isinstance(parallel, int) and parallel > 1:
+        return Resolution(None, because=f"the model is split over {parallel} ranks, which is not worked out yet")
     if plan.model_shape.value is not None:
         given = plan.model.value or "a decoder of the given shape"
         return _decoder(plan, given, DecoderConfig(plan.model_shape.value), "shape given in the config")
@@ -142,6 +145,8 @@ def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) 
     implementation = IMPLEMENTATIONS.get(str(plan.fact("implementation").value), HUGGING_FACE)
     if not implementation.ties_embeddings and config.shape.tied:
         config = config._replace(shape=config.shape._replace(tied=False))
+    if plan.fact("fused_loss").value:
+        implementation = implementation._replace(fused_loss=True, name=f"{implementation.name} with a fused loss")
     text = f"{implementation.name} implementation ({implementation.source}), flash attention"
     base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
     kind = plan.adapter.value
