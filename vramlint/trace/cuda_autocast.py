@@ -10,7 +10,7 @@ installed torch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,41 +19,173 @@ from torch.amp import autocast_mode
 from torch.library import Library, fallthrough_kernel
 
 LOWER_PRECISION = (
-    "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d.input conv_transpose3d.input convolution "
-    "prelu addmm addmv addr matmul einsum mm mv linalg_vecdot linear addbmm baddbmm bmm chain_matmul linalg_multi_dot "
-    "scaled_dot_product_attention"
-).split()
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_tbc",
+    "conv_transpose1d",
+    "conv_transpose2d.input",
+    "conv_transpose3d.input",
+    "convolution",
+    "prelu",
+    "addmm",
+    "addmv",
+    "addr",
+    "matmul",
+    "einsum",
+    "mm",
+    "mv",
+    "linalg_vecdot",
+    "linear",
+    "addbmm",
+    "baddbmm",
+    "bmm",
+    "chain_matmul",
+    "linalg_multi_dot",
+    "scaled_dot_product_attention",
+)
 """Run in the autocast type. Cells of recurrent networks are left out: CUDA runs those as one cuDNN kernel."""
 
 FP32 = (
-    "acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar "
-    "pow.Tensor_Tensor pow.Scalar softplus layer_norm native_layer_norm rms_norm group_norm frobenius_norm.dim "
-    "nuclear_norm nuclear_norm.dim cosine_similarity poisson_nll_loss cosine_embedding_loss nll_loss nll_loss2d "
-    "hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss margin_ranking_loss multilabel_margin_loss "
-    "soft_margin_loss triplet_margin_loss multi_margin_loss binary_cross_entropy_with_logits dist pdist cdist renorm "
-    "logsumexp upsample_nearest1d _upsample_nearest_exact1d upsample_nearest2d _upsample_nearest_exact2d "
-    "upsample_nearest3d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d _upsample_bilinear2d_aa "
-    "upsample_trilinear3d upsample_bicubic2d _upsample_bicubic2d_aa"
-).split()
+    "acos",
+    "asin",
+    "cosh",
+    "erfinv",
+    "exp",
+    "expm1",
+    "log",
+    "log10",
+    "log2",
+    "log1p",
+    "reciprocal",
+    "rsqrt",
+    "sinh",
+    "tan",
+    "pow.Tensor_Scalar",
+    "pow.Tensor_Tensor",
+    "pow.Scalar",
+    "softplus",
+    "layer_norm",
+    "native_layer_norm",
+    "rms_norm",
+    "group_norm",
+    "frobenius_norm.dim",
+    "nuclear_norm",
+    "nuclear_norm.dim",
+    "cosine_similarity",
+    "poisson_nll_loss",
+    "cosine_embedding_loss",
+    "nll_loss",
+    "nll_loss2d",
+    "hinge_embedding_loss",
+    "kl_div",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "mse_loss",
+    "margin_ranking_loss",
+    "multilabel_margin_loss",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+    "multi_margin_loss",
+    "binary_cross_entropy_with_logits",
+    "dist",
+    "pdist",
+    "cdist",
+    "renorm",
+    "logsumexp",
+    "upsample_nearest1d",
+    "_upsample_nearest_exact1d",
+    "upsample_nearest2d",
+    "_upsample_nearest_exact2d",
+    "upsample_nearest3d",
+    "_upsample_nearest_exact3d",
+    "upsample_linear1d",
+    "upsample_bilinear2d",
+    "_upsample_bilinear2d_aa",
+    "upsample_trilinear3d",
+    "upsample_bicubic2d",
+    "_upsample_bicubic2d_aa",
+)
 """Run in fp32: every floating-point argument is converted first."""
 
 FP32_RESULT = (
-    "prod prod.dim_int softmax.int log_softmax.int cumprod cumsum linalg_vector_norm linalg_matrix_norm "
-    "linalg_matrix_norm.str_ord sum sum.dim_IntList"
-).split()
+    "prod",
+    "prod.dim_int",
+    "softmax.int",
+    "log_softmax.int",
+    "cumprod",
+    "cumsum",
+    "linalg_vector_norm",
+    "linalg_matrix_norm",
+    "linalg_matrix_norm.str_ord",
+    "sum",
+    "sum.dim_IntList",
+)
 """Take a ``dtype``, set to fp32 where the caller gives none."""
 
-PROMOTE = "addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add".split()
+PROMOTE = (
+    "addcdiv",
+    "addcmul",
+    "atan2",
+    "bilinear",
+    "cross",
+    "dot",
+    "vdot",
+    "grid_sampler",
+    "index_put",
+    "tensordot",
+    "scatter_add",
+)
 """Run in the widest type among the arguments."""
 
 ONLY_ON_CPU = (
-    "avg_pool3d binary_cross_entropy polar quantile nanquantile stft trace view_as_complex cholesky cholesky_inverse "
-    "cholesky_solve inverse lu_solve orgqr ormqr pinverse max_pool3d max_unpool2d max_unpool3d adaptive_avg_pool3d "
-    "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d replication_pad3d ctc_loss.IntList "
-    "ctc_loss.Tensor multilabel_margin_loss fft_fft fft_ifft fft_fft2 fft_ifft2 fft_fftn fft_ifftn fft_rfft fft_irfft "
-    "linalg_cond linalg_det linalg_inv linalg_qr linalg_solve linalg_svd adaptive_max_pool3d fractional_max_pool2d "
-    "fractional_max_pool3d"
-).split()
+    "avg_pool3d",
+    "binary_cross_entropy",
+    "polar",
+    "quantile",
+    "nanquantile",
+    "stft",
+    "trace",
+    "view_as_complex",
+    "cholesky",
+    "cholesky_inverse",
+    "cholesky_solve",
+    "inverse",
+    "lu_solve",
+    "orgqr",
+    "ormqr",
+    "pinverse",
+    "max_pool3d",
+    "max_unpool2d",
+    "max_unpool3d",
+    "adaptive_avg_pool3d",
+    "reflection_pad1d",
+    "reflection_pad2d",
+    "replication_pad1d",
+    "replication_pad2d",
+    "replication_pad3d",
+    "ctc_loss.IntList",
+    "ctc_loss.Tensor",
+    "multilabel_margin_loss",
+    "fft_fft",
+    "fft_ifft",
+    "fft_fft2",
+    "fft_ifft2",
+    "fft_fftn",
+    "fft_ifftn",
+    "fft_rfft",
+    "fft_irfft",
+    "linalg_cond",
+    "linalg_det",
+    "linalg_inv",
+    "linalg_qr",
+    "linalg_solve",
+    "linalg_svd",
+    "adaptive_max_pool3d",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
+)
 """Run in fp32 by the CPU's list but untouched by CUDA's: passed through where not named above."""
 
 _KEY = "AutocastCPU"
@@ -108,11 +240,11 @@ def _promote(op: Any) -> Callable[..., Any]:
     return kernel
 
 
-def _register(library: Library, names: list[str], make: Callable[[Any], Callable[..., Any]]) -> None:
+def _register(library: Library, names: Iterable[str], make: Callable[[Any], Callable[..., Any]]) -> None:
     for name in names:
         op = _overload(name)
         if op is not None:
-            library.impl(op, make(op), _KEY)
+            library.impl(op, make(op), _KEY)  # type: ignore[no-untyped-call]
 
 
 _libraries: list[Library] = []
@@ -122,7 +254,7 @@ def install_lists() -> None:
     """Registers CUDA's lists over the CPU's, once a process; there is no way back, so only a tracing process may."""
     if _libraries:
         return
-    library = Library("aten", "IMPL")
+    library = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     _libraries.append(library)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Overriding a previously registered kernel": that is the purpose
@@ -149,7 +281,7 @@ def cuda_means_cpu() -> Iterator[None]:
         self: Any,
         device_type: str,
         dtype: torch.dtype | None = None,
-        enabled: bool = True,  # noqa: FBT001, FBT002 - torch's own signature
+        enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:
         if device_type == "cuda":
@@ -162,7 +294,7 @@ def cuda_means_cpu() -> Iterator[None]:
     def autocast_dtype(device_type: str) -> torch.dtype:
         return original_dtype("cpu" if device_type == "cuda" else device_type)
 
-    cls.__init__ = init  # type: ignore[method-assign, assignment]
+    cls.__init__ = init  # type: ignore[method-assign]
     torch.is_autocast_enabled = enabled
     torch.get_autocast_dtype = autocast_dtype
     try:

@@ -33,9 +33,9 @@ def attention(
     value: torch.Tensor,
     attn_mask: torch.Tensor | None = None,
     dropout_p: float = 0.0,
-    is_causal: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
+    is_causal: bool = False,
     scale: float | None = None,
-    enable_gqa: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
+    enable_gqa: bool = False,
 ) -> torch.Tensor:
     """``scaled_dot_product_attention`` as a card of compute capability 8.0 or later runs it."""
     query, key, value, attn_mask = _autocast(query, key, value, attn_mask)
@@ -109,7 +109,7 @@ def _math(
     return torch.softmax(scores, -1) @ value
 
 
-def _dropout(tensor: torch.Tensor, p: float, train: bool) -> torch.Tensor:  # noqa: FBT001 - the operator's signature
+def _dropout(tensor: torch.Tensor, p: float, train: bool) -> torch.Tensor:
     if not train or p <= 0 or p >= 1:
         return tensor if not train or p <= 0 else tensor * 0
     result: torch.Tensor = aten.native_dropout(tensor, p, True)[0]  # noqa: FBT003
@@ -123,11 +123,11 @@ def install_dropout() -> None:
     """Makes dropout the fused kernel, once a process; there is no way back, so only a tracing process may."""
     if _libraries:
         return
-    library = Library("aten", "IMPL")
+    library = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     _libraries.append(library)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Overriding a previously registered kernel": that is the purpose
-        library.impl("dropout", _dropout, "AutogradCPU")
+        library.impl("dropout", _dropout, "AutogradCPU")  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -1,9 +1,11 @@
-"""The fake world a step is traced in: tensors with shapes and no data, and CUDA's choices on a machine without a card."""
+"""The world a step is traced in: tensors with shapes and no data, and CUDA's choices on a machine without a card."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,14 +14,24 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vramlint.trace.cuda_autocast import cuda_means_cpu, install_lists
 from vramlint.trace.cuda_kernels import cuda_attention, install_dropout
+from vramlint.trace.stand_ins import torchvision_schemas
 
 TESTED_TORCH = ("2.13",)
 """Minor versions of torch the tracer is tested with; another version is said in the profile's assumptions."""
 
 _INITIALISERS = (
-    "uniform_ normal_ trunc_normal_ kaiming_uniform_ kaiming_normal_ xavier_uniform_ xavier_normal_ orthogonal_ "
-    "constant_ ones_ zeros_"
-).split()
+    "uniform_",
+    "normal_",
+    "trunc_normal_",
+    "kaiming_uniform_",
+    "kaiming_normal_",
+    "xavier_uniform_",
+    "xavier_normal_",
+    "orthogonal_",
+    "constant_",
+    "ones_",
+    "zeros_",
+)
 
 
 @contextmanager
@@ -30,18 +42,23 @@ def fake_world() -> Iterator[None]:
     """
     install_lists()
     install_dropout()
+    torchvision_schemas()
     with ExitStack() as stack:
         stack.enter_context(cuda_means_cpu())
         stack.enter_context(cuda_attention())
         stack.enter_context(_without_tracing_detection())
         stack.enter_context(_replaceable_parameters())
+        stack.enter_context(_shapes_as_constants())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         yield
 
 
 @contextmanager
 def skipped_initialisation() -> Iterator[None]:
-    """While active, ``torch.nn.init`` does nothing: values do not matter and the time does."""
+    """While active, ``torch.nn.init`` does nothing: values do not matter and the time does.
+
+    Initialisers that draw again until all values fit would never end: no comparison of fakes is ever false.
+    """
 
     def untouched(tensor: Any = None, *args: Any, **kwargs: Any) -> Any:
         del args
@@ -51,10 +68,20 @@ def skipped_initialisation() -> Iterator[None]:
     for name in saved:
         setattr(nn.init, name, untouched)
     try:
-        yield
+        with _transformers_uninitialised():
+            yield
     finally:
         for name, function in saved.items():
             setattr(nn.init, name, function)
+
+
+def _transformers_uninitialised() -> AbstractContextManager[Any]:
+    """transformers keeps its own references to the initialisers, and its own way to skip them (5.0 and later)."""
+    if importlib.util.find_spec("transformers") is None:
+        return nullcontext()
+    initialization = importlib.import_module("transformers.initialization")
+    context: AbstractContextManager[Any] = initialization.no_init_weights()
+    return context
 
 
 @contextmanager
@@ -67,13 +94,13 @@ def _replaceable_parameters() -> Iterator[None]:
     replaced: dict[nn.Parameter, nn.Parameter] = {}
     depth = 0
 
-    def apply(self: nn.Module, fn: Any, recurse: bool = True) -> nn.Module:  # noqa: FBT001, FBT002 - torch's signature
+    def apply(self: nn.Module, fn: Any, recurse: bool = True) -> nn.Module:
         nonlocal depth
         depth += 1
         try:
             if recurse:
                 for child in self.children():
-                    child._apply(fn)
+                    child._apply(fn)  # type: ignore[no-untyped-call]
             for name, parameter in self._parameters.items():
                 if parameter is not None:
                     self._parameters[name] = _replacement(parameter, fn, replaced)
@@ -86,7 +113,7 @@ def _replaceable_parameters() -> Iterator[None]:
                 replaced.clear()
         return self
 
-    nn.Module._apply = apply  # type: ignore[method-assign, assignment]
+    nn.Module._apply = apply  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -109,11 +136,10 @@ def _without_tracing_detection() -> Iterator[None]:
 
     Seen with transformers 5.23: Llama-1B at 2 x 2048 tokens traced 3 % too high with the mask.
     """
-    try:
-        import transformers.masking_utils as masking
-    except ImportError:
+    if importlib.util.find_spec("transformers") is None:
         yield
         return
+    masking: Any = importlib.import_module("transformers.masking_utils")
     original = getattr(masking, "is_tracing", None)
     if original is None:
         yield
@@ -123,3 +149,14 @@ def _without_tracing_detection() -> Iterator[None]:
         yield
     finally:
         masking.is_tracing = original
+
+
+@contextmanager
+def _shapes_as_constants() -> Iterator[None]:
+    """``torch._shape_as_tensor`` writes into memory that fakes do not have; a constant holds the same numbers."""
+    original = torch._shape_as_tensor
+    torch._shape_as_tensor = lambda input: torch.tensor(tuple(input.shape))
+    try:
+        yield
+    finally:
+        torch._shape_as_tensor = original

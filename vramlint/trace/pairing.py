@@ -1,9 +1,9 @@
 """From a few recordings of one model to a profile: pair their events, fit each storage, keep the moments that matter.
 
 The sequence of allocations does not depend on batch or image size, so storage n of one recording is storage n of
-another. Each storage is then a sum of a few terms (a constant, ``B``, ``B*H*W``, …), so is every moment, and the peak is
-the maximum over moments. Fitting peaks directly would be wrong by up to 66 % (measured on ResNet-50), since which moment
-is the peak changes with the batch.
+another. Each storage is then a sum of a few terms (a constant, ``B``, ``B*H*W``, …), so is every moment, and the peak
+is the maximum over moments. Fitting peaks directly would be wrong by up to 66 % (measured on ResNet-50), since which
+moment is the peak changes with the batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOKEN_TERMS = ("1", "B", "S", "BS")
 """Terms of models on token sequences."""
 
 GRADIENT_WEIGHTS = (0, 2, 4, 8)
-"""Bytes per gradient element for which the kept moments must contain the peak: none or all alive, half, fp32, double."""
+"""Bytes per gradient element for which the kept moments must contain the peak; 0 where all gradients are alive."""
 
 _BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 _SIDES = (64, 128, 224, 320, 448, 640, 896, 1024, 1536, 2048)
@@ -128,7 +128,7 @@ def peak(points: Iterable[Point], values: Sequence[int], gradient_bytes: int) ->
 def residual(found: Fit, recording: Recording, gradient_bytes: int = 4) -> float:
     """The worst relative difference between the fit and a recording, over its parts.
 
-    What is compared is the peak beyond parameters, buffers and optimizer states, so the share of the whole peak is less.
+    What is compared is the peak beyond parameters, buffers and optimizer states: of the whole peak it is less.
     """
     values = factors(recording.shape, found.terms)
     direct: dict[str, int] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 
 import torch
 from torch.library import Library
@@ -37,21 +39,19 @@ def torchvision_schemas() -> None:
     if _libraries or importlib.util.find_spec("torchvision") is None:
         return
     try:
-        import torchvision  # noqa: F401 - the import itself is the question
+        importlib.import_module("torchvision")
     except (RuntimeError, AttributeError):
         _forget("torchvision")
     else:
         return
-    library = Library("torchvision", "DEF")
+    library = Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     _libraries.append(library)
     for schema in _SCHEMAS:
         if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
-            library.define(schema)
+            library.define(schema)  # type: ignore[no-untyped-call]
 
 
 def _forget(package: str) -> None:
     """Drops what a failed import left behind, so that the next one starts anew."""
-    import sys
-
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]

@@ -17,7 +17,7 @@ _MARK = "_vramlint_storage"
 """Attribute on a storage object that holds its number in the recording (storages keep their Python object)."""
 
 
-class StorageRecorder(TorchDispatchMode):
+class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records each new storage of an operation's outputs, and its end by a finalizer on the storage object.
 
     Placed outside FakeTensorMode it sees one call per kernel: composite operations are already taken apart, and what
@@ -25,7 +25,7 @@ class StorageRecorder(TorchDispatchMode):
     """
 
     def __init__(self, recording: Recording, answers: Mapping[Any, Callable[..., Any]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._recording = recording
         self._answers = answers
         self._next = 1

@@ -41,7 +41,7 @@ class Target(NamedTuple):
     positives: Positives = few_positives
 
 
-FAMILIES = ("plain", "timm", "torchvision", "segmentation", "ultralytics", "rfdetr", "user")
+FAMILIES = ("plain", "unet", "timm", "torchvision", "segmentation", "ultralytics", "rfdetr", "user")
 """Modules of ``vramlint.trace.families``, in the order a bare name is looked for."""
 
 

@@ -94,7 +94,7 @@ class _Step:
         self._recording = recording
         self._trainable = [p for p in job.model.parameters() if p.requires_grad]
         self._optimizer = None if job.optimizer is None else job.optimizer(self._trainable)
-        self._hooks = [p.register_post_accumulate_grad_hook(self._note_gradient) for p in self._trainable]
+        self._hooks = [_hook(p, self._note_gradient) for p in self._trainable]
 
     def run(self) -> None:
         self._job.model.train()
@@ -122,9 +122,12 @@ class _Step:
         with self._autocast():
             loss = self._job.loss(self._job.model, batch)
         if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
-            raise TraceError("the loss is not a scalar tensor", help="Return one number, as loss.backward() needs.")
+            raise TraceError(
+                "the loss is not a scalar tensor",
+                help="Return one number, as loss.backward() needs.",
+            )
         self._recorder.mark(f"{part}:forward")
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self._recorder.mark(f"{part}:backward")
         if self._optimizer is not None:
             self._optimizer.step()
@@ -159,3 +162,7 @@ class _Step:
 def _storage_bytes(tensors: Any) -> int:
     storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())
+
+
+def _hook(parameter: nn.Parameter, function: Callable[[nn.Parameter], None]) -> Any:
+    return parameter.register_post_accumulate_grad_hook(function)  # type: ignore[no-untyped-call]

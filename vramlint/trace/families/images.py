@@ -25,7 +25,8 @@ def labelled(shape: Shape) -> Batch:
 
 def classification_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     """Cross-entropy of one label an image."""
-    return functional.cross_entropy(model(batch[0]), batch[1])
+    loss: torch.Tensor = functional.cross_entropy(model(batch[0]), batch[1])
+    return loss
 
 
 def with_masks(shape: Shape) -> Batch:
@@ -39,7 +40,8 @@ def mask_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     probability = logits.sigmoid()
     overlap = (probability * target).sum()
     dice = 1 - (2 * overlap + 1) / (probability.sum() + target.sum() + 1)
-    return functional.binary_cross_entropy_with_logits(logits, target) + dice
+    loss: torch.Tensor = functional.binary_cross_entropy_with_logits(logits, target) + dice
+    return loss
 
 
 def forward(model: nn.Module, batch: tuple[Any, ...]) -> Any:

@@ -57,7 +57,7 @@ def find(name: str) -> Target:
     raise UnknownModel(f"no plain model {name!r}")
 
 
-def _unet(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+def _unet(shape: Shape, checkpointing: bool) -> Job:
     return Job(UNet(checkpointing=checkpointing), lambda: with_masks(shape), mask_loss, forward)
 
 
@@ -90,7 +90,7 @@ class MomentumContrast(nn.Module):
             return functional.normalize(self.momentum(image), dim=1)
 
 
-def _moco_v2(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+def _moco_v2(shape: Shape, checkpointing: bool) -> Job:
     def encoder() -> nn.Module:
         net = ResNet(50, checkpointing=checkpointing)
         net.fc = nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 128))  # type: ignore[assignment]
@@ -105,7 +105,7 @@ def _moco_v2(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
     return Job(model, lambda: (images(shape), images(shape)), loss, _keys)
 
 
-def _moco_v3(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+def _moco_v3(shape: Shape, checkpointing: bool) -> Job:
     def encoder() -> nn.Module:
         net = ResNet(50, checkpointing=checkpointing)
         net.fc = _mlp(2048, 4096, 256)  # type: ignore[assignment]

@@ -5,6 +5,7 @@ Matching predictions to ground truths needs their values; the assignment is repl
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import torch
@@ -40,11 +41,10 @@ def find(name: str) -> Target:
     if name not in _CONFIGS:
         raise UnknownModel(f"rfdetr has no model {name!r}")
     torchvision_schemas()
-    from rfdetr import config as configs
-
+    configs = importlib.import_module("rfdetr.config")
     config = getattr(configs, _CONFIGS[name])(device="cpu")
 
-    def make(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+    def make(shape: Shape, checkpointing: bool) -> Job:
         changed = config.model_copy(update={"gradient_checkpointing": checkpointing})
         model = _Detector(changed)
         masks = bool(changed.segmentation_head)
@@ -86,13 +86,12 @@ class _Detector(nn.Module):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        from rfdetr.config import SegmentationTrainConfig, TrainConfig
-        from rfdetr.models.lwdetr import build_criterion_from_config, build_model_from_config
-
-        kind = SegmentationTrainConfig if config.segmentation_head else TrainConfig
+        configs = importlib.import_module("rfdetr.config")
+        models = importlib.import_module("rfdetr.models.lwdetr")
+        kind = configs.SegmentationTrainConfig if config.segmentation_head else configs.TrainConfig
         training = kind(dataset_dir=".", output_dir=".")
-        self.network = build_model_from_config(config, training)
-        self.criterion, _ = build_criterion_from_config(config, training)
+        self.network = models.build_model_from_config(config, training)
+        self.criterion, _ = models.build_criterion_from_config(config, training)
         self.criterion.matcher._assign_compact_cost_matrix = _assignment
 
 
@@ -105,11 +104,10 @@ def _assignment(cost: torch.Tensor, sizes: list[int], groups: int) -> list[tuple
 
 
 def _batch(shape: Shape, *, masks: bool) -> tuple[Any, list[dict[str, torch.Tensor]]]:
-    from rfdetr.utilities.tensors import NestedTensor
-
+    nested = importlib.import_module("rfdetr.utilities.tensors").NestedTensor
     pixels = torch.empty(shape.batch, 3, shape.height, shape.width)
     padding = torch.zeros(shape.batch, shape.height, shape.width, dtype=torch.bool)
-    return NestedTensor(pixels, padding), [_truth(shape, masks=masks) for _ in range(shape.batch)]
+    return nested(pixels, padding), [_truth(shape, masks=masks) for _ in range(shape.batch)]
 
 
 def _truth(shape: Shape, *, masks: bool) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import Any
 
@@ -29,8 +30,7 @@ _FIXED_CONFIRM = (1, 8)
 def find(name: str) -> Target:
     """The timm model ``name``. Raises UnknownModel where this timm has none of that name."""
     torchvision_schemas()
-    import timm
-
+    timm = importlib.import_module("timm")
     if name not in timm.list_models():
         raise UnknownModel(f"timm {timm.__version__} has no model {name!r}")
     if name.startswith("hrnet_w"):
@@ -39,10 +39,10 @@ def find(name: str) -> Target:
 
 
 def _classifier(name: str, entrypoint: Any) -> Target:
-    def make(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+    def make(shape: Shape, checkpointing: bool) -> Job:
         model = entrypoint(pretrained=False)
         if checkpointing:
-            model.set_grad_checkpointing(True)  # noqa: FBT003 - timm's own signature
+            model.set_grad_checkpointing(True)
         return Job(model, lambda: labelled(shape), classification_loss, forward)
 
     target = Target(
@@ -68,7 +68,7 @@ def _has_checkpointing(entrypoint: Any) -> bool:
     with torch.device("meta"):
         model = entrypoint(pretrained=False)
     try:
-        model.set_grad_checkpointing(True)  # noqa: FBT003 - timm's own signature
+        model.set_grad_checkpointing(True)
     except (AssertionError, AttributeError):
         return False
     return True
@@ -83,9 +83,7 @@ class LandmarkHrnet(nn.Module):
 
     def __init__(self, name: str, landmarks: int) -> None:
         super().__init__()
-        import timm
-
-        self.backbone = timm.create_model(
+        self.backbone = importlib.import_module("timm").create_model(
             name, pretrained=False, features_only=True, feature_location="", out_indices=(1, 2, 3, 4)
         )
         channels = sum(self.backbone.feature_info.channels())
@@ -106,7 +104,7 @@ class LandmarkHrnet(nn.Module):
 
 
 def _landmarks(name: str) -> Target:
-    def make(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+    def make(shape: Shape, checkpointing: bool) -> Job:
         del checkpointing
         return Job(LandmarkHrnet(name, LANDMARKS), lambda: _with_heatmaps(shape), _heatmap_loss, forward)
 

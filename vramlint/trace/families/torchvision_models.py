@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from vramlint.trace.events import Shape
 from vramlint.trace.families.images import classification_loss, forward, labelled
 from vramlint.trace.stand_ins import torchvision_schemas
@@ -15,12 +17,11 @@ _SIDE = 224
 def find(name: str) -> Target:
     """The torchvision classifier ``name``. Raises UnknownModel where this torchvision has none of that name."""
     torchvision_schemas()
-    from torchvision import models
-
+    models = importlib.import_module("torchvision.models")
     if name not in models.list_models(module=models):
         raise UnknownModel(f"torchvision has no classifier {name!r}")
 
-    def make(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+    def make(shape: Shape, checkpointing: bool) -> Job:
         del checkpointing
         options = {"aux_logits": False} if name == "googlenet" else {}
         return Job(

@@ -6,6 +6,7 @@ ground truths to anchors by their overlap, which fake tensors do not have; how m
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import Any
 
@@ -27,6 +28,12 @@ ANCHORS_INSIDE = 0.05
 TOP_K = 10
 """Anchors that the task-aligned assigner keeps for each ground truth."""
 
+_TERMS = ("1", "B", "HW", "BHW", "B(HW)^2")
+"""The attention blocks of YOLO11 and YOLO12 hold their scores, the square of the pixels."""
+
+_SHAPES = (Shape(2, 128, 128), Shape(3, 128, 128), Shape(2, 320, 320), Shape(3, 256, 192), Shape(2, 512, 512))
+_CONFIRM = (Shape(5, 640, 640), Shape(1, 640, 640), Shape(2, 1024, 768))
+
 
 def positives(shape: tuple[int, ...]) -> int:
     """How many are true in the loss's masks: of (image, truth, anchor) pairs, or of (image, anchor) foreground."""
@@ -38,8 +45,7 @@ def positives(shape: tuple[int, ...]) -> int:
 def find(name: str) -> Target:
     """The detector ``name`` (``yolo12s``). Raises UnknownModel where the package has no such model file."""
     torchvision_schemas()
-    from ultralytics.utils.checks import check_yaml
-
+    check_yaml = importlib.import_module("ultralytics.utils.checks").check_yaml
     size = re.fullmatch(r"(yolo\D*\d+)([nstmblx])", name)
     if size is None:
         raise UnknownModel(f"{name!r} is no YOLO detector with a size")
@@ -48,7 +54,7 @@ def find(name: str) -> Target:
     except FileNotFoundError as error:
         raise UnknownModel(f"ultralytics has no model {name!r}") from error
 
-    def make(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+    def make(shape: Shape, checkpointing: bool) -> Job:
         del checkpointing
         return Job(_detector(name), lambda: _batch(shape), _loss, _forward)
 
@@ -60,17 +66,17 @@ def find(name: str) -> Target:
             f"{CLASSES} classes, the package's detection loss with targets padded to {TARGETS_PER_IMAGE} an image",
             f"{ANCHORS_INSIDE:.0%} of the anchors inside a ground truth, {TOP_K} positives each",
         ),
+        terms=_TERMS,
+        shapes=_SHAPES,
+        confirm=_CONFIRM,
         positives=positives,
     )
 
 
 def _detector(name: str) -> nn.Module:
-    from ultralytics.cfg import get_cfg
-    from ultralytics.nn.tasks import DetectionModel
-    from ultralytics.utils import DEFAULT_CFG
-
-    model: Any = DetectionModel(f"{name}.yaml", nc=CLASSES, verbose=False)
-    model.args = get_cfg(DEFAULT_CFG)
+    tasks = importlib.import_module("ultralytics.nn.tasks")
+    model: Any = tasks.DetectionModel(f"{name}.yaml", nc=CLASSES, verbose=False)
+    model.args = importlib.import_module("ultralytics.cfg").get_cfg()
     model.criterion = model.init_criterion()
     _pad_targets(model.criterion)
     module: nn.Module = model

@@ -66,17 +66,16 @@ def code_fingerprint(name: str) -> dict[str, str]:
 
 def _argument_names(function: Callable[..., Any]) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
-    required_or_known = [
+    return [
         p.name
         for p in parameters
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         and (p.default is p.empty or p.name in (*_ARGUMENTS, "checkpointing"))
     ]
-    return required_or_known
 
 
 def _maker(function: Callable[..., Any], names: list[str]) -> Callable[[Shape, bool], Job]:
-    def make(shape: Shape, checkpointing: bool) -> Job:  # noqa: FBT001
+    def make(shape: Shape, checkpointing: bool) -> Job:
         values = {**shape._asdict(), "checkpointing": checkpointing}
         made = function(**{name: values[name] for name in names})
         if isinstance(made, nn.Module):
