@@ -19,9 +19,9 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "resnet": ("resnet50", "resnet18", "resnet101"),
     "yolo12": ("yolo12s", "yolo12n", "yolo12m"),
     "yolov12": ("yolo12s", "yolo12n", "yolo12m"),
-    "unet": ("unet", "unet_resnet34", "unetplusplus"),
+    "unet": ("unet", "unet_base32", "unet_resnet34", "attention_unet", "r2unet", "unetplusplus"),
 }
-"""Names that leave size or variant open: the usual member first, then the smallest and largest that people mean."""
+"""Names that leave size or variant open: the usual member first, then others that people mean by it."""
 
 _ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _DEFAULT_TARGETS = ("q_proj", "v_proj")
