@@ -31,7 +31,8 @@ model: Llama-2-7b-hf file 1
 ```
 
 Source: litgpt 0.5.13, ``args.py#TrainArgs`` (``batch_size``, ``gradient_accumulation_iters``), ``config_hub/`` and the
-recipes' own defaults (one device to fine-tune, all of them to pre-train). jsonargparse reads the file.
+recipes: one device to fine-tune and all of them to pre-train by default; ``finetune/*.py`` checkpoint where they shard.
+jsonargparse reads the file.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if "precision" in settings.places:
         draft.offer("precision", settings.places["precision"], _word)
     _model(draft, settings)
-    draft.put("grad_checkpointing", _checkpointing(settings))
     language_facts(draft, "litgpt")
     found = _world(document, context, settings)
+    draft.put("grad_checkpointing", _checkpointing(found.ranks, settings))
     if found.ranks.value is not None and found.ranks.value > 1:
         draft.put("sharding", derived("fsdp", f"{_SOURCE} shards over several devices"))
     return draft.close(found, FlooredAccumulation())
@@ -154,8 +155,10 @@ def _model(draft: Draft, settings: Settings[Config]) -> None:
         draft.put("double_quantization", derived("-dq" in (settings.values.quantize or ""), "quantize"))
 
 
-def _checkpointing(settings: Settings[Config]) -> Fact[bool]:
-    """Recipes checkpoint only when they shard; on one device they never do (``finetune/lora.py``)."""
-    if plain_value(settings.places["devices"].node) == 1 if "devices" in settings.places else False:
-        return default(value=False, note=f"{_SOURCE} checkpoints only when it shards")
-    return unknown("depends on the number of devices")
+def _checkpointing(ranks: Fact[int], settings: Settings[Config]) -> Fact[bool]:
+    """Fine-tuning recipes checkpoint every block when they shard, and never on one device; pre-training never does."""
+    if ranks.value is None:
+        return unknown("depends on the number of devices")
+    place = settings.places.get("checkpoint")
+    tuned = place is not None and place.entry.key == "checkpoint_dir"
+    return default(value=tuned and ranks.value > 1, note=f"{_SOURCE}: fine-tuning checkpoints where it shards")

@@ -299,6 +299,13 @@ _LAYOUTS: tuple[Row, ...] = (
             none_of="exp_manager trainer.n_gpus_per_node train.global_batch_size",
             syntaxes=YAML,
         ),
+        keys("model.class_path data.class_path", none_of="exp_manager", syntaxes=YAML),
+        keys("trainer{}", "model.class_path data.class_path", none_of="exp_manager defaults", syntaxes=YAML),
+        module="lightning",
+    ),
+    row(
+        "jsonargparse",
+        "classes and arguments for jsonargparse",
         keys(any_of="model.class_path data.class_path *.init_args", syntaxes=YAML),
     ),
     row("speechbrain", "SpeechBrain HyperPyYAML", keys(syntaxes=YAML, text=r"!(new|ref|name|apply|include):?[\w. <]")),
