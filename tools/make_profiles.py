@@ -43,6 +43,9 @@ NAMES = (
     *(f"rfdetr/rfdetr_seg_{size}" for size in ("nano", "small", "medium", "large", "xlarge", "2xlarge", "preview")),
     *(f"ultralytics/yolo12{size}" for size in "nml"),
     *(f"ultralytics/yolo11{size}" for size in "nsm"),
+    "unet/unet_base32",
+    "unet/attention_unet",
+    "unet/r2unet",
     "segmentation/unet_resnet34",
     "segmentation/unet_resnet50",
 )

@@ -31,3 +31,20 @@ def test_fix_touches_only_the_intended_values(example: Callable[[str], Project],
     assert (plan["micro_batch"], plan["accumulation"], plan["effective_batch"]) == (1, 4, 4)
     assert plan["precision"] == "fp16"
     assert project.estimate("config.yml")["verdict"] == "fits"
+
+
+def test_a_bare_unet_is_brought_as_far_as_its_heaviest_variant_needs(example: Callable[[str], Project]) -> None:
+    """The config need not say which U-Net it means; the repair must then hold for all that people call so."""
+    project = example("vessels")
+    before = project.read("config.yml").replace("name: r2unet", "name: unet")
+    project.write("config.yml", before)
+    assert project.fix("config.yml") == before.replace("batch_size: 4", "batch_size: 1").replace(*FIXED)
+
+
+def test_what_the_report_measured_lies_inside_the_interval(example: Callable[[str], Project]) -> None:
+    """About 10 to 12 GB after the repair; gigabytes of nvidia-smi."""
+    project = example("vessels")
+    project.fix("config.yml")
+    device = project.estimate("config.yml")["device_bytes"]
+    assert device["low"] <= 12e9
+    assert device["high"] >= 10e9
