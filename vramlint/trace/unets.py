@@ -73,7 +73,7 @@ class _NoGate(nn.Module):
 
 
 class VariantUNet(nn.Module):
-    """A U-Net of five levels, of any block, with or without attention gates. ``checkpointing`` recomputes each block."""
+    """A U-Net of five levels of any block, with or without attention gates; ``checkpointing`` recomputes blocks."""
 
     def __init__(self, block: Block, base: int = 64, *, gated: bool = False, checkpointing: bool = False) -> None:
         super().__init__()
