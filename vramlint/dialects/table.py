@@ -20,6 +20,7 @@ _LANGUAGE: tuple[Row, ...] = (
             "num_processes num_machines compute_environment mixed_precision deepspeed_config fsdp_config "
             "main_training_function",
         ),
+        module="accelerate",
     ),
     row(
         "axolotl",
@@ -58,6 +59,7 @@ _LANGUAGE: tuple[Row, ...] = (
             none_of="base_model model_name_or_path output_dir max_bucket_reso LoRA_type train_text_encoder epoch",
             syntaxes=JSON,
         ),
+        module="deepspeed",
     ),
     row(
         "gpt_neox",
