@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import cast
 
-from vramlint.engine import hygiene
+from vramlint.engine import unused_suppression, value_misread
 from vramlint.errors import PluginError, UsageError
 from vramlint.rule import RuleInfo, RuleModule
 
 DEFAULT_PLUGINS = ("vramlint_rules",)
 """The plugin that ships with vramlint, by package name."""
+_FAMILY = re.compile(r"(?i)VL\d?")
 ENTRY_POINTS = "vramlint.rules"
 """The entry point group under which other distributions offer their rules."""
 
@@ -42,7 +44,9 @@ class RuleSet:
         return self._by_name.get(name_or_code.lower())
 
     def knows(self, selector: str) -> bool:
-        """Whether ``selector`` is a code, a name or the beginning of a code."""
+        """Whether ``selector`` is a code, a name, the beginning of a code, or a family, even an empty one."""
+        if _FAMILY.fullmatch(selector):
+            return True
         return self.find(selector) is not None or any(
             means(selector, rule.RULE.code, rule.RULE.name) for rule in self.rules
         )
@@ -83,7 +87,9 @@ class Selection:
 
 def means(selector: str, code: str, name: str) -> bool:
     """Whether ``selector`` is the rule's name, its code or the beginning of its code."""
-    return selector.lower() == name or (selector[:2].isalpha() and code.lower().startswith(selector.lower()))
+    return selector.lower() == name or (
+        len(selector) > 1 and selector[:2].isalpha() and code.lower().startswith(selector.lower())
+    )
 
 
 def load_rules(plugins: Sequence[str] = ()) -> RuleSet:
@@ -97,7 +103,8 @@ def load_rules(plugins: Sequence[str] = ()) -> RuleSet:
 
 @lru_cache(maxsize=8)
 def _load(plugins: tuple[str, ...]) -> RuleSet:
-    return RuleSet([cast("RuleModule", hygiene), *(rule for plugin in plugins for rule in _plugin(plugin))])
+    own = [cast("RuleModule", module) for module in (value_misread, unused_suppression)]
+    return RuleSet([*own, *(rule for plugin in plugins for rule in _plugin(plugin))])
 
 
 def _plugin(name: str) -> Iterator[RuleModule]:

@@ -12,7 +12,7 @@ from vramlint.dialects.prefilter import prefilter
 from vramlint.dialects.registry import claims, dialect
 from vramlint.engine.options import CheckOptions
 from vramlint.engine.rules import RuleSet, Selection, load_rules, means
-from vramlint.errors import SourceError, VramlintError
+from vramlint.errors import SettingsError, SourceError, UsageError, VramlintError
 from vramlint.findings import Finding
 from vramlint.hardware.model import Target
 from vramlint.project.discovery import Candidate
@@ -154,7 +154,17 @@ class Session:
 
     def _rules(self, settings: Settings) -> RuleSet:
         rules = load_rules((*settings.plugins, *self._options.plugins))
-        rules.expect((*settings.select, *settings.ignore))
+        per_file = (code for _, codes in settings.per_file_ignores for code in codes)
+        try:
+            rules.expect(
+                (
+                    *settings.select,
+                    *settings.ignore,
+                    *(code for _, codes in settings.per_file_ignores for code in codes),
+                )
+            )
+        except UsageError as error:
+            raise SettingsError(error.message, path=settings.path, help=error.help) from error
         return rules
 
     def _judged(self) -> Iterator[tuple[str, tuple[tuple[Finding, ...], int]]]:
@@ -170,8 +180,8 @@ class Session:
     def _suppressed(self, document: Document, findings: Sequence[Finding]) -> tuple[tuple[Finding, ...], int]:
         if "vramlint" not in document.text:
             return tuple(findings), 0
-        from vramlint.engine.hygiene import RULE
         from vramlint.engine.suppressions import suppress
+        from vramlint.engine.unused_suppression import RULE
 
         selections = [run.selection for run in self._runs if run.result.reading.document.path == document.path]
         reports = any(selection.runs(RULE) for selection in selections) and self._options.with_rules

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from vramlint.engine.hygiene import RULE as UNUSED
 from vramlint.engine.rules import means
+from vramlint.engine.unused_suppression import RULE as UNUSED
 from vramlint.findings import Finding
 from vramlint.fix.edits import location_of
 from vramlint.sources.model import Comment, Document

@@ -2,7 +2,7 @@
 
 What holds after ``prove``: every character outside the edits is the old one; all comments are there; the plain data
 equals the old data with the intended values put in; and a second parser that shares no code with our readers sees no
-other difference (ruamel.yaml for YAML, ``json``, ``tomllib``, ``ast``).
+other difference (ruamel.yaml for YAML, ``json``, ``tomllib``, ``ast``; for shell, edits are words).
 """
 
 from __future__ import annotations
@@ -89,9 +89,16 @@ def _second_toml(planned: DocumentEdits, text: str) -> str:
     return unintended_toml(planned, text)
 
 
+def _second_shell(planned: DocumentEdits, text: str) -> str:
+    from vramlint.fix.second_shell import unintended
+
+    return unintended(planned, text)
+
+
 _SECOND: dict[Syntax, Second] = {
     Syntax.YAML: _second_yaml,
     Syntax.JSON: _second_json,
     Syntax.TOML: _second_toml,
     Syntax.PYTHON: _second_python,
+    Syntax.SHELL: _second_shell,
 }

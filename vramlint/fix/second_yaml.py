@@ -9,58 +9,80 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vramlint.fix.edits import Deleted, DocumentEdits
+from vramlint.fix.edits import Deleted, DocumentEdits, Inserted, Replaced
 from vramlint.fix.outline import means
-from vramlint.sources.model import Plain, Span, TextEdit
+from vramlint.fix.spans import is_inside, shifted
+from vramlint.sources.model import Plain, Span
 
 
 class _Leaf(NamedTuple):
-    """An end of the tree: where it hangs, its tag and text, and its place in the text."""
+    """A key, a scalar or the beginning of a container: where it hangs, its kind, tag and text, its place."""
 
     path: str
+    kind: str
     tag: str
     text: str
     span: Span
 
 
+class _Written(NamedTuple):
+    """What an edit is to write, in the order of the file."""
+
+    kind: str
+    value: Plain
+
+
 def unintended(planned: DocumentEdits, text: str) -> str:
     """What differs in the edited YAML besides the edits. Raises ValueError where ruamel.yaml cannot read it."""
-    before = _leaves(planned.document.text)
-    after = _leaves(text)
-    new_spans = shifted(planned.edits)
-    old_spans = [edit.span for edit in planned.edits]
-    kept_before = [leaf[:3] for leaf in before if not _touched(leaf.span, old_spans)]
-    kept_after = [leaf[:3] for leaf in after if not _touched(leaf.span, new_spans)]
+    before, after = _leaves(planned.document.text), _leaves(text)
+    old_spans, new_spans = [edit.span for edit in planned.edits], shifted(planned.edits)
+    kept_before = [leaf[:4] for leaf in before if not is_inside(leaf.span, old_spans)]
+    kept_after = [leaf[:4] for leaf in after if not is_inside(leaf.span, new_spans)]
     if kept_before != kept_after:
         pairs = zip(kept_before, kept_after, strict=False)
-        return next((str(a[0]) for a, b in pairs if a != b), "the structure")
-    written = [leaf for leaf in after if _touched(leaf.span, new_spans) and not leaf.path.endswith("?")]
-    values = [intent.value for intent in planned.intents if not isinstance(intent, Deleted)]
-    return "" if len(written) >= len(values) and _all_written(values, written) else "the value itself"
+        return next((str(old[0]) for old, new in pairs if old != new), "the structure")
+    gone = [leaf.text for leaf in before if leaf.kind == "key" and is_inside(leaf.span, old_spans)]
+    if sorted(gone) != sorted(intent.entry.key for intent in planned.intents if isinstance(intent, Deleted)):
+        return "the keys"
+    return _compare([leaf for leaf in after if is_inside(leaf.span, new_spans)], list(_wanted(planned)))
 
 
-def shifted(edits: tuple[TextEdit, ...]) -> list[Span]:
-    """Where the texts of ``edits`` stand in the edited text."""
-    spans, shift = [], 0
-    for edit in sorted(edits, key=lambda item: item.span):
-        start = edit.span.start + shift
-        spans.append(Span(start, start + len(edit.text)))
-        shift += len(edit.text) - (edit.span.end - edit.span.start)
-    return spans
+def _wanted(planned: DocumentEdits) -> Iterator[_Written]:
+    for intent in planned.intents:
+        if isinstance(intent, Inserted):
+            yield _Written("key", intent.key)
+        if isinstance(intent, (Inserted, Replaced)):
+            yield from _flat(intent.value)
 
 
-def _touched(span: Span, edited: list[Span]) -> bool:
-    """Whether a leaf lies inside an edit; an empty value lies in an insertion at its own place."""
-    return any(edit.start <= span.start and span.end <= edit.end for edit in edited)
+def _flat(value: Plain) -> Iterator[_Written]:
+    if isinstance(value, dict):
+        yield _Written("container", None)
+        for key, inner in value.items():
+            yield _Written("key", key)
+            yield from _flat(inner)
+    elif isinstance(value, list):
+        yield _Written("container", None)
+        for item in value:
+            yield from _flat(item)
+    else:
+        yield _Written("scalar", value)
 
 
-def _all_written(values: list[Plain], leaves: list[_Leaf]) -> bool:
-    """Whether each intended scalar is among the leaves that the edits wrote, in the order of the file or any other."""
-    texts = [leaf.text for leaf in leaves]
-    return all(any(_says(text, value) for text in texts) for value in values if not isinstance(value, (list, dict)))
+def _compare(leaves: list[_Leaf], wanted: list[_Written]) -> str:
+    """Each leaf that the edits wrote is one that was wanted, and none is missing; the changes' order is their own."""
+    for leaf in leaves:
+        match = next((each for each in wanted if each.kind == leaf.kind and _says(leaf.text, each)), None)
+        if match is None:
+            return leaf.path
+        wanted.remove(match)
+    return "the value itself" if wanted else ""
 
 
-def _says(text: str, value: Plain) -> bool:
+def _says(text: str, wanted: _Written) -> bool:
+    value = wanted.value
+    if wanted.kind == "container":
+        return True
     if isinstance(value, bool):
         return text.lower() in (("true", "yes", "on") if value else ("false", "no", "off"))
     if value is None:
@@ -79,23 +101,29 @@ def _leaves(text: str) -> list[_Leaf]:
     except RecursionError as error:
         raise ValueError("too deep") from error
     seen: set[int] = set()
-    return [leaf for number, root in enumerate(roots) for leaf in _below(root, str(number), seen)]
+    return [leaf for number, root in enumerate(roots) for leaf in _below(root, str(number), "scalar", seen)]
 
 
-def _below(node: Any, path: str, seen: set[int]) -> Iterator[_Leaf]:
-    if isinstance(node.value, list):
-        if id(node) in seen:
-            yield _Leaf(path, "alias", "", Span(-1, -1))
-            return
-        seen.add(id(node))
-        yield _Leaf(path, str(node.tag), type(node).__name__, Span(-1, -1))
-        for index, inner in enumerate(node.value):
-            if isinstance(inner, tuple):
-                key, value = inner
-                name = str(key.value) if not isinstance(key.value, list) else f"[{index}]"
-                yield from _below(key, f"{path}.{name}?", seen)
-                yield from _below(value, f"{path}.{name}", seen)
-            else:
-                yield from _below(inner, f"{path}[{index}]", seen)
+def _below(node: Any, path: str, kind: str, seen: set[int]) -> Iterator[_Leaf]:
+    span = Span(node.start_mark.index, node.end_mark.index)
+    if id(node) in seen:
+        yield _Leaf(path, "alias", "", "", Span(-1, -1))
         return
-    yield _Leaf(path, str(node.tag), str(node.value), Span(node.start_mark.index, node.end_mark.index))
+    seen.add(id(node))
+    if not isinstance(node.value, list):
+        yield _Leaf(path, kind, str(node.tag) if kind == "key" else _group(node), str(node.value), span)
+        return
+    yield _Leaf(path, "container", str(node.tag), type(node).__name__, span)
+    for index, inner in enumerate(node.value):
+        if isinstance(inner, tuple):
+            key, value = inner
+            name = f"[{index}]" if isinstance(key.value, list) else str(key.value)
+            yield from _below(key, f"{path}.{name}", "key", seen)
+            yield from _below(value, f"{path}.{name}", "scalar", seen)
+        else:
+            yield from _below(inner, f"{path}[{index}]", "scalar", seen)
+
+
+def _group(node: Any) -> str:
+    """The tag with the quoting: ``'yes'`` and ``yes`` are different values to a loader."""
+    return f"{node.tag} {node.style or 'plain'}"
