@@ -24,13 +24,13 @@ def test_one_estimate() -> None:
     assert render([EstimateRow(plan(), estimate())], VIEW) == (
         """\
 src/config.py Config  resnet50 on rtx-3070-8gb
-  needs 6.9 of 7.8 GiB usable (88 %), peak in backward: fits
-  allocated                    5.9 GiB  5.4 to 6.4         torch.cuda.max_memory_allocated
-  reserved                     6.3 GiB  5.8 to 6.8         torch.cuda.max_memory_reserved
-  device                       6.9 GiB  6.4 to 7.4         nvidia-smi
-  activations                  4.0 GiB  ████████████████████████████████████████
-  parameters                  0.20 GiB  ██
-  CUDA context                0.40 GiB  ████
+  needs 6.9 GiB (6.4 to 7.4) of 7.8 usable, 88 %, peak in backward: fits
+  allocated                  5.9 GiB  5.4 to 6.4         torch.cuda.max_memory_allocated
+  reserved                   6.3 GiB  5.8 to 6.8         torch.cuda.max_memory_reserved
+  device                     6.9 GiB  6.4 to 7.4         nvidia-smi
+  activations                4.0 GiB  ████████████████████████████████████████
+  parameters                0.20 GiB  ██
+  CUDA context              0.40 GiB  ████
   - Adam states in fp32
   - no torch.compile
 """
@@ -77,3 +77,11 @@ def test_a_long_sweep_shows_few_rows_and_every_change_of_verdict() -> None:
 @pytest.mark.parametrize(("part", "expected"), [(0, ""), (1, "▏"), (50, "█████"), (55, "█████▌"), (100, "█" * 10)])
 def test_bar(part: int, expected: str) -> None:
     assert bar(part, 100, 10) == expected
+
+
+def test_a_sweep_marks_where_the_card_ends() -> None:
+    rows = render(sweep([Verdict.FITS] * 3 + [Verdict.OVER] * 20), VIEW, "batch").splitlines()[1:-1]
+    ends = {row.index("│") if "│" in row else row.index("┃") for row in rows}
+    assert len(ends) == 1
+    assert "▶" in rows[-1]
+    assert "┃" not in rows[0]

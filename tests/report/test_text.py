@@ -12,7 +12,7 @@ from vramlint.report.text import count, display_width, gib, percent, printable, 
 
 @pytest.mark.parametrize(
     ("value_gib", "shown"),
-    [(0, "0.0"), (0.034, "0.034"), (0.62, "0.62"), (6.94, "6.9"), (14.56, "14.6"), (116.4, "116"), (0.999, "1.0")],
+    [(0, "0.0"), (0.034, "0.034"), (0.62, "0.62"), (6.94, "6.9"), (14.56, "14.6"), (116.4, "116.4"), (0.999, "1.0")],
 )
 def test_gib(value_gib: float, shown: str) -> None:
     assert gib(int(value_gib * GIB)) == shown
@@ -26,6 +26,7 @@ def test_count(number: int, shown: str) -> None:
 def test_percent_of_nothing() -> None:
     assert percent(1, 0) == "-"
     assert percent(88, 100) == "88 %"
+    assert percent(7867, 100) == "79x"
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,21 @@ def _show_diff(outcome: FixOutcome, given: Given) -> int:
     return _exit_code(outcome.before, given)
 
 
+def _note_cards(result: CheckResult, gpu: str | None) -> None:
+    """A comment in a file outranks ``--gpu``; say so, or the option seems not to work."""
+    if gpu is None:
+        return
+    from vramlint.hardware.catalogue import find_gpu
+
+    wanted = find_gpu(gpu).name
+    others = {run.target.gpu.name for run in result.runs if run.target.gpu is not None} - {wanted}
+    if others:
+        write(f"note: files name their own card ({', '.join(sorted(others))}), which outranks --gpu {gpu}\n", err=True)
+
+
 def _report(result: CheckResult, overlay: dict[str, bytes], given: Given, outcome: FixOutcome | None = None) -> int:
     write_failures(result.failures)
+    _note_cards(result, given["gpu"])
     if given["statistics"]:
         from vramlint.report.statistics import render
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -16,12 +16,14 @@ from vramlint.cli.shared import (
     stdin_option,
     target_options,
     view,
+    words,
     write,
     write_failures,
 )
 from vramlint.errors import UsageError
 
 if TYPE_CHECKING:
+    from vramlint.hardware.model import Gpu
     from vramlint.report.json import EstimateRow
     from vramlint.results import RunResult
 
@@ -78,14 +80,17 @@ def _values(text: str) -> tuple[int, ...]:
 @config_options
 def command(output_format: str, sweep: str | None, **given: Any) -> int:
     """Estimate the peak GPU memory of each run: components, phase, interval and verdict."""
+    from vramlint.hardware.catalogue import find_gpu
     from vramlint.report.json import EstimateRow
 
     swept = None if sweep is None else parse_sweep(sweep)
+    cards = [find_gpu(name) for name in words(given.pop("gpu"))]
     result = checked(given)
+    runs = [run for found in result.runs for run in _on(found, cards)]
     if swept is None:
-        rows = [EstimateRow(run.reading.plan, run.estimate) for run in result.runs]
+        rows = [EstimateRow(run.reading.plan, run.estimate) for run in runs]
     else:
-        rows = [row for run in result.runs for row in _sweep(run, swept)]
+        rows = [row for run in runs for row in _sweep(run, swept)]
     if output_format == "json":
         from vramlint.report.json import render_estimates
 
@@ -96,6 +101,17 @@ def command(output_format: str, sweep: str | None, **given: Any) -> int:
         write(render(rows, view(), "" if swept is None else swept.name))
     write_failures(result.failures)
     return BROKEN if result.failures else CLEAN
+
+
+def _on(run: RunResult, cards: Sequence[Gpu]) -> Iterator[RunResult]:
+    """The run on each of ``cards``, whatever card its files name: this command answers "what if"."""
+    from vramlint.memory.estimate import estimate
+
+    if not cards:
+        yield run
+    for card in cards:
+        target = run.target._replace(gpu=card, source="--gpu")
+        yield run._replace(target=target, estimate=estimate(run.reading.plan, target, run.limits))
 
 
 def _sweep(run: RunResult, sweep: Sweep) -> Iterator[EstimateRow]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
 from vramlint.report.json import EstimateRow
 from vramlint.report.summary import interval_of, verdict_words
-from vramlint.report.text import View, bar, count, gib, gib_range, percent, printable, wrap
+from vramlint.report.text import View, bar, count, gib, gib_range, percent, printable, size, wrap
 
 VERDICT_STYLES = {Verdict.FITS: "1;32", Verdict.TIGHT: "1;33", Verdict.OVER: "1;31", Verdict.UNKNOWN: "1"}
 _NAME_WIDTH = 24
 _SWEEP_ROWS = 16
-"""A sweep prints at most about this many rows: nobody reads 64."""
+"""A longer sweep prints only the rows that tell something: nobody reads 64."""
 
 
 def render(rows: Sequence[EstimateRow], view: View, swept: str = "") -> str:
@@ -53,7 +54,8 @@ def _verdict(estimate: Estimate, view: View) -> list[str]:
     if estimate.usable_bytes is None:
         return [f"  needs {gib(needed.value)} GiB ({gib_range(needed)}){phase}; name a card with --gpu for a verdict"]
     share = percent(needed.value, estimate.usable_bytes)
-    return [f"  needs {gib(needed.value)} of {gib(estimate.usable_bytes)} GiB usable ({share}){phase}: {words}"]
+    amount = f"{gib(needed.value)} GiB ({gib_range(needed)}) of {gib(estimate.usable_bytes)} usable, {share}"
+    return [f"  needs {amount}{phase}: {words}"]
 
 
 def _meters(estimate: Estimate) -> list[str]:
@@ -63,7 +65,7 @@ def _meters(estimate: Estimate) -> list[str]:
         ("device", estimate.device, "nvidia-smi"),
     ]
     return [
-        f"  {name:<{_NAME_WIDTH}} {gib(value.value):>7} GiB  {gib_range(value):<18} {source}"
+        f"  {name:<{_NAME_WIDTH}} {size(value.value):>9}  {gib_range(value):<18} {source}"
         for name, value, source in meters
         if value is not None
     ]
@@ -74,7 +76,7 @@ def _components(components: Sequence[Component], view: View) -> list[str]:
     largest = max((component.bytes for component in components), default=0)
     width = max(min(view.width - _NAME_WIDTH - 16, 40), 10)
     return [
-        f"  {printable(component.name):<{_NAME_WIDTH}} {gib(component.bytes):>7} GiB  "
+        f"  {printable(component.name):<{_NAME_WIDTH}} {size(component.bytes):>9}  "
         f"{view.paint(bar(component.bytes, largest, width), '36')}".rstrip()
         for component in components
     ]
@@ -85,30 +87,53 @@ def _sweep(rows: Sequence[EstimateRow], swept: str, view: View) -> str:
     peaks = [needed.value for row in rows if (needed := interval_of(row.estimate)) is not None]
     if not peaks:
         return "\n".join([_heading(rows[0], view), *_verdict(rows[0].estimate, view)]) + "\n"
-    scale = max([*peaks, usable or 0])
+    # Far beyond the card every bar looks alike, so bars end at twice its memory.
+    scale = min(max(peaks), 2 * usable) if usable else max(peaks)
     width = max(min(view.width - 44, 60), 10)
+    axis = _Axis(max(scale, usable or 0), width, usable)
     lines = [_heading(rows[0], view)]
-    lines.extend(_sweep_row(row, swept, (scale, width), view) for row in _thinned(rows))
+    lines.extend(_sweep_row(row, swept, axis, view) for row in _thinned(rows))
     return "\n".join([*lines, _conclusion(rows, swept)]) + "\n"
 
 
-def _sweep_row(row: EstimateRow, swept: str, size: tuple[int, int], view: View) -> str:
-    scale, width = size
+class _Axis(NamedTuple):
+    """The bars of a sweep: bytes at full ``width``, and the card's memory to mark."""
+
+    full_bytes: int
+    width: int
+    usable_bytes: int | None
+
+    def draw(self, needed_bytes: int) -> str:
+        """The bar of one row, padded, with a line where the card ends."""
+        beyond = needed_bytes > self.full_bytes
+        drawn = bar(min(needed_bytes, self.full_bytes), self.full_bytes, self.width)
+        cells = list(f"{drawn[:-1]}▶" if beyond else drawn.ljust(self.width))
+        if self.usable_bytes is not None:
+            end = min(round(self.width * self.usable_bytes / self.full_bytes), self.width - 1)
+            cells[end] = "│" if cells[end] == " " else "┃"
+        return "".join(cells)
+
+
+def _sweep_row(row: EstimateRow, swept: str, axis: _Axis, view: View) -> str:
     needed = interval_of(row.estimate)
     head = f"  {swept} {row.swept:>5}"
     if needed is None:
         return f"{head}  unknown"
-    style = VERDICT_STYLES[row.estimate.verdict]
-    drawn = bar(needed.value, scale, width)
-    words = "" if row.estimate.verdict is Verdict.UNKNOWN else row.estimate.verdict.value
-    padding = " " * (width - len(drawn))
-    return f"{head} {gib(needed.value):>7} GiB  {view.paint(drawn, style)}{padding} {words}".rstrip()
+    verdict = row.estimate.verdict
+    words = "" if verdict is Verdict.UNKNOWN else verdict.value
+    drawn = view.paint(axis.draw(needed.value), VERDICT_STYLES[verdict])
+    return f"{head} {size(needed.value):>9}  {drawn} {words}".rstrip()
 
 
 def _thinned(rows: Sequence[EstimateRow]) -> list[EstimateRow]:
-    """At most about ``_SWEEP_ROWS`` rows, spread evenly, with every row beside which the verdict changes."""
-    step = -(-len(rows) // _SWEEP_ROWS)
-    kept = {0, len(rows) - 1, *range(step - 1, len(rows), step)}
+    """All rows of a short sweep; of a long one each doubling, and every row beside which the verdict changes."""
+    if len(rows) <= _SWEEP_ROWS:
+        return list(rows)
+    kept = {0, len(rows) - 1}
+    step = 1
+    while step <= len(rows):
+        kept.add(step - 1)
+        step *= 2
     for number in range(1, len(rows)):
         if rows[number].estimate.verdict is not rows[number - 1].estimate.verdict:
             kept |= {number - 1, number}

@@ -29,7 +29,7 @@ def _now(run: RunResult, before: RunResult | None, view: View) -> list[str]:
     plan = run.reading.plan
     title = f"{plan.title}: " if plan.title else ""
     was, now = (None if one is None else interval_of(one.estimate) for one in (before, run))
-    change = f"{gib(was.value)} -> " if was is not None and now is not None and was != now else ""
+    change = "" if was is None or now is None or gib(was.value) == gib(now.value) else f"{gib(was.value)} -> "
     return [
         f"{view.bold('plan')}    {printable(title + plan_line(plan))}",
         f"{view.bold('memory')}  {change}{printable(memory_line(run.estimate, run.target))}",

@@ -52,6 +52,8 @@ def _value(value: Any) -> str:
             return "yes" if value else "no"
         case int():
             return f"{value:,}"
+        case float() if value.is_integer():
+            return f"{value:,.0f}"
         case DecoderShape():
             return f"{value.layers} layers of {value.hidden}"
         case _:
@@ -64,5 +66,5 @@ def _origin(fact: Fact[Any], path: str) -> str:
     if fact.origin is Origin.FILE:
         return ", ".join(part for part in (where, fact.note) if part) or "file"
     if fact.origin is Origin.LAUNCH:
-        return ": ".join(part for part in ("launch line", where) if part)
+        return f"{where}, launch line" if where else "launch line"
     return ": ".join(part for part in (fact.origin.value, fact.note or where) if part)

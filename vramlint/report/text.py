@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from vramlint.hardware.model import GIB
+from vramlint.hardware.model import GIB, MIB
 from vramlint.memory.model import Interval
 
 MINIMUM_WIDTH = 60
@@ -78,7 +78,7 @@ def shorten(text: str, width: int) -> str:
     return kept + _ELLIPSIS
 
 
-_TOGETHER = re.compile(r"\([^()]{1,24}\)|\d (?:GiB|GPUs?|steps?|batches)\b")
+_TOGETHER = re.compile(r"\([^()]{1,24}\)|\d (?:GiB|GPUs?|steps?|batches|tokens|px)\b")
 """What reads badly when a line breaks inside it: a short parenthesis, a number and its unit."""
 
 
@@ -102,14 +102,20 @@ def _broken(text: str, width: int) -> list[str]:
 
 
 def gib(count_bytes: int) -> str:
-    """Bytes as GiB (2^30) with the digits that matter: ``0.034``, ``0.62``, ``6.9``, ``141``."""
+    """Bytes as GiB (2^30) with the digits that matter: ``0.034``, ``0.62``, ``6.9``, ``116.4``."""
     value = count_bytes / GIB
     size = abs(value)
-    if size >= 100:
-        return f"{value:.0f}"
     if size >= 0.95 or size == 0:
         return f"{value:.1f}"
     return f"{value:.2f}" if size >= 0.095 else f"{value:.3f}"
+
+
+def size(count_bytes: int) -> str:
+    """Bytes with the unit that suits them: ``6.9 GiB``, ``16 MiB``, ``0.2 MiB``."""
+    mib = count_bytes / MIB
+    if abs(mib) >= 100:
+        return f"{gib(count_bytes)} GiB"
+    return f"{mib:.0f} MiB" if abs(mib) >= 9.95 else f"{mib:.1f} MiB"
 
 
 def gib_range(interval: Interval) -> str:
@@ -118,8 +124,10 @@ def gib_range(interval: Interval) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """``part`` of ``whole`` in whole percent: ``88 %``."""
-    return f"{100 * part / whole:.0f} %" if whole else "-"
+    """``part`` of ``whole`` in whole percent, ``88 %``; from ten times on as a factor, ``79x``."""
+    if not whole:
+        return "-"
+    return f"{100 * part / whole:.0f} %" if part < 10 * whole else f"{part / whole:.0f}x"
 
 
 def count(number: int, singular: str, plural: str = "") -> str:
