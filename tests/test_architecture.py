@@ -67,5 +67,5 @@ def test_the_package_has_the_rooms_of_the_design_and_no_other() -> None:
     "path", sorted((ROOT / "vramlint").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_modules_stay_small(path: Path) -> None:
-    """A module that outgrows a few screens is two modules."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    """Most stay under 300 lines; one that outgrows this limit is two modules."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
