@@ -19,8 +19,8 @@ TABLE = Path(__file__).parents[2] / ".." / "shared" / "dialects" / "DIALECTS.md"
 TEXTS = """
 1e-4 1.0e-4 1.e-4 1e4 1E-4 1.0e4 1e+4 5.0e-05 .5 1_000 0o17 017 08 0x10 1:30 190:20:30 yes no on off y n True TRUE tRue
 null ~ None none inf .inf nan .nan 1,000 12e03 -1e-4 bf16 -1 1.5e3 0b11 +1 - . .. -.inf 0 -0 00 0. 1. 1_0.5 1__0 _1 +.5
-1e5_0 0x 0b2 1:60 1:30.5 False NULL Null 1.0E+5 0.1e-3 -.5e+3 .5e3 1e 1e- e5 0x_ ._ .inF -017 -0x1F 0o8 99999999999999999
-5e8 1e10 2.5e1 1e300
+1e5_0 0x 0b2 1:60 1:30.5 False NULL Null 1.0E+5 0.1e-3 -.5e+3 .5e3 1e 1e- e5 0x_ ._ .inF -017 -0x1F 0o8
+99999999999999999 5e8 1e10 2.5e1 1e300
 """.split()  # noqa: SIM905 - a table of words
 
 LOADERS = [Loader.PYYAML, Loader.OMEGACONF, Loader.YACS, Loader.JSONARGPARSE, Loader.HYPERPYYAML, Loader.RUAMEL12]

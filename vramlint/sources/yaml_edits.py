@@ -53,7 +53,8 @@ def insert_entry(document: Document, mapping: Mapping, key: str, value: Plain, a
     before = next((entry for entry in reversed(own) if entry.key == after), own[-1] if own else None)
     if mapping.style == "flow":
         merges_only_or_first = None if after is None and len(own) < len(mapping.entries) else before
-        text = f"{_spell_key(key, own, document)}{_separator(document, before, own, '')}"
+        name = _spell_key(key, own, document)
+        text = f"{name}{_separator(document, before, own, name)}"
         return insert_in_braces(document, mapping, merges_only_or_first, text + _spell_new(document, value, own))
     return _insert_line(document, mapping, before if after is not None else None, (key, value))
 
@@ -95,8 +96,11 @@ def _fill_empty(document: Document, node: Scalar, value: Plain) -> TextEdit:
         raise EditRefused("the key has no colon behind it")
     if value is None:
         return TextEdit(node.span, "")
-    gap = "" if document.text[place - 1] in " \t" else " "
-    return TextEdit(node.span, gap + spell(value, bool_like=_bool_like(document, value)))
+    text = spell(value, bool_like=_bool_like(document, value))
+    rest = document.text[place : line_end(document.text, place)]
+    if rest.startswith(" ") and is_blank(rest):  # "key: " with its space at the line's end
+        return TextEdit(Span(place + 1, place + 1), text)
+    return TextEdit(node.span, text if document.text[place - 1] in " \t" else f" {text}")
 
 
 def _insert_line(document: Document, mapping: Mapping, before: Entry | None, entry: tuple[str, Plain]) -> TextEdit:
@@ -192,7 +196,7 @@ def _behind_deeper_comments(document: Document, place: int, column: int) -> int:
 
 
 def _spell_key(key: str, own: list[Entry], document: Document) -> str:
-    quotes = {document.text[entry.key_span.start] for entry in own}
+    quotes = {document.text[entry.key_span.start : entry.key_span.start + 1] for entry in own}
     if quotes == {'"'}:
         return spell_string(key, style=Style.DOUBLE)
     if quotes == {"'"}:
@@ -212,7 +216,7 @@ def _separator(document: Document, before: Entry | None, own: list[Entry], name:
     columns = {entry.value.span.start - line_start(text, entry.span.start) for entry, _gap_text in gaps}
     widths = {len(gap) for _entry, gap in gaps}
     head = chosen[: chosen.index(":") + 1]
-    if not name or len(gaps) < 2 or len(columns) > 1 or len(widths) == 1:
+    if len(gaps) < 2 or len(columns) > 1 or len(widths) == 1:
         return head + " " if len(widths) > 1 else chosen
     indent = gaps[-1][0].span.start - line_start(text, gaps[-1][0].span.start)
     column = columns.pop()
