@@ -3,7 +3,7 @@
     python tools/recognition.py ../shared/corpus
     python tools/recognition.py --list negative ../shared/corpus
 
-The first folder below the corpus is the row; a file that nothing claims counts as ``-``, one whose reading is refused as
+The first folder below the corpus is the row; a file nobody claims counts as ``-``, one whose reading is refused as
 ``!``, one that belongs to a framework vramlint leaves alone under that framework's name in brackets.
 """
 

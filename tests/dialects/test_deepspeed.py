@@ -18,7 +18,10 @@ from vramlint.plan import Precision
         ('"train_micro_batch_size_per_gpu": 4', 4, 1, 32),
         ('"train_batch_size": 4', None, 1, None),
         ('"train_batch_size": "auto", "train_micro_batch_size_per_gpu": "auto"', None, 1, None),
-        ('"train_batch_size": 64, "train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": "auto"', 4, None, None),
+        (
+            '"train_batch_size": 64, "train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": "auto"',
+            4, None, None,
+        ),
     ],
 )  # fmt: skip
 def test_two_of_three_on_8_gpus(batch: str, micro: int | None, accumulation: int | None, effective: int | None) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from vramlint.findings import Finding
-from vramlint.hardware.model import Target
-from vramlint.plan import TrainingPlan
 from vramlint.sources.model import Command, Definition, Document, Mapping, Plain, Scalar
+
+if TYPE_CHECKING:
+    # Recognising needs none of these, and they bring the estimator with them: 50 ms of a start that most files end.
+    from vramlint.findings import Finding
+    from vramlint.hardware.model import Target
+    from vramlint.plan import TrainingPlan
 
 
 class Slot(NamedTuple):
@@ -65,14 +68,10 @@ class Reading:
 
 
 class Dialect(Protocol):
-    """The shape of a dialect module. The module docstring is its documentation."""
+    """The shape of a dialect module; its row in the table says what it claims. The docstring is its documentation."""
 
     NAME: str
     TITLE: str
-
-    def claims(self, document: Document, /) -> Iterable[Claim]:
-        """The runs this dialect sees in ``document``, on structure alone: cheap, no schema, no other file."""
-        ...
 
     def read(self, claim: Claim, document: Document, context: Context, /) -> Reading:
         """The plan of one claim."""
