@@ -81,8 +81,9 @@ LITGPT = Implementation(
 
 LITGPT_2024 = LITGPT._replace(
     name="litgpt with bitsandbytes 0.42",
-    source="litgpt before 0.5.4, which pins bitsandbytes 0.42: autograd/_functions.py keeps the input A on ctx",
+    source="litgpt up to 0.5.4, which pins bitsandbytes 0.42: autograd/_functions.py keeps the input A on ctx",
     # As attributes of ctx the inputs live as long as the graph, and the loop's ``loss`` holds it into the next forward.
+    # The library's line was read; the second copy is inferred from the published peaks, not traced.
     quantised_input_copies=2,
 )
 
