@@ -55,6 +55,7 @@ _FUNCTIONS: dict[str, Callable[..., object]] = {
     "max": max,
     "min": min,
     "len": len,
+    "sum": lambda *numbers: sum(numbers),
 }
 KNOWN_FUNCTIONS = frozenset(_FUNCTIONS)
 

@@ -28,6 +28,8 @@ def imports_nothing(_: Import) -> None:
 _MUTATORS = frozenset(
     {"update", "append", "extend", "insert", "pop", "remove", "clear", "setdefault", "merge", "sort", "reverse"}
 )
+MAX_ITEMS = 100_000
+"""Size of one container; a file that lets a list grow into itself stops there."""
 _MAX_BLOCKS = 120
 """Nesting of statements that is followed; Python's own limit on indentation is 100."""
 
@@ -206,12 +208,13 @@ class Body:
         """``target`` changes in a way that is not followed: the variable it belongs to is unknown from here on."""
         while isinstance(target, (ast.Attribute, ast.Subscript, ast.Call)):
             target = target.func if isinstance(target, ast.Call) else target.value
-        if not isinstance(target, ast.Name):
+        if not isinstance(target, ast.Name) or target.id == "_base_":
             return
         old = frame.scope.find(target.id)
         if old is None or isinstance(old, Unknown):
             return
         unsure = Unknown(old.span, self._places.text[old.span.start : old.span.end], "changed in place")
+        _spoil(old, unsure)
         frame.scope.values[target.id] = unsure
         for entry in frame.by_value.pop(id(old), ()):
             entry.value = unsure
@@ -223,24 +226,65 @@ class Body:
         if call.func.attr not in _MUTATORS:
             return
         owner = self._evaluator.container(call.func.value, frame.scope)
-        if isinstance(owner, Mapping) and call.func.attr == "update" and frame.blocks == 0:
-            try:
-                given = self._evaluator.arguments(call, frame.scope)
-            except NotKnown:
-                self._forget(call.func.value, frame)
-                return
-            for entry in given.entries:
-                positional = entry.key_span.start == entry.key_span.end
-                if isinstance(entry.value, Mapping) and positional:
-                    owner.entries.extend(entry.value.entries)
-                else:
-                    owner.entries.append(entry)
-            return
-        if owner is not None:
+        if owner is not None and not self._mutated(owner, call, call.func.attr, frame):
             self._forget(call.func.value, frame)
+
+    def _mutated(self, owner: Node, call: ast.Call, method: str, frame: Frame) -> bool:
+        """Carry out ``owner.method(...)`` where that is plain; False where it is not."""
+        if frame.blocks > 0:
+            return False
+        try:
+            given = self._evaluator.arguments(call, frame.scope)
+        except NotKnown:
+            return False
+        only = given.entries[0].value if len(given.entries) == 1 else None
+        match owner, method, only:
+            case Mapping(style="class"), _, _:
+                return False
+            case Mapping(), "update", _:
+                return self._updated(owner, given)
+            case Mapping(), "pop", Scalar(value=key):
+                owner.entries[:] = [entry for entry in owner.entries if entry.key != key]
+            case Sequence(), "append", Scalar() | Sequence() | Mapping():
+                owner.items.append(only)
+            case Sequence(), "extend", Sequence():
+                owner.items.extend(only.items)
+            case _:
+                return False
+        return isinstance(owner, Mapping) or len(owner.items) < MAX_ITEMS
+
+    def _updated(self, owner: Mapping, given: Mapping) -> bool:
+        taken: list[Entry] = []
+        for entry in given.entries:
+            if entry.key_span.start != entry.key_span.end:
+                taken.append(entry)
+            elif isinstance(entry.value, Mapping):
+                taken.extend(entry.value.entries)
+            else:
+                return False
+        owner.entries.extend(taken)
+        return len(owner.entries) < MAX_ITEMS
 
     def _delete(self, statement: ast.Delete, frame: Frame) -> None:
         for target in statement.targets:
+            if isinstance(target, ast.Name):
+                self._forget_name(target, frame)
+            elif isinstance(target, (ast.Attribute, ast.Subscript)):
+                self._delete_inside(target, frame)
+
+    def _forget_name(self, target: ast.Name, frame: Frame) -> None:
+        """``del name``: no setting any more."""
+        frame.scope.values[target.id] = self._evaluator.unknown(target, "deleted")
+        if frame.kind is not Kind.FUNCTION and frame.latest.pop(target.id, None) is not None:
+            frame.entries[:] = [entry for entry in frame.entries if entry.key != target.id]
+
+    def _delete_inside(self, target: ast.Attribute | ast.Subscript, frame: Frame) -> None:
+        """``del config["a"]``, ``del _base_.model``."""
+        owner = self._evaluator.container(target.value, frame.scope)
+        key, _ = self._inner_key(target, frame)
+        if isinstance(owner, Mapping) and owner.style != "class" and key is not None and frame.blocks == 0:
+            owner.entries[:] = [entry for entry in owner.entries if entry.key != key]
+        else:
             self._forget(target, frame)
 
     # Blocks
@@ -333,6 +377,9 @@ class Body:
             ways = [branch.scope.values.get(name, before) for branch in branches]
             frame.scope.values[name] = self._agreed(ways, reason)
             frame.scope.callees.pop(name, None)
+            known = frame.latest.get(name)
+            if known is not None and not any(name in branch.latest for branch in branches):
+                known.value = frame.scope.values[name]  # changed inside a branch without being set there
         for branch in branches:
             frame.scope.classes.update(branch.scope.classes)
         for key, entry in {entry.key: entry for branch in branches for entry in branch.entries}.items():
@@ -426,6 +473,15 @@ class Body:
 
     def _bind_import(self, brought: Import, value: Node, frame: Frame) -> None:
         frame.scope.values[brought.alias.split(".")[0]] = value
+
+
+def _spoil(node: Node, unsure: Unknown) -> None:
+    """``node`` changes in a way that is not followed: wherever it is seen, what it holds is unknown from here on."""
+    if isinstance(node, Sequence):
+        node.items[:] = [unsure] * len(node.items)
+    elif isinstance(node, Mapping) and node.style != "class":
+        for entry in node.entries:
+            entry.value = unsure
 
 
 def _value(entry: Entry | None) -> Node | None:

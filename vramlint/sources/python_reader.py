@@ -13,9 +13,11 @@ from vramlint.sources.python_places import Places, comments
 from vramlint.sources.python_survey import survey
 from vramlint.sources.python_values import Evaluator
 
+MAX_CHARACTERS = 500_000
+"""Parsing takes up to a second for so much; the largest Python config of mmdet 3.3.0 has 29,440."""
 _TELLTALES = (
-    "batch", "_base_", "samples_per_gpu", "TrainingArguments", "DataLoader", "Trainer", "grad_accum", "accumulat",
-    "optim_wrapper", "imgsz", "max_epochs", "num_epochs", "train_cfg",
+    "batch", "_base_", "read_base", "samples_per_gpu", "TrainingArguments", "DataLoader", "Trainer", "grad_accum",
+    "accumulat", "optim_wrapper", "imgsz", "max_epochs", "num_epochs", "train_cfg",
 )  # fmt: skip
 _LOOKS_LIKE_CONFIG = re.compile(
     r"""(?x)
@@ -52,7 +54,7 @@ def read_module(text: str, path: str, imported: Imported, base_config: Mapping |
     """
     tree = _syntax_tree(text, path)
     places = Places(text)
-    found = survey(tree, places)
+    found = survey(tree, places, path)
     evaluator = Evaluator(places, found.uses)
     evaluator.base_config = base_config
     body = Body(evaluator, places, found, imported)
@@ -70,6 +72,10 @@ def read_module(text: str, path: str, imported: Imported, base_config: Mapping |
 
 
 def _syntax_tree(text: str, path: str) -> ast.Module:
+    if len(text) > MAX_CHARACTERS:
+        raise SourceError(
+            f"{len(text):,} characters of Python are no training config", path=path, line=1, help="Exclude the file."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in somebody's file are not ours to print

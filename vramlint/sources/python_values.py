@@ -120,7 +120,8 @@ class Evaluator:
             expression = expression.value
         if not isinstance(expression, ast.Name):
             return None
-        node = scope.find(expression.id)
+        from_base = expression.id == "_base_" and self.base_config is not None
+        node = self.base_config if from_base else scope.find(expression.id)
         for key in reversed(keys):
             node = _item(node, key)
         return node if isinstance(node, (Mapping, Sequence)) else None
@@ -153,6 +154,8 @@ class Evaluator:
         match expression:
             case ast.Constant(value=str(key)) | ast.Constant(value=int(key)):
                 return key
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(key))):
+                return -key
             case _:
                 return None
 
@@ -276,8 +279,17 @@ class Evaluator:
         if isinstance(left, Sequence) and isinstance(right, Sequence) and isinstance(expression.op, ast.Add):
             self._spend(len(left.items) + len(right.items))
             return Sequence(self._places.span(expression), [*left.items, *right.items], "flow", shared=True)
+        if isinstance(expression.op, ast.Mult) and isinstance(left, Sequence):
+            times = _plain_scalar(right)
+            return self._repeated(expression, left, times)
         values = [_plain_scalar(side) for side in (left, right)]
         return self._computed(expression, arithmetic.binary(expression.op, values[0], values[1]))
+
+    def _repeated(self, expression: ast.BinOp, items: Sequence, times: arithmetic.Known) -> Node:
+        if not isinstance(times, int) or times < 0:
+            raise arithmetic.NotKnown("a list times something else than a count")
+        self._spend(len(items.items) * min(times, MAX_COPIES + 1))
+        return Sequence(self._places.span(expression), items.items * times, "flow", shared=True)
 
     def _boolean(self, expression: ast.BoolOp, scope: Scope) -> Node:
         stop = isinstance(expression.op, ast.Or)
@@ -334,6 +346,14 @@ class Evaluator:
         except (TypeError, ValueError) as error:
             raise arithmetic.NotKnown(str(error)) from None
 
+    def _set(self, expression: ast.Set, scope: Scope) -> Node:
+        """A set; in an mmcv 1.x config ``{{_base_.model}}`` means the value of the base file instead."""
+        match expression.elts:
+            case [ast.Set(elts=[ast.Attribute() as inner])] if dotted_name(inner).startswith("_base_."):
+                return self.node(inner, scope)
+            case _:
+                return self._sequence(expression, scope)
+
     def _sequence(self, expression: ast.List | ast.Tuple | ast.Set, scope: Scope) -> Node:
         items: list[Node] = []
         for element in expression.elts:
@@ -342,7 +362,7 @@ class Evaluator:
                 continue
             spread = self.node(element.value, scope)
             if not isinstance(spread, Sequence):
-                raise arithmetic.NotKnown("unpacks something unknown")
+                raise arithmetic.NotKnown(spread.reason if isinstance(spread, Unknown) else "unpacks no list")
             self._spend(len(spread.items))
             items.extend(spread.items)
         return Sequence(self._places.span(expression), items, "flow")
@@ -380,7 +400,7 @@ class Evaluator:
         return self.unknown(expression, f"the result of {name or 'a call'}()")
 
     def _known_call(self, expression: ast.Call, name: str, scope: Scope) -> Node:
-        if len(expression.args) == 1 and name in ("len", "max", "min"):
+        if len(expression.args) == 1 and name in ("len", "max", "min", "sum"):
             only = self.node(expression.args[0], scope)
             if isinstance(only, Sequence):
                 if name == "len":
@@ -504,7 +524,7 @@ _HANDLERS: dict[type[ast.expr], _Handler] = {
     ast.JoinedStr: Evaluator._format,
     ast.List: Evaluator._sequence,
     ast.Tuple: Evaluator._sequence,
-    ast.Set: Evaluator._sequence,
+    ast.Set: Evaluator._set,
     ast.Dict: Evaluator._dictionary,
     ast.Call: Evaluator._call,
 }

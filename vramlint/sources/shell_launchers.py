@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 
 class Tool(NamedTuple):
-    """``switches`` take no value (underscores stand for hyphens too, as torchrun and accelerate take both); ``pairs`` two; ``module`` options are followed by a module instead of a script.
+    """How to read the options of one launcher.
 
-    ``words`` are needed behind the name (``accelerate launch``); ``skip`` counts positional words to step over
-    (``timeout 60``). ``assignments`` tells whether ``NAME=value`` words may stand in front of the program.
+    ``switches`` take no value (an underscore stands for a hyphen too: torchrun and accelerate take both), ``pairs``
+    take two; ``module`` options are followed by a module instead of a script. ``words`` are needed behind the name
+    (``accelerate launch``); ``skip`` counts positional words to step over (``timeout 60``). ``assignments`` tells
+    whether ``NAME=value`` words may stand in front of the program.
     """
 
     switches: frozenset[str] = frozenset()
