@@ -27,7 +27,7 @@ Set on the published runs that ``tools/score_memory.py`` answers (15 of 16 litgp
 """
 
 QUANTISED_SPREAD = 0.30
-"""The same over a 4-bit base, where the library's own copies vary with its version (14 of 14 runs inside, in sample)."""
+"""The same over a 4-bit base, where the library's own copies vary with its version (14 of 14 inside, in sample)."""
 
 
 class Decoder(NamedTuple):
