@@ -118,11 +118,28 @@ def test_what_cannot_be_written_is_refused_and_shown_only() -> None:
         assert (fix.safety, fix.edits) == (Safety.DISPLAY, ())
 
 
-def test_a_computed_value_is_written_over_and_what_it_was_computed_from_stays() -> None:
-    found = document("a.py", "N = 4\nclass Config:\n    batch = N * 16\n    other = N\n")
-    (planned,) = plan_edits(repair(batch=2), reading(found, batch=slot(found, members(found), "batch")))
+@pytest.mark.parametrize(
+    ("text", "editable"),
+    [
+        ("class Config:\n    batch = 4\n", True),
+        ("class Config:\n    batch = 1024 * 64\n", True),
+        ("N = 4\nclass Config:\n    batch = N\n", True),
+        ("N = 4\nclass Config:\n    batch = N * 16\n", False),
+        ("N = 4\nclass Config:\n    batch = N\n    other = N\n", False),
+        ("class Config:\n    lr = 1\n", True),
+    ],
+)
+def test_what_is_editable_is_what_can_be_planned(text: str, editable: bool) -> None:
+    found = document("a.py", text)
+    one = slot(found, members(found), "batch")
+    assert is_editable(one) is editable
+    read = reading(found, batch=one)
+    if not editable:
+        with pytest.raises(EditRefused):
+            plan_edits(repair(batch=2), read)
+        return
+    (planned,) = plan_edits(repair(batch=2), read)
     prove(planned)
-    assert apply_edits(found.text, list(planned.edits)) == found.text.replace("N * 16", "2")
 
 
 def test_two_changes_in_one_place_are_refused() -> None:

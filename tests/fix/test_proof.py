@@ -80,7 +80,23 @@ def test_what_only_refers_to_the_value_may_change_with_it() -> None:
     found = document("a.sh", "B=4\npython t.py --batch $B\n")
     node = scalar(options(found), "--batch")
     assert node.definition is not None
-    prove(planned(found, "4", "2", Replaced(node.definition, 2)))
+    prove(planned(found, "4", "2", Replaced(node.definition, 2, node)))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.sh", "B=4\npython t.py --batch $B\npython v.py --batch $B\n"),
+        ("a.sh", "B=4\npython t.py --batch $B --other $B\n"),
+        ("a.py", "N = 4\nclass C:\n    batch = N\n    other = N\n"),
+    ],
+)
+def test_another_setting_that_refers_to_the_same_constant_is_refused(path: str, text: str) -> None:
+    found = document(path, text)
+    node = scalar(PARENTS[path[-2:]](found), "--batch" if path == "a.sh" else "batch")
+    node = node.definition or node
+    with pytest.raises(EditRefused):
+        prove(planned(found, "4", "2", Replaced(node, 2, node)))
 
 
 def test_inserted_and_deleted_entries() -> None:

@@ -87,9 +87,8 @@ class Selection:
 
 def means(selector: str, code: str, name: str) -> bool:
     """Whether ``selector`` is the rule's name, its code or the beginning of its code."""
-    return selector.lower() == name or (
-        len(selector) > 1 and selector[:2].isalpha() and code.lower().startswith(selector.lower())
-    )
+    wanted = selector.lower()
+    return wanted == name or (len(wanted) > 1 and wanted[:2].isalpha() and code.lower().startswith(wanted))
 
 
 def load_rules(plugins: Sequence[str] = ()) -> RuleSet:

@@ -37,6 +37,7 @@ class EngineRun:
         self._limits = limits
         self._verbose = verbose
         self._estimates: dict[tuple[object, ...], Estimate] = {}
+        self._editable: dict[str, bool] = {}
         self._repairs: dict[str, Sequence[Repair]] = {}
         self.failures: list[Failure] = []
 
@@ -62,8 +63,11 @@ class EngineRun:
         return known
 
     def editable(self, fact: str) -> bool:
-        slot = self._reading.slots.get(fact)
-        return slot is not None and is_editable(slot)
+        known = self._editable.get(fact)
+        if known is None:
+            slot = self._reading.slots.get(fact)
+            known = self._editable[fact] = slot is not None and is_editable(slot)
+        return known
 
     def spelling(self, fact: str) -> str:
         slot = self._reading.slots.get(fact)

@@ -156,13 +156,7 @@ class Session:
         rules = load_rules((*settings.plugins, *self._options.plugins))
         per_file = (code for _, codes in settings.per_file_ignores for code in codes)
         try:
-            rules.expect(
-                (
-                    *settings.select,
-                    *settings.ignore,
-                    *(code for _, codes in settings.per_file_ignores for code in codes),
-                )
-            )
+            rules.expect((*settings.select, *settings.ignore, *per_file))
         except UsageError as error:
             raise SettingsError(error.message, path=settings.path, help=error.help) from error
         return rules

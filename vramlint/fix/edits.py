@@ -14,12 +14,16 @@ from vramlint.rule import Change, Repair, Safety
 from vramlint.sources import delete_entry, insert_entry, replace_value
 from vramlint.sources.model import Document, Entry, Mapping, Plain, Scalar, Span, Style, TextEdit
 
+_LONGEST_CHAIN = 10
+"""References from one constant to the next that are followed; more are a circle."""
+
 
 class Replaced(NamedTuple):
-    """The scalar ``node`` gets the value ``value``."""
+    """The scalar ``node`` gets the value ``value``; ``via`` is the setting that refers to it, where one does."""
 
     node: Scalar
     value: Plain
+    via: Scalar | None = None
 
 
 class Inserted(NamedTuple):
@@ -81,11 +85,16 @@ def plan_edits(repair: Repair, reading: Reading) -> tuple[DocumentEdits, ...]:
 
 
 def is_editable(slot: Slot) -> bool:
-    """Whether a repair can write this slot without changing other values with it."""
-    if slot.node is None:
-        return slot.parent is not None and not slot.parent.shared
-    node = _spelled(slot.node)
-    return node is not None and not node.shared
+    """Whether a repair can write this slot without changing other values with it: the editor is asked with a trial."""
+    try:
+        if slot.node is not None:
+            node = _spelled(slot, slot.node)
+            return bool(replace_value(slot.document, node, node.value))
+        if slot.parent is None or slot.parent.shared:
+            return False
+        return bool(insert_entry(slot.document, slot.parent, slot.key, 1, slot.after))
+    except EditRefused:
+        return False
 
 
 def location_of(document: Document, span: Span) -> Location:
@@ -104,25 +113,26 @@ def _edit(change: Change, slot: Slot, added: dict[tuple[int, str], str | None]) 
         added[id(slot.parent), slot.key] = after
         edit = insert_entry(slot.document, slot.parent, slot.key, value, after)
         return edit, Inserted(slot.parent, slot.key, value)
-    node = _spelled(slot.node)
-    if node is None or node.shared:
-        raise EditRefused(f"{slot.name} is not spelled in a place of its own", path=slot.document.path)
+    node = _spelled(slot, slot.node)
     if change.value is None:
         entry, parent = _entry_of(slot)
         return delete_entry(slot.document, parent, entry), Deleted(parent, entry)
     value = slot.spell(change.value)
-    intent = Replaced(node, value)
+    intent = Replaced(node, value, slot.node)
     if type(node.value) is type(value) and node.value == value:
         return None, intent
     return replace_value(slot.document, node, value), intent
 
 
-def _spelled(node: Scalar) -> Scalar | None:
-    """The scalar that spells the value: ``node`` itself, or the one it refers to; None where it is worked out."""
-    seen = 0
-    while node.style is Style.COMPUTED and node.definition is not None and seen < 10:
-        node, seen = node.definition, seen + 1
-    return node
+def _spelled(slot: Slot, node: Scalar) -> Scalar:
+    """The scalar that spells the value: ``node`` itself, or the one it refers to. Refused where others share it."""
+    for _ in range(_LONGEST_CHAIN):
+        if node.shared:
+            raise EditRefused(f"{slot.name} is not spelled in a place of its own", path=slot.document.path)
+        if node.style is not Style.COMPUTED or node.definition is None:
+            return node
+        node = node.definition
+    raise EditRefused(f"{slot.name} refers to itself", path=slot.document.path)
 
 
 def _entry_of(slot: Slot) -> tuple[Entry, Mapping]:

@@ -31,7 +31,13 @@ def outline(document: Document) -> Outline:
 
 def expected_outline(document: Document, intents: SequenceType[Intent]) -> Outline:
     """The data that ``document`` must have once ``intents`` are carried out."""
-    replaced = {id(intent.node): intent.value for intent in intents if isinstance(intent, Replaced)}
+    replaced = {
+        id(node): intent.value
+        for intent in intents
+        if isinstance(intent, Replaced)
+        for node in (intent.node, intent.via)
+        if node is not None
+    }
     inserted: dict[int, list[tuple[str, Outline]]] = {}
     for intent in intents:
         if isinstance(intent, Inserted):
@@ -146,11 +152,5 @@ class _Builder(NamedTuple):
         return [(entry.key, self.node(entry.value, seen)) for entry in kept] + self.inserted.get(id(node), [])
 
     def scalar(self, node: Scalar) -> Outline:
-        spelled: Scalar | None = node
-        for _ in range(10):
-            if spelled is None:
-                break
-            if id(spelled) in self.replaced:
-                return Written(self.replaced[id(spelled)])
-            spelled = spelled.definition
-        return node.value
+        """The value, or the one to be written. What refers to the same constant is another setting: it must stay."""
+        return Written(self.replaced[id(node)]) if id(node) in self.replaced else node.value
