@@ -15,8 +15,8 @@ from vramlint.plan import Fact, Precision, TrainingPlan
 
 MULTI_SCALE_LARGEST = 1.5
 """Largest training shape under multi-scale, as a share of the image size, where the plan does not know it: an
-assumption, what an Ultralytics ``multi_scale`` of 0.5 gives (8.4.190, ``models/yolo/detect/train.py``). A plan that knows
-says so in ``largest_image_size``."""
+assumption, what an Ultralytics ``multi_scale`` of 0.5 gives (8.4.190, ``models/yolo/detect/train.py``). A plan that
+knows says so in ``largest_image_size``."""
 
 
 @dataclass(slots=True, frozen=True)
