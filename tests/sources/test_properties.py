@@ -19,7 +19,7 @@ from vramlint.errors import SourceError
 from vramlint.sources.model import TextEdit, apply_edits, plain
 
 KEYS = st.sampled_from(
-    ["batch_size", "lr", "model", "a b", "x-y", "on", "1", "é", "optimizer.name", "fp16", "it's", "#k", "<<x", "k:v"]
+    ["batch_size", "lr", "model", "a b", "x-y", "on", "64", "é", "optimizer.name", "fp16", "it's", "#k", "<<x", "k:v"]
 )
 SCALARS = st.sampled_from(
     ["1", "65_536", "1e-4", "1.0e-04", "true", "False", "yes", "null", "~", "", "fp16", "'q # r'", "'it''s'", "a b",
