@@ -1,7 +1,7 @@
 """fp32 where memory is short and the card has 16-bit arithmetic.
 
 Why: autocast halves most saved activations and uses the tensor cores. The finding appears only where memory is short:
-the run is over or tight, or fills the card beyond the set target.
+the run is over or tight, or fills the card beyond the set target; not where a repair of ``vram-over`` says it already.
 
 Example: HRNet at 1024 x 1024 in fp32 on a 12 GB Ampere card.
 
@@ -67,6 +67,8 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """Where memory is short, estimate the run under autocast."""
     plan, gpu, estimate = run.plan, run.target.gpu, run.estimate()
+    if _already_offered(run):
+        return
     if gpu is None or not gpu.has_fast_fp16 or plan.precision.value is not Precision.FP32 or not _short(run, estimate):
         return
     is_language = plan.seq_len.value is not None or plan.model_shape.value is not None
@@ -79,11 +81,10 @@ def check(run: Run) -> Iterator[Verdict]:
     before, then = estimate.required.value, after.required.value
     if before - then < _LEAST_SAVING * before:
         return
-    owned = estimate.verdict is not MemoryVerdict.FITS
     repairs: tuple[Repair, ...] = ()
     if run.editable("precision"):
         title = f"use {half.value} autocast ({run.spelling('precision')}): {size(then)}"
-        safety = Safety.DISPLAY if owned else Safety.UNSAFE
+        safety = Safety.DISPLAY if estimate.verdict is not MemoryVerdict.FITS else Safety.UNSAFE
         repairs = (Repair(title, safety, (Change("precision", half),)),)
     yield Verdict(
         "precision",
@@ -92,6 +93,11 @@ def check(run: Run) -> Iterator[Verdict]:
         help=f"Use {half.value} autocast with loss scaling" if half is Precision.FP16 else "Use bf16 autocast",
         repairs=repairs,
     )
+
+
+def _already_offered(run: Run) -> bool:
+    """Whether a repair of ``vram-over`` switches mixed precision on: saying it twice helps nobody."""
+    return any(change.fact == "precision" for repair in run.repairs_to_fit() for change in repair.changes)
 
 
 def _short(run: Run, estimate: Estimate) -> bool:
