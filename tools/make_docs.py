@@ -5,21 +5,28 @@ Usage: python tools/make_docs.py [--check]
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import re
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from vramlint.cli.main import COMMANDS, cli
 from vramlint.dialects import registry
+from vramlint.dialects.draft import EXTRA_FACTS
 from vramlint.engine import load_rules
+from vramlint.plan import FACT_NAMES, TrainingPlan, batch
 from vramlint.project import settings
 from vramlint.report.glossary import GLOSSARY
 from vramlint.report.pages import dialect_page, dialect_table, markdown, rule_page, rule_table
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 NOTICE = "<!-- Made by tools/make_docs.py; edit the source it names, not this file. -->\n\n"
 
 
@@ -29,6 +36,8 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "settings.md": settings_page(),
         "memory.md": memory_page(),
+        "plan.md": plan_page(),
+        "batch.md": batch_page(),
         **rule_pages(),
         **dialect_pages(),
     }
@@ -96,8 +105,57 @@ def settings_page() -> str:
 
 
 def memory_page() -> str:
-    rows = [f"## {title}\n\n{text}" for title, text in GLOSSARY.items()]
-    return "# Components of an estimate\n\n" + "\n\n".join(rows) + "\n"
+    """The estimator's docstring, then what each component is."""
+    rows = [f"### {title}\n\n{text}" for title, text in GLOSSARY.items()]
+    about = textwrap.dedent(inspect.cleandoc(importlib.import_module("vramlint.memory.estimate").__doc__ or ""))
+    return "\n\n".join(["# Estimates of memory", _fenced_formulas(markdown(about)), "## Components", *rows]) + "\n"
+
+
+def _fenced_formulas(text: str) -> str:
+    """The paragraph of aligned formulas as a block, since Markdown would run its lines together."""
+    paragraphs = [f"```\n{part}\n```" if re.match(r"\w+ +=", part) else part for part in text.split("\n\n")]
+    return "\n\n".join(paragraphs)
+
+
+def plan_page() -> str:
+    """Every fact of a plan, with the remark that its definition carries."""
+    rows = [f"| `{name}` | {kind} | {meaning} |" for name, kind, meaning in _facts()]
+    table = "\n".join(["| fact | type | |", "|---|---|---|", *rows])
+    extras = ", ".join(f"`{name}`" for name in _extras())
+    about = markdown(inspect.cleandoc(TrainingPlan.__doc__ or ""))
+    return f"# The plan\n\n{about}\n\n{table}\n\nFacts that only some dialects have: {extras}.\n"
+
+
+def _facts() -> Iterator[tuple[str, str, str]]:
+    """Name, type and remark of each fact; the remark is the string under the field in the source."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(TrainingPlan))).body
+    assert isinstance(definition, ast.ClassDef)
+    for field, after in zip(definition.body, [*definition.body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id in FACT_NAMES:
+            remark = ""
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                remark = inspect.cleandoc(str(after.value.value)).replace("\n", " ")
+            kind = ast.unparse(field.annotation).removeprefix("Fact[").removesuffix("]")
+            yield field.target.id, kind, markdown(remark)
+
+
+def _extras() -> list[str]:
+    """The names that dialects give to facts of their own: literals of ``put(...)`` that are no field of the plan."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "vramlint/dialects").glob("*.py")]
+    names = {name for text in sources for name in re.findall(r'\bput\(\s*"(\w+)"', text)} | set(EXTRA_FACTS)
+    return sorted(names - set(FACT_NAMES))
+
+
+def batch_page() -> str:
+    """Who divides by what: the first formula of each dialect's docstring."""
+    rows = []
+    for row in registry.rows():
+        formula = re.search(r"::\n\n((?: {4}.*\n)+)", registry.dialect(row.name).__doc__ or "") if row.module else None
+        if formula:
+            lines = [re.sub(r" {2,}", "; ", line.strip()) for line in formula[1].splitlines()]
+            rows.append(f"| [{row.name}](dialects/{row.name}.md) | {'; '.join(lines)} |")
+    about = inspect.cleandoc(batch.__doc__ or "").split("\n\n")[0]
+    return "\n".join([f"# Batches\n\n{about}\n\n| dialect | formula |\n|---|---|", *rows]) + "\n"
 
 
 def stale() -> list[str]:

@@ -52,6 +52,12 @@ def test_links_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page}: {target}"
 
 
+def test_pages_that_the_source_mentions_exist() -> None:
+    for path in [path for room in ("vramlint", "rules", "tools") for path in (ROOT / room).rglob("*.py")]:
+        for page in re.findall(r"docs/[\w/]+\.md", path.read_text(encoding="utf-8")):
+            assert (ROOT / page).exists(), f"{path.relative_to(ROOT)} speaks of {page}"
+
+
 def _section(name: str) -> str:
     text = (ROOT / "docs/json.md").read_text(encoding="utf-8")
     return text.split(f"\n## {name}\n")[1].split("\n## ")[0]

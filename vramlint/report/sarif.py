@@ -133,4 +133,4 @@ def _artifact(path: str) -> dict[str, str]:
     pure = PurePath(path)
     if pure.is_absolute():
         return {"uri": pure.as_uri()}
-    return {"uri": quote(pure.as_posix()), "uriBaseId": _ROOT}
+    return {"uri": quote(pure.as_posix(), errors="surrogateescape"), "uriBaseId": _ROOT}
