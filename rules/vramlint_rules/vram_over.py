@@ -2,8 +2,8 @@
 
 Why: the peak is the maximum over the phases of a step (forward and loss, backward, optimizer step, second iteration).
 It is compared with what the driver leaves to one process. Over is an error when even the lower bound of the estimate
-is over, else a warning; so is a language model that an unseen launch may shard, and a value that fits while its upper
-bound does not.
+is over, else a warning; so is a language model that an unseen launch may shard or whose unpacked samples may be much
+shorter than the limit, and a value that fits while its upper bound does not.
 
 Example: HRNet at 1024 x 1024, batch 3, on a 12 GB card; batch 2 with accumulation 6 keeps the effective batch 24.
 
@@ -29,6 +29,7 @@ from vramlint.rule import (
     Severity,
     TrainingPlan,
     Verdict,
+    revise,
 )
 from vramlint_rules._words import advice, memory_fact, need
 
@@ -66,8 +67,9 @@ def check(run: Run) -> Iterator[Verdict]:
     if required is None or usable is None or not _matters(estimate):
         return
     shardable = _may_be_sharded(run.plan) and not _activations_alone_exceed(estimate)
-    certain = required.low > usable and not shardable
-    unless = ", unless the launch shards it" if shardable else ""
+    shorter = _fits_shorter_samples(run)
+    certain = required.low > usable and not shardable and not shorter
+    unless = _unless(shardable=shardable, shorter=shorter)
     repairs = tuple(run.repairs_to_fit())
     if shardable:
         repairs = tuple(repair._replace(safety=Safety.DISPLAY) for repair in repairs)
@@ -95,6 +97,19 @@ def _may_be_sharded(plan: TrainingPlan) -> bool:
     """Language models are often launched under FSDP or ZeRO by a file that is not at hand; images hardly ever are."""
     is_language = plan.seq_len.value is not None or plan.model_shape.value is not None
     return is_language and plan.sharding.value is None and plan.world_size.value != 1
+
+
+def _fits_shorter_samples(run: Run) -> bool:
+    """Unpacked samples are seldom as long as the limit: would the run fit if the longest batch were a quarter of it?"""
+    limit = run.plan.seq_len.value
+    if limit is None or run.plan.fact("packing").value:
+        return False
+    return run.estimate(revise(run.plan, {"seq_len": max(limit // 4, 1)})).verdict is MemoryVerdict.FITS
+
+
+def _unless(*, shardable: bool, shorter: bool) -> str:
+    reasons = [*(["the launch shards it"] if shardable else []), *(["samples are much shorter"] if shorter else [])]
+    return f", unless {' or '.join(reasons)}" if reasons else ""
 
 
 def _activations_alone_exceed(estimate: Estimate) -> bool:
