@@ -100,11 +100,11 @@ def _may_be_sharded(plan: TrainingPlan) -> bool:
 
 
 def _fits_shorter_samples(run: Run) -> bool:
-    """Unpacked samples are seldom as long as the limit: would the run fit if the longest batch were a quarter of it?"""
+    """Unpacked samples are seldom as long as the limit: would the run fit at a sixteenth of it?"""
     limit = run.plan.seq_len.value
     if limit is None or run.plan.fact("packing").value:
         return False
-    return run.estimate(revise(run.plan, {"seq_len": max(limit // 4, 1)})).verdict is MemoryVerdict.FITS
+    return run.estimate(revise(run.plan, {"seq_len": max(limit // 16, 1)})).verdict is MemoryVerdict.FITS
 
 
 def _unless(*, shardable: bool, shorter: bool) -> str:
