@@ -84,18 +84,30 @@ def test_only_what_is_allowed_and_the_first_of_it() -> None:
     assert repair_all(Check(lambda _: [repair(Safety.DISPLAY, batch=1)]), unsafe=True).files == ()
 
 
-def test_repairs_that_ask_for_each_other_end() -> None:
+def test_repairs_that_undo_each_other_leave_the_file_alone() -> None:
     check = Check(lambda values: [repair(batch=9 - values["batch"])])
+    done = repair_all(check)
+    assert (done.files, done.applied, done.converged) == ((), (), True)
+    assert [(each.title, each.reason) for each in done.refused] == [("batch = 1", "another repair undoes this one")]
+    assert check.passes == 3
+
+
+def test_what_led_into_the_circle_stays_done() -> None:
+    """8 -> 4 -> 3 -> 4: the file stays at 4, and the next invocation, which begins there, leaves it there."""
+    steps = {8: 4, 4: 3, 3: 4}
+    done = repair_all(Check(lambda values: [repair(batch=steps[values["batch"]])]))
+    assert [file.new[:8] for file in done.files] == [b"batch: 4"]
+    assert [each.title for each in done.applied] == ["batch = 4"]
+    assert done.converged
+    again = repair_all(Check(lambda values: [repair(batch=steps[values["batch"]])], text=done.files[0].new))
+    assert again.files == ()
+
+
+def test_repairs_without_end_are_stopped() -> None:
+    check = Check(lambda values: [repair(batch=values["batch"] + 1)])
     done = repair_all(check)
     assert not done.converged
     assert done.passes == loop.MOST_PASSES == check.passes
-
-
-def test_what_comes_back_to_the_old_bytes_is_no_change() -> None:
-    steps = iter([9, 8])
-    done = repair_all(Check(lambda _: [repair(batch=step)] if (step := next(steps, None)) else []))
-    assert done.files == ()
-    assert len(done.applied) == 2
 
 
 def test_a_repair_that_cannot_be_proven_is_refused_with_its_reason() -> None:

@@ -11,7 +11,10 @@ from vramlint.findings import Finding
 from vramlint.fix.loop import Applied, FileFix, Fixable, Refused, repair_all
 from vramlint.project.discovery import Candidate, discover, display_path
 from vramlint.project.settings import SettingsFinder
-from vramlint.results import CheckResult
+from vramlint.results import CheckResult, RunResult
+from vramlint.sources.model import Document
+
+_DATA_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 
 
 class FixOutcome(NamedTuple):
@@ -53,35 +56,65 @@ def _fix(
     *,
     unsafe: bool,
 ) -> FixOutcome:
-    results: list[CheckResult] = []
-
-    def again(now: Mapping[str, bytes]) -> list[Fixable]:
-        # Files without a run have nothing to repair: after the first pass only the others are read again.
-        left = _with_runs(candidates, results[0]) if results else candidates
-        result = check_candidates(left, finder, options, {**given, **now})
-        results.append(result)
-        return [
-            Fixable(finding, run.reading)
-            for run in result.runs
-            for finding in run.findings
-            if not given or all(path in given for path in _touched(finding))
-        ]
-
-    done = repair_all(again, unsafe=unsafe)
-    if not done.converged:
-        again({file.path: file.new for file in done.files})
-    before, last = results[0], results[-1]
-    after = last._replace(files_seen=before.files_seen, files_checked=before.files_checked)
+    passes = _Passes(candidates, finder, options, given)
+    done = repair_all(passes, unsafe=unsafe)
+    before = passes.first
+    assert before is not None
+    if done.files:
+        now = {file.path: file.new for file in done.files}
+        after = check_candidates(candidates, finder, options, {**given, **now})
+    else:
+        after = before
     return FixOutcome(done.files, done.applied, done.refused, before, after, done.converged)
 
 
-def _with_runs(candidates: Sequence[Candidate], result: CheckResult) -> tuple[Candidate, ...]:
-    """The candidates that hold runs or lead to files that do, and those that failed."""
-    paths = {run.reading.document.path for run in result.runs} | {failure.path for failure in result.failures}
-    known = {candidate.path for candidate in candidates}
-    linked = tuple(Candidate(path, explicit=True) for path in sorted(paths - known))
-    return (*(candidate for candidate in candidates if candidate.path in paths), *linked)
+class _Passes:
+    """The check as the loop calls it: everything first, then only the runs that the last changes can touch."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        finder: SettingsFinder,
+        options: CheckOptions,
+        given: Mapping[str, bytes],
+    ) -> None:
+        self._candidates = candidates
+        self._finder = finder
+        self._options = options
+        self._given = given
+        self._last: Mapping[str, bytes] = {}
+        self.first: CheckResult | None = None
+
+    def __call__(self, now: Mapping[str, bytes]) -> list[Fixable]:
+        chosen = self._candidates if self.first is None else self._touched(now)
+        self._last = dict(now)
+        result = check_candidates(chosen, self._finder, self._options, {**self._given, **now})
+        self.first = self.first or result
+        return [Fixable(self._writable(finding), run.reading) for run in result.runs for finding in run.findings]
+
+    def _touched(self, now: Mapping[str, bytes]) -> tuple[Candidate, ...]:
+        """The files with runs, and of them only those that read a changed file where no script is among those.
+
+        A script may launch any config, which says nothing of it: after a change of one, all runs are read again.
+        """
+        assert self.first is not None
+        changed = {path for path, data in now.items() if self._last.get(path) != data}
+        everything = any(not path.endswith(_DATA_SUFFIXES) for path in changed)
+        paths = {
+            run.reading.document.path
+            for run in self.first.runs
+            if everything or not changed.isdisjoint(each.path for each in _files_of(run))
+        }
+        by_path = {candidate.path: candidate for candidate in self._candidates}
+        return tuple(by_path.get(path, Candidate(path, explicit=True)) for path in sorted(paths))
+
+    def _writable(self, finding: Finding) -> Finding:
+        """Without the repairs that also need another file, where only the text of one was given."""
+        if not self._given:
+            return finding
+        fixes = tuple(fix for fix in finding.fixes if all(edit.location.path in self._given for edit in fix.edits))
+        return finding._replace(fixes=fixes)
 
 
-def _touched(finding: Finding) -> set[str]:
-    return {edit.location.path for fix in finding.fixes for edit in fix.edits}
+def _files_of(run: RunResult) -> tuple[Document, ...]:
+    return (run.reading.document, *run.reading.documents)

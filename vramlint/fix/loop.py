@@ -71,25 +71,79 @@ def repair_all(check: Check, *, unsafe: bool = False) -> LoopResult:
 
     Per finding the first repair that is allowed is tried: a safe one, or an unsafe one with ``unsafe``. Repairs of one
     pass touch no text twice and no plan twice; the rest waits for the next pass. A repair that cannot be proven is
-    refused and not tried again.
+    refused. When repairs undo each other, the file stays as it was before the first of them, so that the next
+    invocation changes nothing either.
     """
-    old: dict[str, bytes] = {}
-    now: dict[str, bytes] = {}
-    applied: list[Applied] = []
-    refused: dict[Refused, None] = {}
+    loop = _Loop(unsafe)
     for number in range(1, MOST_PASSES + 1):
+        if not loop.advance(check(loop.now)):
+            return loop.result(number, converged=True)
+    return loop.result(MOST_PASSES, converged=False)
+
+
+class _Loop:
+    """The texts as they are now, what was done to them, and the states that each file has been in."""
+
+    def __init__(self, unsafe: bool) -> None:
+        self.now: dict[str, bytes] = {}
+        self._allowed = (Safety.SAFE, Safety.UNSAFE) if unsafe else (Safety.SAFE,)
+        self._old: dict[str, bytes] = {}
+        self._applied: list[Applied] = []
+        self._refused: dict[Refused, None] = {}
+        self._states: dict[str, dict[bytes, int]] = {}
+        """By path, the texts so far, each with the number of repairs applied when it was reached."""
+        self._frozen: set[str] = set()
+
+    def advance(self, fixables: Sequence[Fixable]) -> bool:
+        """One pass; whether it changed anything."""
         texts = _Texts()
-        for fixable in check(now):
-            fix = _allowed(fixable.finding, unsafe)
+        for finding, reading in fixables:
+            fix = next((fix for fix in finding.fixes if fix.safety in self._allowed and fix.edits), None)
             if fix is not None:
-                _try(fixable, fix, texts, applied, refused)
+                self._try(finding, fix, reading, texts)
         changed = texts.changed()
-        if not changed:
-            return LoopResult(_files(old, now), tuple(applied), tuple(refused), number, converged=True)
         for path, (before, after) in changed.items():
-            old.setdefault(path, before)
-            now[path] = after
-    return LoopResult(_files(old, now), tuple(applied), tuple(refused), MOST_PASSES, converged=False)
+            self._old.setdefault(path, before)
+            self._states.setdefault(path, {before: 0})
+            self.now[path] = after
+        for path, (_, after) in changed.items():
+            self._remember(path, after)
+        return bool(changed)
+
+    def result(self, passes: int, *, converged: bool) -> LoopResult:
+        """What has come of it so far."""
+        files = tuple(
+            FileFix(path, self._old[path], self.now[path])
+            for path in sorted(self.now)
+            if self._old[path] != self.now[path]
+        )
+        return LoopResult(files, tuple(self._applied), tuple(self._refused), passes, converged)
+
+    def _try(self, finding: Finding, fix: Fix, reading: Reading, texts: _Texts) -> None:
+        path = finding.location.path
+        try:
+            planned = plan_edits(fix.repair, reading)
+            if not planned or not texts.is_free(planned, reading):
+                return
+            if not self._frozen.isdisjoint(each.document.path for each in planned):
+                raise EditRefused("another repair undoes this one")
+            for each in planned:
+                prove(each)
+        except EditRefused as error:
+            self._refused[Refused(path, finding.code, finding.name, fix.title, error.message)] = None
+            return
+        texts.take(planned, reading)
+        self._applied.append(Applied(path, finding.code, finding.name, fix.title, fix.safety))
+
+    def _remember(self, path: str, text: bytes) -> None:
+        """A file that comes back to an earlier text stays there, and what led it in a circle was not done."""
+        states = self._states[path]
+        mark = states.get(text)
+        if mark is None:
+            states[text] = len(self._applied)
+            return
+        self._frozen.add(path)
+        self._applied = [done for number, done in enumerate(self._applied) if number < mark or done.path != path]
 
 
 class _Texts:
@@ -125,31 +179,6 @@ class _Texts:
         }
 
 
-def _try(fixable: Fixable, fix: Fix, texts: _Texts, applied: list[Applied], refused: dict[Refused, None]) -> None:
-    finding, reading = fixable
-    path = finding.location.path
-    try:
-        planned = plan_edits(fix.repair, reading)
-        if not planned or not texts.is_free(planned, reading):
-            return
-        for each in planned:
-            prove(each)
-    except EditRefused as error:
-        refused[Refused(path, finding.code, finding.name, fix.title, error.message)] = None
-        return
-    texts.take(planned, reading)
-    applied.append(Applied(path, finding.code, finding.name, fix.title, fix.safety))
-
-
-def _allowed(finding: Finding, unsafe: bool) -> Fix | None:
-    allowed = (Safety.SAFE, Safety.UNSAFE) if unsafe else (Safety.SAFE,)
-    return next((fix for fix in finding.fixes if fix.safety in allowed and fix.edits), None)
-
-
 def _meet(one: TextEdit, other: TextEdit) -> bool:
     """Whether two edits touch: they overlap, or one inserts at an end of the other."""
     return one.span.start <= other.span.end and other.span.start <= one.span.end
-
-
-def _files(old: Mapping[str, bytes], now: Mapping[str, bytes]) -> tuple[FileFix, ...]:
-    return tuple(FileFix(path, old[path], now[path]) for path in sorted(now) if old[path] != now[path])
