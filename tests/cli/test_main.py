@@ -73,6 +73,7 @@ def test_exit_codes(checked, made: object, arguments: list[str], code: int) -> N
         (["-"], "--stdin-filename"),
         (["-", "x.yml", "--stdin-filename", "a.yml"], "stands alone"),
         (["estimate", "--sweep", "colour=1..3", "x.yml"], "cannot sweep"),
+        (["chek"], "Did you mean 'check'"),
         (["explain", "queue-not-divisble"], "queue-not-divisible"),
     ],
 )

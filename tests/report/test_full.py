@@ -9,6 +9,7 @@ import pytest
 from tests.report.support import MOCO, estimate, finding, plan, result, run, texts, unknown_estimate
 from vramlint.report.full import render
 from vramlint.report.text import View
+from vramlint.results import Failure
 from vramlint.rule import Safety, Severity
 
 PLAIN = View(colour=False, width=120)
@@ -159,3 +160,9 @@ def test_runs_of_unknown_memory_are_not_called_well() -> None:
         "2 training runs in 1 file, nothing to report · memory of 1 unknown\n"
     )
     assert render(result(unknown), texts(), PLAIN).endswith("effective batch 768 · memory unknown\n")
+
+
+def test_what_could_not_be_checked_is_counted() -> None:
+    failed = (Failure("bad.yml", "not UTF-8"),)
+    assert render(result(run(finding()), failures=failed), texts(), PLAIN).endswith("· 1 could not be checked\n")
+    assert render(result(run(), failures=failed), texts(), PLAIN).endswith("· 1 could not be checked\n")

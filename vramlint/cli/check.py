@@ -168,7 +168,8 @@ def _findings(result: CheckResult, texts: Texts, output_format: str, outcome: Fi
         case "full" | "concise" if not result.runs and not result.findings:
             from vramlint.report.silence import no_run
 
-            write(f"{no_run(result.files_seen)}\n", err=output_format == "concise")
+            line = "" if result.failures else f"{no_run(result.files_seen)}\n"
+            write(line, err=output_format == "concise")
         case "json":
             from vramlint.report import json
 

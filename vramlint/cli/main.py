@@ -8,6 +8,7 @@ that checking one file takes.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 
 import click
@@ -50,6 +51,7 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in COMMANDS and args[0] not in _OWN_OPTIONS:
+            _refuse_misspelled_command(args[0], ctx)
             args = ["check", *args]
         return super().parse_args(ctx, args)
 
@@ -59,7 +61,24 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+def _refuse_misspelled_command(word: str, ctx: click.Context) -> None:
+    """A bare word that is no file and nearly a command is a slip, not a path."""
+    if not word.isalpha() or os.path.exists(word):
+        return
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, COMMANDS, n=1)
+    if close:
+        raise click.UsageError(f"No command and no file is called {word!r}. Did you mean {close[0]!r}?", ctx)
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    options_metavar="",
+    subcommand_metavar="[COMMAND] [OPTIONS] [PATH]...",
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """The pre-flight check for deep-learning training runs.

@@ -155,7 +155,7 @@ def closing_line(result: CheckResult) -> str:
         line += f"{_SEPARATOR}{count(safe, 'fix', 'fixes')} with --fix"
     if unsafe:
         line += f"{_SEPARATOR}{unsafe}{' more' if safe else ''} with --unsafe-fixes"
-    return line + _suppressed(result)
+    return line + _unchecked(result) + _suppressed(result)
 
 
 def _severity_count(number: int, severity: Severity) -> str:
@@ -166,9 +166,8 @@ def _all_well(result: CheckResult) -> str:
     if not result.runs:
         return no_run(result.files_seen)
     head = f"{count(len(result.runs), 'training run')} in {count(result.files_seen, 'file')}, nothing to report"
-    if len(result.runs) > 1:
-        return head + _without_estimate(result) + _suppressed(result)
-    return f"{head}{_SEPARATOR}{_digest(result.runs[0])}{_suppressed(result)}"
+    digest = f"{_SEPARATOR}{_digest(result.runs[0])}" if len(result.runs) == 1 else _without_estimate(result)
+    return head + digest + _unchecked(result) + _suppressed(result)
 
 
 def _without_estimate(result: CheckResult) -> str:
@@ -186,6 +185,10 @@ def _digest(run: RunResult) -> str:
     if usable is None or run.estimate.gpu is None:
         return f"{batch}{_SEPARATOR}{gib(needed.value)} GiB"
     return f"{batch}{_SEPARATOR}{gib(needed.value)} of {gib(usable)} GiB on {run.estimate.gpu}"
+
+
+def _unchecked(result: CheckResult) -> str:
+    return f"{_SEPARATOR}{len(result.failures)} could not be checked" if result.failures else ""
 
 
 def _suppressed(result: CheckResult) -> str:
