@@ -72,6 +72,7 @@ def main() -> int:
 
 def _make(name: str, date: str, *, force: bool) -> bool:
     from vramlint.memory.profile import canonical_name
+    from vramlint.trace.layout import profile_text
     from vramlint.trace.making import make_profile
     from vramlint.trace.targets import find_target
 
@@ -85,7 +86,7 @@ def _make(name: str, date: str, *, force: bool) -> bool:
     except Exception:  # noqa: BLE001 - one model that fails must not stop the others
         traceback.print_exc()
         return False
-    file.write_text(_text(data), encoding="utf-8")
+    file.writeprofile_text(profile_text(data), encoding="utf-8")
     worst = max(variant["residual"] for variant in data["variants"].values())
     print(
         f"{name}: {data['parameters']} parameters, residual {worst:.2%}, {time.monotonic() - started:.0f} s", flush=True
@@ -102,6 +103,7 @@ def _current(data: dict[str, Any]) -> bool:
 
 def _check(names: list[str], share: float) -> int:
     from vramlint.memory.profile import canonical_name
+    from vramlint.trace.layout import profile_text
     from vramlint.trace.making import make_profile
     from vramlint.trace.targets import find_target
 
@@ -110,32 +112,10 @@ def _check(names: list[str], share: float) -> int:
     for name in chosen:
         shipped = json.loads((FOLDER / f"{canonical_name(name)}.json").read_bytes())
         again = make_profile(find_target(name), shipped["date"], lambda _: None)
-        same = json.loads(_text(again)) == shipped
+        same = json.loads(profile_text(again)) == shipped
         different += not same
         print(f"{name}: {'equal' if same else 'DIFFERENT'}", flush=True)
     return 1 if different else 0
-
-
-def _text(data: dict[str, Any]) -> str:
-    """JSON with one moment a line."""
-    text = json.dumps(data, indent=1)
-    lines: list[str] = []
-    depth_of_row: int | None = None
-    for line in text.split("\n"):
-        indent = len(line) - len(line.lstrip())
-        if depth_of_row is None:
-            lines.append(line)
-            if indent >= 3 and line.rstrip().endswith("["):
-                depth_of_row = indent
-        elif indent == depth_of_row:
-            lines.append(line)
-            depth_of_row = None
-        elif indent == depth_of_row + 1 and line.strip() == "[":
-            lines.append(line)
-        else:
-            joiner = "" if lines[-1].endswith("[") or line.strip() in ("]", "],") else " "
-            lines[-1] += joiner + line.strip()
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Recording:
     """The events of one traced step.
 
     ``events``: ``n`` allocates storage n, ``-n`` frees it, a string marks the end of a phase. ``sizes[n]`` are the
-    bytes of storage n (index 0 is unused). ``gradients`` holds the storages that became some parameter's ``.grad``,
+    bytes of storage n (index 0 is unused) and ``makers[n]`` the operator it came from. ``gradients`` holds the storages that became some parameter's ``.grad``,
     with their number of elements.
     """
 
@@ -42,6 +42,7 @@ class Recording:
     parameter_bytes: int = 0
     events: list[int | str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=lambda: [0])
+    makers: list[str] = field(default_factory=lambda: [""])
     gradients: dict[int, int] = field(default_factory=dict)
     operations: int = 0
 

@@ -16,6 +16,7 @@ from vramlint.errors import TraceError
 from vramlint.memory.knowledge import Workload
 from vramlint.memory.profile import TERMS
 from vramlint.plan import Precision
+from vramlint.trace.alignment import aligned
 from vramlint.trace.events import Level, Recording, Shape, block_bytes, running_maxima
 
 Coefficients = tuple[float, ...]
@@ -75,6 +76,7 @@ def fit(recordings: Sequence[Recording], terms: tuple[str, ...]) -> Fit:
 
     Needs at least as many recordings as terms, at shapes that tell the terms apart.
     """
+    recordings = aligned(recordings)
     events = pair(recordings)
     rows = [factors(recording.shape, terms) for recording in recordings]
     solver = _Solver(rows)

@@ -37,18 +37,21 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._recording.operations += 1
         answer = self._answers.get(func)
         output = func(*args, **(kwargs or {})) if answer is None else answer(func, args, kwargs or {})
-        self._track(output)
+        self._track(output, func)
         return output
 
-    def _track(self, output: Any) -> None:
+    def _track(self, output: Any, func: Any) -> None:
         if isinstance(output, torch.Tensor):
-            self.number(output)
+            self.number(output, func)
         elif isinstance(output, (tuple, list)):
             for item in output:
-                self._track(item)
+                self._track(item, func)
 
-    def number(self, tensor: torch.Tensor) -> int:
-        """The number of the tensor's storage, recorded as allocated now where it is new; 0 for an empty one."""
+    def number(self, tensor: torch.Tensor, func: Any = "") -> int:
+        """The number of the tensor's storage, recorded as allocated now where it is new; 0 for an empty one.
+
+        ``func`` is the operator that made it.
+        """
         storage = tensor.untyped_storage()
         known: int | None = getattr(storage, _MARK, None)
         if known is not None:
@@ -60,6 +63,7 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._next += 1
         setattr(storage, _MARK, number)
         self._recording.sizes.append(size)
+        self._recording.makers.append(str(func))
         self._recording.events.append(number)
         weakref.finalize(storage, self._recording.events.append, -number).atexit = False
         return number

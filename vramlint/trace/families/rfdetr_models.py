@@ -72,12 +72,15 @@ def _groups(config: Any) -> int:
 
 
 def _shapes(resolution: int, step: int) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
-    """Shapes around the default resolution but not at it, where position embeddings are not interpolated."""
+    """Shapes around the default resolution but not at it, where position embeddings are not interpolated.
+
+    Batches of 3 and more: the package stacks the matching costs of small batches.
+    """
     base = -(-resolution // step) * step
     one, two = base + step * max(1, 64 // step), base + step * max(2, 160 // step)
     return (
-        (Shape(2, one, one), Shape(3, one, one), Shape(2, two, one), Shape(4, two, two)),
-        (Shape(5, two, two + step), Shape(2, resolution, resolution), Shape(1, one, one)),
+        (Shape(3, one, one), Shape(4, one, one), Shape(3, two, one), Shape(5, two, two)),
+        (Shape(6, two, two + step), Shape(2, resolution, resolution), Shape(1, one, one)),
     )
 
 
@@ -93,6 +96,8 @@ class _Detector(nn.Module):
         self.network = models.build_model_from_config(config, training)
         self.criterion, _ = models.build_criterion_from_config(config, training)
         self.criterion.matcher._assign_compact_cost_matrix = _assignment
+        losses = importlib.import_module("rfdetr.models.criterion")
+        losses._sample_target_masks_at_points = _sampled_masks
 
 
 def _assignment(cost: torch.Tensor, sizes: list[int], groups: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -101,6 +106,20 @@ def _assignment(cost: torch.Tensor, sizes: list[int], groups: int) -> list[tuple
     return [
         (torch.empty(size * groups, dtype=torch.int64), torch.empty(size * groups, dtype=torch.int64)) for size in sizes
     ]
+
+
+def _sampled_masks(
+    truths: list[dict[str, torch.Tensor]], indices: list[tuple[torch.Tensor, torch.Tensor]], points: torch.Tensor
+) -> torch.Tensor:
+    """Masks of the matched truths at points, as the package does it on CUDA.
+
+    One image after the other: the matched masks of each, at full resolution and in fp32, live only while it is sampled.
+    """
+    masks, matched = truths[0]["masks"], indices[0][1]
+    at_full_size = masks[matched].unsqueeze(1).float()
+    point_sample = importlib.import_module("rfdetr.models.criterion").point_sample
+    point_sample(at_full_size, points[: matched.numel()], align_corners=False, mode="nearest")
+    return torch.empty(points.shape[0], points.shape[1])
 
 
 def _batch(shape: Shape, *, masks: bool) -> tuple[Any, list[dict[str, torch.Tensor]]]:
