@@ -57,6 +57,76 @@ class FlooredAccumulation(NamedTuple):
         return BatchResult(steps, micro * ranks * steps, note, f"{micro} x {_ranks(ranks)} x {_steps(steps)}")
 
 
+class DividedAccumulation(NamedTuple):
+    """A GLOBAL batch to reach exactly: steps = nominal / (micro batch x ranks); a remainder is an error of the run.
+
+    Without a nominal batch one micro batch a rank is the step. Sources: Megatron-LM 2026-08
+    ``core/num_microbatches_calculator.py#ConstantNumMicroBatchesCalculator``, torchtitan 0.2.0 ``train.py`` lines 197-213.
+    """
+
+    def derive(self, inputs: BatchInputs) -> BatchResult:
+        micro, ranks, nominal = inputs.micro_batch, inputs.data_parallel, inputs.nominal_batch
+        if micro is None or ranks is None:
+            missing = _missing(inputs._replace(accumulation=1))
+            # The step sees the global batch whatever the ranks; only how it is cut up is open.
+            return BatchResult(None, nominal, missing, f"global batch {nominal}" if nominal else missing)
+        if nominal is None:
+            return BatchResult(1, micro * ranks, "no global batch: one step", f"{micro} x {_ranks(ranks)}")
+        note = f"{nominal} / ({micro} x {_ranks(ranks)})"
+        if nominal % (micro * ranks):
+            return BatchResult(None, None, f"{note} leaves a remainder", f"{note} leaves a remainder")
+        steps = nominal // (micro * ranks)
+        return BatchResult(steps, nominal, note, f"{micro} x {_ranks(ranks)} x {_steps(steps)}")
+
+
+class CeiledAccumulation(NamedTuple):
+    """A GLOBAL batch shared out over the ranks and cut into micro batches, the last of which may be smaller.
+
+    steps = ceil(nominal / ranks / micro batch); the step always sees the whole nominal batch, which has to divide by
+    the ranks. Source: llm-foundry 0.21 ``utils/config_utils.py#calculate_batch_size_info``.
+    """
+
+    def derive(self, inputs: BatchInputs) -> BatchResult:
+        micro, ranks, nominal = inputs.micro_batch, inputs.data_parallel, inputs.nominal_batch
+        if nominal is None:
+            return BatchResult(None, None, "global batch unknown", "global batch unknown")
+        if ranks is None:
+            return BatchResult(None, nominal, "data parallel unknown", f"global batch {nominal}")
+        if nominal % ranks:
+            note = f"{nominal} over {_ranks(ranks)} leaves a remainder"
+            return BatchResult(None, None, note, note)
+        share = nominal // ranks
+        if micro is None:
+            return BatchResult(None, nominal, "micro batch unknown", f"{share} x {_ranks(ranks)}")
+        return BatchResult(-(-share // micro), nominal, f"ceil({share} / {micro})", f"{share} x {_ranks(ranks)}")
+
+
+class ExactAccumulation(NamedTuple):
+    """A GLOBAL batch that must share out exactly: steps = nominal / ranks / micro batch, effective = the nominal batch.
+
+    A batch that does not divide gives no plan at all, as the frameworks refuse to start. The micro batch may be unknown
+    (a token budget): the effective batch is then known all the same. Sources: ``docs/batch.md``.
+    """
+
+    def derive(self, inputs: BatchInputs) -> BatchResult:
+        micro, ranks, nominal = inputs.micro_batch, inputs.data_parallel, inputs.nominal_batch
+        if nominal is None or ranks is None:
+            return BatchResult(None, None, _missing(inputs), _missing(inputs))
+        if nominal % ranks:
+            note = f"{nominal} does not divide over {_ranks(ranks)}"
+            return BatchResult(None, None, note, note)
+        on_each = nominal // ranks
+        if micro is None:
+            return BatchResult(None, nominal, "micro batch unknown", f"{on_each} on each of {_ranks(ranks)}")
+        if on_each % micro:
+            note = f"{nominal} / {_ranks(ranks)} = {on_each} is no multiple of the micro batch {micro}"
+            return BatchResult(None, None, note, note)
+        steps = on_each // micro
+        return BatchResult(
+            steps, nominal, f"{nominal} / {_ranks(ranks)} / {micro}", f"{micro} x {_ranks(ranks)} x {_steps(steps)}"
+        )
+
+
 def rederive(plan: TrainingPlan) -> TrainingPlan:
     """``plan`` with everything its policy derives worked out from the plan's own facts.
 
