@@ -1,6 +1,14 @@
 """What a run will really do: facts with origins, and effective-batch arithmetic. Names no framework, reads no file."""
 
-from vramlint.plan.batch import NominalAccumulation, PerRank, rederive, revise
+from vramlint.plan.batch import (
+    CeiledAccumulation,
+    DividedAccumulation,
+    FlooredAccumulation,
+    NominalAccumulation,
+    PerRank,
+    rederive,
+    revise,
+)
 from vramlint.plan.facts import Fact, Location, Origin, default, derived, unknown
 from vramlint.plan.model import (
     FACT_NAMES,
@@ -18,8 +26,11 @@ __all__ = [
     "BatchInputs",
     "BatchPolicy",
     "BatchResult",
+    "CeiledAccumulation",
     "DecoderShape",
+    "DividedAccumulation",
     "Fact",
+    "FlooredAccumulation",
     "ImageSize",
     "Location",
     "NominalAccumulation",
