@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+from vramlint.errors import SourceError
 from vramlint.sources.model import Command, Comment, Document, Entry, Mapping, Scalar, Span, Style, Syntax
 from vramlint.sources.shell_commands import build, options_of
 from vramlint.sources.shell_script import Script
 from vramlint.sources.shell_variables import Argument, typed
 from vramlint.sources.shell_words import Lexer, Word
 
+MAX_CHARACTERS = 300_000
+"""Longer scripts are installers with a payload."""
 _DIRECTIVE = re.compile(r"#SBATCH(?=[ \t])")
 
 
@@ -18,6 +21,8 @@ def parse(text: str, path: str) -> Document:
 
     Raises SourceError with path, line and column for a quote or substitution that never closes.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise SourceError(f"{len(text):,} characters of shell are no launch script", path=path, line=1)
     script = Script(text, 0, len(text), path)
     script.run()
     return Document(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from vramlint.errors import SourceError
 from vramlint.sources.model import Command, Entry, Scalar, Span, Unknown
 from vramlint.sources.shell_commands import build
-from vramlint.sources.shell_variables import Argument, Binding, Expander, Valued, Variables
+from vramlint.sources.shell_variables import MAX_WORDS, Argument, Binding, Expander, Valued, Variables
 from vramlint.sources.shell_words import NEWLINE, Lexer, Operator, Token, Word
 
 MAX_BLOCKS = 100
@@ -61,8 +61,13 @@ class Script:
         return self._lexer.comments
 
     def expand(self, words: list[Word]) -> list[Argument]:
-        """``words`` as arguments, with the variables known by now."""
-        return [argument for word in words for argument in self._expander.arguments(word, self._variables)]
+        """``words`` as arguments, with the variables known by now; nothing where they are too many to be meant."""
+        arguments: list[Argument] = []
+        for word in words:
+            arguments.extend(self._expander.arguments(word, self._variables))
+            if len(arguments) > MAX_WORDS:
+                return []
+        return arguments
 
     def run(self) -> None:
         """Read everything. Raises SourceError for an unclosed quote and for blocks nested beyond reason."""
@@ -314,6 +319,8 @@ class Script:
         before = self._variables.find(name)
         if found.group(3) and before is not None and before.words is not None:
             arguments = [*before.words, *arguments]
+        if len(arguments) > MAX_WORDS:
+            arguments = []
         end = items[-1].span.end if items else word.span.end
         unknown = Unknown(Span(word.span.start, end), word.text, "an array")
         self._variables.values[name] = Binding(Valued(unknown, None), arguments)
@@ -381,7 +388,8 @@ class Script:
         if added is None and isinstance(more.value.node, Scalar):
             node = more.value.node
             added = [Argument(node.span, more.value.text or "", node.span.start, more.value.text, node)]
-        return Binding(Valued(unknown, None), [*before.words, *(added or [])])
+        words = [*before.words, *(added or [])]
+        return Binding(Valued(unknown, None), words if len(words) <= MAX_WORDS else None)
 
     def _bind(self, name: str, binding: Binding, variables: Variables) -> None:
         variables.values[name] = binding

@@ -13,6 +13,9 @@ from vramlint.sources.shell_words import Lexer, Part, Piece, Word
 MAX_WORDS = 5_000
 """Words of one array or split string; a script that doubles a variable in a loop stops there."""
 
+MAX_CHARACTERS = 50_000
+"""Length of one expanded word, for the same reason."""
+
 _INTEGER = re.compile(r"[+-]?\d{1,4000}")
 _FLOAT = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?")
 _BOOLS = {"true": True, "false": False}
@@ -115,6 +118,8 @@ class Expander:
                 return Valued(Unknown(span, text, _reason(piece)), None)
             parts.append(known)
         joined = "".join(parts)
+        if len(joined) > MAX_CHARACTERS:
+            return Valued(Unknown(span, text, "too long to work out"), None)
         return Valued(Scalar(span, text, typed(joined), _style(pieces, span)), joined)
 
     def _tail(self, word: Word, first: Piece, start: int, variables: Variables) -> Scalar | Unknown:

@@ -125,17 +125,20 @@ class Lexer:
         return self._word()
 
     def _word(self) -> Word:
-        start = self._at
+        start = end = self._at
         pieces: list[Piece] = []
         while self._at < self._end:
-            before = self._at
+            before, known = self._at, len(pieces)
             self._piece(pieces)
             if self._at == before:
                 break
+            if len(pieces) > known:  # else a continued line, which is no part of the word when nothing follows
+                end = self._at
         if self._at == start:  # a character that no rule takes: step over it, or the loop would stand still
             self._at += 1
             pieces.append(Piece(Part.OPAQUE, start, self._at, ""))
-        word = Word(Span(start, self._at), self._text[start : self._at], pieces)
+        end = max(end, self._at) if end == start else end
+        word = Word(Span(start, end), self._text[start:end], pieces)
         if self._awaits_delimiter is not None:
             delimiter = "".join(piece.text for piece in pieces)
             self._heredocs.append((delimiter, self._awaits_delimiter == "-"))
