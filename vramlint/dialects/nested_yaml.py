@@ -80,7 +80,8 @@ _MODEL_PATHS = (
     "backbone",
 )
 _LOADER_FACTS = ("prefetch_factor", "persistent_workers", "pin_memory")
-_TRAINER_FACTS = ("accumulation", "precision", "grad_checkpointing")
+_TRAINER_FACTS = ("accumulation", "precision")
+"""What every trainer of this kind reads. Checkpointing is up to the model: a key it ignores would promise memory."""
 
 
 class Leaf(NamedTuple):
