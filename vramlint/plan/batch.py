@@ -101,32 +101,6 @@ class CeiledAccumulation(NamedTuple):
         return BatchResult(-(-share // micro), nominal, f"ceil({share} / {micro})", f"{share} x {_ranks(ranks)}")
 
 
-class ExactAccumulation(NamedTuple):
-    """A GLOBAL batch that must share out exactly: steps = nominal / ranks / micro batch, effective = the nominal batch.
-
-    A batch that does not divide gives no plan at all, as the frameworks refuse to start. The micro batch may be unknown
-    (a token budget): the effective batch is then known all the same. Sources: ``docs/batch.md``.
-    """
-
-    def derive(self, inputs: BatchInputs) -> BatchResult:
-        micro, ranks, nominal = inputs.micro_batch, inputs.data_parallel, inputs.nominal_batch
-        if nominal is None or ranks is None:
-            return BatchResult(None, None, _missing(inputs), _missing(inputs))
-        if nominal % ranks:
-            note = f"{nominal} does not divide over {_ranks(ranks)}"
-            return BatchResult(None, None, note, note)
-        on_each = nominal // ranks
-        if micro is None:
-            return BatchResult(None, nominal, "micro batch unknown", f"{on_each} on each of {_ranks(ranks)}")
-        if on_each % micro:
-            note = f"{nominal} / {_ranks(ranks)} = {on_each} is no multiple of the micro batch {micro}"
-            return BatchResult(None, None, note, note)
-        steps = on_each // micro
-        return BatchResult(
-            steps, nominal, f"{nominal} / {_ranks(ranks)} / {micro}", f"{micro} x {_ranks(ranks)} x {_steps(steps)}"
-        )
-
-
 def rederive(plan: TrainingPlan) -> TrainingPlan:
     """``plan`` with everything its policy derives worked out from the plan's own facts.
 
