@@ -35,7 +35,7 @@ class Schema(BaseModel):
 
 def keys(*names: str, default: Any = None) -> Any:
     """A field spelled by any of ``names`` (the first that is there counts), with the framework's default."""
-    return Field(default=default, validation_alias=AliasChoices(*names))
+    return Field(default=default, validate_default=True, validation_alias=AliasChoices(*names))
 
 
 S = TypeVar("S", bound=Schema)

@@ -223,7 +223,7 @@ def _model_and_task(
     if model.value is None and isinstance(claim.subject, Definition):
         model = _loaded_in(document)
     if model.value is not None:
-        model = Fact(_stem(str(model.value)), model.origin, model.location, model.note)
+        model = Fact(_named(str(model.value)), model.origin, model.location, model.note)
     draft.put("model", model)
     words = claim.subject.positionals if isinstance(claim.subject, Command) else []
     spoken = [str(word.value) for word in words] + (
@@ -250,6 +250,11 @@ def _loaded_in(document: Document) -> Fact[str]:
         return unknown("the file loads several models" if found else "the model is not a constant")
     ((name, match),) = found.items()
     return Fact(name, Origin.FILE, locate(document, Span(match.start(1), match.end(1))))
+
+
+def _named(model: str) -> str:
+    """The model's name; a bare size letter says no generation, which only the script knows."""
+    return f"yolo scale {model}" if _SCALES.fullmatch(model) else _stem(model)
 
 
 def _stem(name: str) -> str:

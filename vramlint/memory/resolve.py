@@ -19,6 +19,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "resnet": ("resnet50", "resnet18", "resnet101"),
     "yolo12": ("yolo12s", "yolo12n", "yolo12m"),
     "yolov12": ("yolo12s", "yolo12n", "yolo12m"),
+    **{f"yoloscale{scale}": (f"yolo12{scale}", f"yolo11{scale}", f"yolov8{scale}") for scale in "nsmlx"},
     "unet": ("unet", "unet_base32", "unet_resnet34", "attention_unet", "r2unet", "unetplusplus"),
 }
 """Names that leave size or variant open: the usual member first, then others that people mean by it."""
