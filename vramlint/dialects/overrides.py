@@ -1,73 +1,43 @@
-"""Dotted words of a command line as settings: Hydra's ``data.train_batch_size=64``, flags like ``--train.batch_size 64``.
+"""Settings that the launch line of a config gives over the config's own, where the framework takes them.
 
-A command holds such a word under its whole dotted name, while a file nests; ``Dotted`` makes the two look alike.
-Sources: Hydra 1.3, "Override grammar" (``+``, ``++`` and ``~`` in front are the reader's business); OmegaConf.
+Only a single launch line counts: two lines make two runs, and the file alone says what both start from.
 """
 
 from __future__ import annotations
 
-import posixpath
-
 from vramlint.dialects.model import Context
 from vramlint.dialects.places import FlagSource, Place, Source
-from vramlint.dialects.signature import normal_flag
 from vramlint.plan import Origin
-from vramlint.sources.model import Command, Document, Entry, Mapping, Scalar
+from vramlint.sources.model import Command, Document, Mapping
 
 
-class Dotted(Source):
-    """``key=value`` words or flags of a command, found by their whole dotted name; the last one given counts."""
+class WordSource(Source):
+    """The ``a.b=value`` words of a command line; Hydra's ``+`` and ``++`` in front of a key are left out."""
 
-    def __init__(self, document: Document, mapping: Mapping, origin: Origin = Origin.LAUNCH) -> None:
-        super().__init__(document, mapping, origin)
-        self._by_name: dict[str, Entry] = {normal_flag(entry.key): entry for entry in mapping.entries}
+    def __init__(self, document: Document, mapping: Mapping) -> None:
+        super().__init__(document, mapping, Origin.LAUNCH)
 
     def find(self, dotted: str) -> Place | None:
-        """The place of ``dotted``, None where the command does not have it."""
-        entry = self._by_name.get(dotted.replace("-", "_"))
-        return None if entry is None else Place(self, entry.key, entry, self.mapping)
-
-
-def hydra_sources(document: Document, command: Command, context: Context) -> list[Source]:
-    """The settings of a Hydra command: its words, then the YAML that ``--config-path`` and ``--config-name`` name.
-
-    Only a YAML of the repository is read; the program's own default config is the dialect's schema.
-    """
-    sources: list[Source] = [Dotted(document, command.overrides)]
-    config = named_config(document, command, context)
-    if config is not None and isinstance(config.root, Mapping):
-        sources.append(Source(config, config.root))
-    return sources
-
-
-def named_config(document: Document, command: Command, context: Context) -> Document | None:
-    """The YAML that Hydra's two flags name, looked for from the project root and from the script's folder."""
-    flags = FlagSource(document, command.options)
-    name, folder = (_text(flags.find(flag)) for flag in ("config_name", "config_path"))
-    if name is None:
+        """The last word that sets ``dotted``."""
+        for entry in reversed(self.mapping.entries):
+            if entry.key.lstrip("+") == dotted:
+                return Place(self, dotted, entry, self.mapping)
         return None
-    file = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
-    tails = [posixpath.join(folder, file), file] if folder else [file]
-    here = posixpath.dirname(document.path)
-    for tail in tails:
-        for path in (posixpath.normpath(tail), posixpath.normpath(posixpath.join(here, tail))):
-            if not path.startswith(("/", "..")) and (found := context.document(path)) is not None:
-                return found
-    return None
 
 
-def file_sources(document: Document, context: Context) -> list[Source]:
-    """The settings of a YAML on its own: the words of the one line known to launch it go first, as Hydra has it."""
-    root = document.root
-    sources: list[Source] = [Source(document, root)] if isinstance(root, Mapping) else []
-    lines = context.launches(document)
-    if len(lines) == 1:
-        script, command = lines[0]
-        return [Dotted(script, command.overrides), *sources]
-    return sources
+def only_launch(document: Document, context: Context) -> tuple[Document, Command] | None:
+    """The one launch line that is known to use ``document``, None where there is none or several."""
+    launches = context.launches(document)
+    return launches[0] if len(launches) == 1 else None
 
 
-def _text(place: Place | None) -> str | None:
-    if place is None or not isinstance(place.node, Scalar):
-        return None
-    return str(place.node.value)
+def flag_overrides(document: Document, context: Context) -> list[Source]:
+    """``--section.key value`` flags of the launch line (jsonargparse, tyro, a plain ``--key=value`` parser)."""
+    found = only_launch(document, context)
+    return [] if found is None else [FlagSource(found[0], found[1].options)]
+
+
+def word_overrides(document: Document, context: Context) -> list[Source]:
+    """``section.key=value`` words of the launch line (Hydra, OmegaConf)."""
+    found = only_launch(document, context)
+    return [] if found is None else [WordSource(found[0], found[1].overrides)]

@@ -80,12 +80,23 @@ _LANGUAGE: tuple[Row, ...] = (
         keys("parameters.max_duration"),
         keys(any_of="device_eval_batch_size icl_tasks max_seq_len", least=2),
     ),
+    row("verl_other", "verl generation and evaluation", line(r"verl\.trainer\.(main_generation|main_eval)|print_cfg")),
     row(
         "verl",
         "verl",
-        keys(any_of="actor_rollout_ref ppo_mini_batch_size"),
-        line(r"verl\.trainer\."),
+        keys("actor_rollout_ref", syntaxes=YAML),
+        keys("data.train_batch_size data.micro_batch_size_per_gpu trainer.n_gpus_per_node", syntaxes=YAML),
+        line(r"(^|\.)verl\.(trainer|experimental)\.|(^|/)verl/trainer/\w+\.py$"),
         line(any_of=r"~^actor_rollout_ref\."),
+        module="verl",
+    ),
+    row(
+        "verl_fragment",
+        "a part of verl's config",
+        keys(
+            any_of="ppo_mini_batch_size ppo_micro_batch_size_per_gpu log_prob_micro_batch_size_per_gpu", syntaxes=YAML
+        ),
+        keys("transfer_queue defaults", syntaxes=YAML),
     ),
     row("openrlhf", "OpenRLHF", line(r"openrlhf\.cli\.")),
     row(
@@ -120,8 +131,15 @@ _LANGUAGE: tuple[Row, ...] = (
         "torchtitan",
         "torchtitan",
         keys("training.seq_len model.flavor", syntaxes=TOML),
+        keys("training model.flavor", "training.local_batch_size training.batch_size", syntaxes=TOML),
         keys("training parallelism", syntaxes=TOML),
-        call(r"TrainingConfig$", "local_batch_size global_batch_size seq_len num_tokens_per_microbatch_per_dp_rank"),
+        call(
+            r"TrainingConfig$",
+            "local_batch_size global_batch_size seq_len num_tokens_per_microbatch_per_dp_rank "
+            "num_tokens_per_train_step max_context_length",
+            imports=r"^torchtitan",
+        ),
+        module="torchtitan",
     ),
     row(
         "unsloth",

@@ -61,7 +61,7 @@ class DividedAccumulation(NamedTuple):
     """A GLOBAL batch to reach exactly: steps = nominal / (micro batch x ranks); a remainder is an error of the run.
 
     Without a nominal batch one micro batch a rank is the step. Sources: Megatron-LM 2026-08
-    ``core/num_microbatches_calculator.py#ConstantNumMicroBatchesCalculator``, torchtitan 0.2.0 ``train.py`` lines 197-213.
+    ``core/num_microbatches_calculator.py#ConstantNumMicroBatchesCalculator``, torchtitan 0.2.0 ``train.py`` line 197.
     """
 
     def derive(self, inputs: BatchInputs) -> BatchResult:
