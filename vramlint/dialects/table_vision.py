@@ -1,0 +1,123 @@
+"""The rows of the table for vision: detection, segmentation, classification, self-supervised and contrastive."""
+
+from __future__ import annotations
+
+from vramlint.dialects.rows import NOT_A_TRAINER, PYTHON, YAML, Row, a_class, call, keys, line, row
+
+VISION: tuple[Row, ...] = (
+    row(
+        "dinov2",
+        "DINOv2",
+        keys("train.batch_size_per_gpu", "student teacher crops dino ibot"),
+        keys(any_of="student teacher crops dino ibot", least=2),
+    ),
+    row(
+        "detectron2",
+        "detectron2 and maskrcnn-benchmark",
+        keys(
+            "SOLVER",
+            "SOLVER.IMS_PER_BATCH MODEL.META_ARCHITECTURE MODEL.WEIGHTS DATALOADER.NUM_WORKERS VERSION _BASE_",
+            none_of="TRAIN.BATCH_SIZE_PER_GPU DATA.BATCH_SIZE",
+            syntaxes=YAML,
+        ),
+        keys("_BASE_", "MODEL SOLVER DATASETS INPUT", syntaxes=YAML),
+        module="detectron2",
+    ),
+    row(
+        "yacs_other",
+        "HRNet, Swin and other yacs files",
+        keys("MODEL{}", "SOLVER DATASETS INPUT TEST DATA TRAIN", syntaxes=YAML),
+    ),
+    row(
+        "yolov5",
+        "YOLOv5 and YOLOv7",
+        keys(
+            any_of="lr0 lrf warmup_bias_lr box cls obj anchor_t iou_t hsv_h fl_gamma",
+            least=6,
+            none_of="batch imgsz task",
+            syntaxes=YAML,
+        ),
+        line(
+            r"train(_aux)?\.py$",
+            r"data=\.ya?ml",
+            "hyp cfg weights",
+            also="batch_size batch img img_size",
+            none_of="output_dir nbs",
+        ),
+    ),
+    row(
+        "ultralytics_model",
+        "YOLO model, data, tracker and inference files",
+        keys("backbone[]", "head[] nc", syntaxes=YAML),
+        keys("names", "train val path", syntaxes=YAML),
+        keys("tracker_type", syntaxes=YAML),
+        keys("mode=^(val|predict|export|track|benchmark)$", "task imgsz model", syntaxes=YAML),
+    ),
+    row(
+        "ultralytics",
+        "Ultralytics YOLO",
+        keys(
+            any_of="task mode=^train$ epochs batch imgsz patience close_mosaic lr0 lrf nbs mosaic hsv_h workers amp",
+            least=4,
+            also="batch imgsz nbs close_mosaic lr0",
+            least_also=2,
+            none_of="backbone nc names obj anchor_t",
+        ),
+        line(r"^(.*/)?yolo$", words=r"^(train|mode=train)$"),
+        line(r"\.py$", "nbs", "batch batch_size"),
+        call(
+            r"\.train$",
+            "data epochs imgsz batch cfg",
+            none_of="dataset_dir",
+            imports=r"^ultralytics",
+            constant="batch imgsz epochs cfg",
+        ),
+        module="ultralytics",
+    ),
+    row(
+        "rfdetr",
+        "RF-DETR",
+        line(
+            r"\.py$",
+            r"size=^(nano|small|base|medium|large|xlarge|2xlarge)$",
+            "batch batch_size",
+            also="accum grad_accum_steps resolution multi_scale num_queries",
+            not_program=NOT_A_TRAINER,
+        ),
+        line(r"^(.*/)?rfdetr$", words=r"^(train|fit)$"),
+        call(
+            r"\.train$",
+            "dataset_dir batch_size grad_accum_steps",
+            imports=r"^rfdetr",
+            constant="batch_size grad_accum_steps epochs",
+        ),
+        a_class(r"TrainConfig$", "batch_size grad_accum_steps"),
+        module="rfdetr",
+    ),
+    row(
+        "timm",
+        "timm train.py",
+        line(
+            r"(^|/)(train\.py|distributed_train\.sh)$",
+            "model",
+            "sched aa mixup model_ema lr_base opt drop_path",
+            least=2,
+        ),
+        keys(
+            any_of="aa amp batch_size crop_pct mixup model_ema sched smoothing drop_path lr_base train_interpolation",
+            least=5,
+            syntaxes=YAML,
+        ),
+    ),
+    row("open_clip", "OpenCLIP", line(r"open_clip_train\.main|training\.main"), line(all_of="train_data accum_freq")),
+    row("mae", "MAE and BEiT family", line(any_of="blr accum_iter mask_ratio", least=2)),
+    row("moco", "MoCo reference code", line(r"main_moco\.py$")),
+    row("detr", "DETR", line(all_of="coco_path", any_of="batch_size lr_drop backbone")),
+    row(
+        "mmengine",
+        "MMEngine and mmcv",
+        keys(any_of="_base_ train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks", syntaxes=PYTHON),
+        keys("data.samples_per_gpu", syntaxes=PYTHON),
+    ),
+)
+"""Most specific first, as the whole table is."""
