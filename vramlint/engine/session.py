@@ -126,7 +126,8 @@ class Session:
         reading = dialect(claim.dialect).read(claim, document, context)
         launching = [script for script, _ in context.launches(document)]
         documents = {each.path: each for each in (document, *reading.documents, *launching)}
-        for target in targets(documents.values(), full, settings, self._options):
+        chosen = targets(documents.values(), full, settings, self._options) if len(documents) > 1 else first
+        for target in chosen:
             self._judge_run(reading, target, settings, full)
         for each in (document, *reading.documents):
             self._documents.setdefault(each.path, each)

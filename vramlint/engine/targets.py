@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from vramlint.engine.options import CheckOptions
 from vramlint.errors import TargetError
-from vramlint.hardware.catalogue import find_gpu
+from vramlint.hardware import catalogue
 from vramlint.hardware.model import Gpu, Host, Target
 from vramlint.project.settings import Settings, TargetTable, size_bytes
 from vramlint.sources.model import Comment, Document, Scalar
@@ -19,6 +20,12 @@ from vramlint.sources.model import Comment, Document, Scalar
 _COMMENT = re.compile(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")
 _WORD = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s,]+)")
 _KEYS = ("gpu", "gpus", "nodes", "cores", "ram", "shm")
+
+
+@lru_cache(maxsize=64)
+def find_gpu(name: str) -> Gpu:
+    """The card of that name, looked up once for all the runs that are checked against it. Raises TargetError."""
+    return catalogue.find_gpu(name)
 
 
 class _Voice(NamedTuple):
