@@ -12,7 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vramlint.errors import EditRefused
-from vramlint.sources.model import Document, Entry, Mapping, Node, Plain, Scalar, Sequence, Style, apply_edits, plain
+from vramlint.sources.model import (
+    Document,
+    Entry,
+    Mapping,
+    Node,
+    Plain,
+    Scalar,
+    Sequence,
+    Span,
+    Style,
+    apply_edits,
+    plain,
+)
 from vramlint.sources.python_edits import delete_entry, insert_entry, replace_value
 from vramlint.sources.python_reader import parse
 
@@ -219,14 +231,14 @@ def assert_exact(document: Document, scalar: Scalar) -> None:
     shift = len(edited) - len(document.text)
     assert edited[: edit.span.start] == document.text[: edit.span.start]
     assert edited[edit.span.end + shift :] == document.text[edit.span.end :]
-    before, after = scalars(document), scalars(parse(edited, document.path))
-    assert len(before) == len(after)
-    for (_, old), (_, new) in zip(before, after, strict=True):
-        source = old.definition or old
-        if source.span == edit.span:
-            assert new.value == wanted
-        elif old.style is not Style.COMPUTED:
-            assert (new.value, new.text) == (old.value, old.text)
+    after = {scalar.span: scalar for _, scalar in scalars(parse(edited, document.path))}
+    assert after[Span(edit.span.start, edit.span.end + shift)].value == wanted
+    for _, old in scalars(document):
+        if old.style is Style.COMPUTED or old.span == edit.span:
+            continue  # what is computed from the edited value may well change with it
+        moved = shift if old.span.start >= edit.span.end else 0
+        new = after[Span(old.span.start + moved, old.span.end + moved)]
+        assert (new.value, new.text) == (old.value, old.text)
 
 
 @settings(max_examples=100, deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import warnings
 
 from vramlint.errors import SourceError
@@ -13,6 +14,7 @@ from vramlint.sources.python_places import Places, comments
 from vramlint.sources.python_survey import survey
 from vramlint.sources.python_values import Evaluator
 
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAX_CHARACTERS = 500_000
 """Parsing takes up to a second for so much; the largest Python config of mmdet 3.3.0 has 29,440."""
 _TELLTALES = (
@@ -81,9 +83,12 @@ def _syntax_tree(text: str, path: str) -> ast.Module:
             warnings.simplefilter("ignore")  # invalid escapes in somebody's file are not ours to print
             return ast.parse(text)
     except SyntaxError as error:
-        # The message without its reason would hide a Python 2 file; the column of ast is 1-based here.
         raise SourceError(
-            f"not valid Python: {error.msg}", path=path, line=error.lineno, column=error.offset, help="Fix the syntax."
+            f"not valid Python {_VERSION}: {error.msg}",
+            path=path,
+            line=error.lineno,
+            column=error.offset,
+            help="Fix the syntax, or run vramlint with the Python that the file is written for.",
         ) from None
     except (RecursionError, MemoryError):
         raise SourceError("the Python code is nested too deeply to read", path=path, line=1) from None
