@@ -1,6 +1,6 @@
 """The table of dialects: one row each, most specific first.
 
-Signatures come from the reference table of forty frameworks and were measured on its corpus (``docs/dialects.md``).
+Signatures come from the reference table of forty frameworks and were measured on its corpus (``docs/dialects/README.md``).
 A row without a module is a framework vramlint knows from the outside only: recognised, so that no generic dialect
 misreads its files, and left alone.
 """
