@@ -60,10 +60,15 @@ def test_a_sweep_ends_with_the_largest_value_that_fits() -> None:
     ("verdicts", "gpu", "last"),
     [
         ([Verdict.OVER], GPU, "  none of 1 value fits 7.8 GiB usable"),
+        (
+            [Verdict.FITS, Verdict.FITS],
+            GPU,
+            "  every batch of the sweep fits 7.8 GiB usable, up to 2: sweep further for the largest",
+        ),
         ([Verdict.UNKNOWN], None, "  name a card with --gpu for a verdict"),
     ],
 )
-def test_a_sweep_without_a_fitting_value(verdicts: list[Verdict], gpu: object, last: str) -> None:
+def test_a_sweep_without_a_limit_inside(verdicts: list[Verdict], gpu: object, last: str) -> None:
     assert render(sweep(verdicts, gpu), VIEW, "batch").splitlines()[-1] == last
 
 

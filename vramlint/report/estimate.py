@@ -147,4 +147,7 @@ def _conclusion(rows: Sequence[EstimateRow], swept: str) -> str:
     fitting = [row.swept for row in rows if row.estimate.verdict is Verdict.FITS and row.swept is not None]
     if not fitting:
         return f"  none of {count(len(rows), 'value')} fits {gib(usable)} GiB usable"
-    return f"  largest {swept} that fits {gib(usable)} GiB usable: {max(fitting)}"
+    largest = max(fitting)
+    if largest == max(row.swept for row in rows if row.swept is not None):
+        return f"  every {swept} of the sweep fits {gib(usable)} GiB usable, up to {largest}: sweep further for the largest"
+    return f"  largest {swept} that fits {gib(usable)} GiB usable: {largest}"
