@@ -46,9 +46,11 @@ def resolve(plan: TrainingPlan) -> Resolution:
     parallel = plan.fact("model_parallel").value
     if isinstance(parallel, int) and parallel > 1:
         return Resolution(None, because=f"the model is split over {parallel} ranks, which is not worked out yet")
-    if plan.model_shape.value is not None:
+    shape = plan.model_shape.value
+    if shape is not None:
         given = plan.model.value or "a decoder of the given shape"
-        return _decoder(plan, given, DecoderConfig(plan.model_shape.value), "shape given in the config")
+        config = DecoderConfig(shape, gated=shape.gated, norm=shape.norm, biases=shape.biases)
+        return _decoder(plan, given, config, "shape given in the config")
     name = plan.model.value
     if name is None:
         return Resolution(None, because=plan.model.note or "the config names no model")

@@ -40,7 +40,8 @@ class DecoderShape(NamedTuple):
     """Shape of a decoder LLM as its ``config.json`` gives it.
 
     ``hidden`` width, ``layers``, attention ``heads`` and ``kv_heads`` of ``head_dim`` each, ``ffn`` width and
-    ``vocabulary``; ``tied`` input and output embeddings; ``qkv_bias`` as in Qwen2.
+    ``vocabulary``; ``tied`` input and output embeddings; ``qkv_bias`` as in Qwen2. ``gated``: the MLP has a gate
+    (SwiGLU). ``norm``: ``rms`` or ``layer``. ``biases``: every linear layer and norm has one (GPT-2).
     """
 
     hidden: int
@@ -52,6 +53,9 @@ class DecoderShape(NamedTuple):
     vocabulary: int
     tied: bool
     qkv_bias: bool = False
+    gated: bool = True
+    norm: str = "rms"
+    biases: bool = False
 
 
 class BatchInputs(NamedTuple):
