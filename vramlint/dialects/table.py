@@ -77,9 +77,16 @@ _LANGUAGE: tuple[Row, ...] = (
     row(
         "llm_foundry",
         "llm-foundry / composer",
+        keys("train_loader max_duration", "global_train_batch_size device_train_microbatch_size model.name"),
+        keys("parameters.train_loader parameters.max_duration"),
+        module="llm_foundry",
+    ),
+    row(
+        "llm_foundry_other",
+        "llm-foundry evaluation and jobs",
         keys("max_duration", "global_train_batch_size device_train_microbatch_size train_loader"),
-        keys("parameters.max_duration"),
         keys(any_of="device_eval_batch_size icl_tasks max_seq_len", least=2),
+        keys("image command", "gpu_num compute integrations"),
     ),
     row("verl_other", "verl generation and evaluation", line(r"verl\.trainer\.(main_generation|main_eval)|print_cfg")),
     row(
@@ -99,7 +106,8 @@ _LANGUAGE: tuple[Row, ...] = (
         ),
         keys("transfer_queue defaults", syntaxes=YAML),
     ),
-    row("openrlhf", "OpenRLHF", line(r"openrlhf\.cli\.")),
+    row("openrlhf", "OpenRLHF", line(r"openrlhf\.cli\.train_"), module="openrlhf"),
+    row("openrlhf_other", "OpenRLHF serving and combining", line(r"openrlhf\.cli\.")),
     row(
         "nemo",
         "NVIDIA NeMo",
