@@ -44,6 +44,10 @@ class TemplateSource(SourceError):
     """A file is a template (Jinja, Helm): it only becomes its syntax once rendered, so it is no broken config."""
 
 
+class OversizeSource(SourceError):
+    """A file is beyond the limits of reading (bytes, values, depth, expansion): data rather than a config."""
+
+
 class SettingsError(VramlintError):
     """The project's vramlint settings are wrong."""
 

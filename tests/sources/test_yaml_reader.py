@@ -232,7 +232,7 @@ def test_merges_cannot_explode() -> None:
 
 def test_the_number_of_values_is_limited() -> None:
     with pytest.raises(SourceError, match="values"):
-        parse("- [1]\n" * (yaml_reader.MAX_VALUES + 2), "x.yaml")
+        parse("- 1\n" * (yaml_reader.MAX_VALUES + 2), "x.yaml")
 
 
 def test_control_characters_are_an_error_and_not_a_crash() -> None:

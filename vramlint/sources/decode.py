@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vramlint.errors import SourceError
+from vramlint.errors import OversizeSource, SourceError
 
-MAX_FILE_BYTES = 4 * 1024 * 1024
-"""Larger files are data, not configuration: the largest of 1,285 published training configs has 60 KiB."""
+MAX_FILE_BYTES = 1024 * 1024
+"""Larger files are data, not configuration: the largest of 1,285 published ones has 23,434 bytes."""
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = {
@@ -19,11 +19,11 @@ _WIDE_MARKS = {
 def decode_bytes(data: bytes, path: str = "<memory>", max_bytes: int = MAX_FILE_BYTES) -> tuple[str, bool]:
     """The text of ``data`` and whether it began with a UTF-8 byte-order mark, which is not part of the text.
 
-    Line ends are kept. Raises SourceError for more than ``max_bytes`` bytes, UTF-16 and UTF-32, NUL bytes and bytes
-    that are not UTF-8, each with the line and column where it happens.
+    Line ends are kept. Raises OversizeSource for more than ``max_bytes`` bytes, and SourceError for UTF-16 and UTF-32,
+    NUL bytes and bytes that are not UTF-8, each with the line and column where it happens.
     """
     if len(data) > max_bytes:
-        raise SourceError(
+        raise OversizeSource(
             f"the file has {len(data):,} bytes, more than the limit of {max_bytes:,}",
             path=path,
             help="Exclude it: a training config is smaller.",

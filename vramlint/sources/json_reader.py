@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from json import JSONDecodeError, JSONDecoder
 
-from vramlint.errors import SourceError, TemplateSource
+from vramlint.errors import OversizeSource, SourceError, TemplateSource
 from vramlint.sources.model import (
     Comment,
     Document,
@@ -27,6 +27,9 @@ from vramlint.sources.model import (
 
 MAX_DEPTH = 100
 """Nesting of objects and arrays."""
+
+MAX_VALUES = 100_000
+"""Values in one file: under a second of work."""
 
 _DECODER = JSONDecoder()
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -61,6 +64,7 @@ class _Reader:
         self.text = text
         self.path = path
         self.position = 0
+        self.count = 0
         self.comments: list[Comment] = []
         self.problems: list[Problem] = []
         self.keys: dict[int, set[str]] = {}
@@ -133,6 +137,9 @@ class _Reader:
 
     def _value(self) -> Node:
         start = self.position
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise self._oversize(f"more than {MAX_VALUES:,} values", start)
         first = self._peek()
         if first in ("{", "["):
             return self._open(start)
@@ -153,7 +160,7 @@ class _Reader:
 
     def _open(self, start: int) -> Node:
         if len(self.stack) >= MAX_DEPTH:
-            raise self._error(f"nested more than {MAX_DEPTH} deep", start)
+            raise self._oversize(f"nested more than {MAX_DEPTH} deep", start)
         span = Span(start, start)
         node = Mapping(span, [], "flow") if self.text[start] == "{" else Sequence(span, [], "flow")
         self.stack.append((node, "", span))
@@ -198,6 +205,11 @@ class _Reader:
     def _note(self, kind: str, span: Span, message: str) -> None:
         if not self.path.lower().endswith(".jsonc"):
             self.problems.append(Problem(kind, span, message))
+
+    def _oversize(self, message: str, offset: int) -> OversizeSource:
+        line, column = position_in(self.text, offset)
+        help = "Exclude the file: it is data, not a config."
+        return OversizeSource(message, path=self.path, line=line, column=column, help=help)
 
     def _error(self, message: str, offset: int) -> SourceError:
         line, column = position_in(self.text, offset)

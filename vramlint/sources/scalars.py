@@ -16,6 +16,9 @@ from yaml.resolver import Resolver
 
 from vramlint.sources.model import Plain, Scalar, Style
 
+MAX_NUMBER = 400
+"""Characters of the longest number; reading ``1:59:59:…`` takes quadratic time."""
+
 Value = None | bool | int | float | str
 
 
@@ -58,7 +61,9 @@ def read_node_as(node: Scalar, loader: Loader | str) -> Plain:
 
 
 def yaml11(text: str) -> Value:
-    """A plain scalar as PyYAML's SafeLoader reads it (YAML 1.1)."""
+    """A plain scalar as PyYAML's SafeLoader reads it (YAML 1.1). Beyond ``MAX_NUMBER`` characters it stays text."""
+    if len(text) > MAX_NUMBER:
+        return text
     for tag, pattern in _RESOLVERS.get(text[:1], ()):
         if pattern.match(text):
             construct = _CONSTRUCT.get(tag)

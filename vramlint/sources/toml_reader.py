@@ -11,7 +11,7 @@ import re
 import tomllib
 from typing import NamedTuple
 
-from vramlint.errors import SourceError, TemplateSource
+from vramlint.errors import OversizeSource, SourceError, TemplateSource
 from vramlint.sources.model import (
     Comment,
     Document,
@@ -30,6 +30,13 @@ from vramlint.sources.model import (
 
 MAX_DEPTH = 100
 """Nesting of arrays and inline tables, and parts of one dotted key."""
+
+MAX_VALUES = 100_000
+"""Values and table headers in one file: under a second of work."""
+
+_DEEP = f"nested more than {MAX_DEPTH} deep"
+_LONG_KEY = re.compile(r"(?<![\w\"'-])(?:[\"']?[\w-]*+[\"']?[ \t]*+\.[ \t]*+){" + str(MAX_DEPTH) + "}")
+"""A dotted key of too many parts; tomllib takes quadratic time for them."""
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _COMMENT = re.compile(r"#[^\r\n]*")
@@ -52,12 +59,14 @@ class _KeyPart(NamedTuple):
 
 def parse(text: str, path: str) -> Document:
     """Read a TOML file. Dates stay text. Raises SourceError where tomllib does, with its line and column."""
+    if text.count(".") > MAX_DEPTH and _LONG_KEY.search(text) is not None:
+        raise _oversize(path, _DEEP)
     try:
         expected = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _error(text, path, str(error)) from None
     except RecursionError:
-        raise _too_deep(path) from None
+        raise _oversize(path, _DEEP) from None
     scanner = _Scanner(text, path)
     root = scanner.read()
     if not _agree(expected, plain(root)):
@@ -73,6 +82,8 @@ class _Scanner:
         self.path = path
         self.position = 0
         self.depth = 0
+        self.count = 0
+        self.known: dict[int, dict[str, Entry]] = {}
         self.comments: list[Comment] = []
         self.root = Mapping(Span(0, 0), [], "table")
 
@@ -90,7 +101,34 @@ class _Scanner:
         _close_tables(self.root)
         return self.root
 
+    def _count(self) -> None:
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise _oversize(self.path, f"more than {MAX_VALUES:,} values")
+
+    def _add(self, table: Mapping, part: _KeyPart, value: Node, end: int) -> None:
+        """Append an entry and remember it by name: a search through a long table would take quadratic time."""
+        entry = Entry(part.name, part.span, value, Span(part.span.start, end))
+        table.entries.append(entry)
+        self.known.setdefault(id(table), {})[part.name] = entry
+
+    def _found(self, table: Mapping, name: str) -> Entry | None:
+        return self.known.get(id(table), {}).get(name)
+
+    def _step_into(self, parent: Mapping, part: _KeyPart, style: str, start: int) -> Mapping:
+        """The table ``part`` of ``parent``, made where absent; of an array of tables the last."""
+        entry = self._found(parent, part.name)
+        found = None if entry is None else entry.value
+        if isinstance(found, Sequence) and found.items:
+            found = found.items[-1]
+        if isinstance(found, Mapping):
+            return found
+        table = Mapping(Span(start, start), [], style)
+        self._add(parent, part, table, part.span.end)
+        return table
+
     def _header(self) -> Mapping:
+        self._count()
         start = self.position
         is_array = self.text.startswith("[[", start)
         self.position += 2 if is_array else 1
@@ -99,20 +137,21 @@ class _Scanner:
         span = Span(start, self.position)
         parent = self.root
         for part in parts[:-1]:
-            parent = _step_into(parent, part, "implicit", span.start)
+            parent = self._step_into(parent, part, "implicit", span.start)
         last = parts[-1]
-        found = parent.get(last.name)
+        entry = self._found(parent, last.name)
+        found = None if entry is None else entry.value
         table = Mapping(span, [], "table")
         if is_array:
             if isinstance(found, Sequence):
                 found.items.append(table)
             else:
-                parent.entries.append(Entry(last.name, last.span, Sequence(span, [table], "block"), span))
+                self._add(parent, last, Sequence(span, [table], "block"), span.end)
             return table
         if isinstance(found, Mapping):
             found.style, found.span = "table", span
             return found
-        parent.entries.append(Entry(last.name, last.span, table, span))
+        self._add(parent, last, table, span.end)
         return table
 
     def _pair(self, table: Mapping, dotted: str) -> None:
@@ -120,17 +159,17 @@ class _Scanner:
         parts = self._key()
         way = [table]
         for part in parts[:-1]:
-            way.append(_step_into(way[-1], part, dotted, part.span.start))
+            way.append(self._step_into(way[-1], part, dotted, part.span.start))
         self._skip()
         self.position += 1  # the equals sign
         self._skip()
         value = self._value()
         last = parts[-1]
-        way[-1].entries.append(Entry(last.name, last.span, value, Span(last.span.start, self.position)))
+        self._add(way[-1], last, value, self.position)
         table.span = Span(table.span.start, self.position)
         for outer, part, inner in zip(way, parts, way[1:], strict=False):
             inner.span = Span(inner.span.start, self.position)
-            entry = outer.entry(part.name)
+            entry = self._found(outer, part.name)
             if entry is not None:
                 entry.span = Span(entry.span.start, self.position)
 
@@ -149,13 +188,14 @@ class _Scanner:
                 self.position = bare.end()
                 parts.append(_KeyPart(bare.group(), Span(start, self.position)))
             if len(parts) > MAX_DEPTH:
-                raise _too_deep(self.path)
+                raise _oversize(self.path, _DEEP)
             self._skip()
             if self.text[self.position] != ".":
                 return parts
             self.position += 1
 
     def _value(self) -> Node:
+        self._count()
         start = self.position
         first = self.text[start]
         if first in "\"'":
@@ -163,7 +203,7 @@ class _Scanner:
         if first in "[{":
             self.depth += 1
             if self.depth > MAX_DEPTH:
-                raise _too_deep(self.path)
+                raise _oversize(self.path, _DEEP)
             node = self._array(start) if first == "[" else self._inline_table(start)
             self.depth -= 1
             return node
@@ -226,18 +266,6 @@ class _Scanner:
         return _error(self.text, self.path, f"cannot read on at offset {self.position}")
 
 
-def _step_into(parent: Mapping, part: _KeyPart, style: str, start: int) -> Mapping:
-    """The table ``part`` of ``parent``, made where absent; of an array of tables the last."""
-    found = parent.get(part.name)
-    if isinstance(found, Sequence) and found.items:
-        found = found.items[-1]
-    if isinstance(found, Mapping):
-        return found
-    table = Mapping(Span(start, start), [], style)
-    parent.entries.append(Entry(part.name, part.span, table, Span(part.span.start, part.span.end)))
-    return table
-
-
 def _close_tables(root: Mapping) -> None:
     """Give the entry of every table the end of its table, which was open when the entry was made."""
     pending: list[Node] = [root]
@@ -281,10 +309,8 @@ def _agree(expected: object, found: Plain) -> bool:
     return isinstance(found, str)
 
 
-def _too_deep(path: str) -> SourceError:
-    return SourceError(
-        f"nested more than {MAX_DEPTH} deep", path=path, help="A config has no such depth: exclude the file."
-    )
+def _oversize(path: str, message: str) -> OversizeSource:
+    return OversizeSource(message, path=path, help="Exclude the file: it is data, not a config.")
 
 
 def _error(text: str, path: str, message: str) -> SourceError:

@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol, cast
 import yaml
 from yaml import events
 
-from vramlint.errors import SourceError, TemplateSource
+from vramlint.errors import OversizeSource, SourceError, TemplateSource
 from vramlint.sources.model import (
     Document,
     Entry,
@@ -35,8 +35,8 @@ from vramlint.sources.yaml_tags import content_start, tagged_value
 MAX_DEPTH = 100
 """Nesting of collections; no published config is deeper than a tenth of it."""
 
-MAX_VALUES = 300_000
-"""Values in one file, keys included: about a second of work."""
+MAX_VALUES = 100_000
+"""Scalars in one file, keys included: under a second of work."""
 
 _STYLES = {"'": Style.SINGLE, '"': Style.DOUBLE, "|": Style.BLOCK, ">": Style.BLOCK}
 
@@ -80,8 +80,8 @@ def new_parser(text: str) -> _Parser:
 def parse(text: str, path: str) -> Document:
     """Read a YAML stream. Values are those of ``yaml.safe_load``, but dates stay text and custom tags are Unknown.
 
-    Raises SourceError for malformed YAML, nesting beyond ``MAX_DEPTH``, more than ``MAX_VALUES`` values and aliases
-    that expand without bound; TemplateSource where the malformed text is a Jinja or Helm template.
+    Raises SourceError for malformed YAML, TemplateSource where the malformed text is a Jinja or Helm template, and
+    OversizeSource for nesting beyond ``MAX_DEPTH``, more than ``MAX_VALUES`` scalars and aliases without bound.
     """
     builder = _Builder(text, path)
     builder.run(new_parser(text))
@@ -166,6 +166,8 @@ class _Builder:
             start = content_start(self.text, start, end)
         self.starts.append(start)
         self.ends.append(end)
+        if len(self.ends) > MAX_VALUES:
+            self._limit(f"more than {MAX_VALUES:,} values", start)
         style = _STYLES.get(event.style or "")
         top = self.top
         if top is not None and top.key is None and isinstance(top.node, Mapping):
@@ -208,7 +210,10 @@ class _Builder:
         span = Span(event.start_mark.index, event.end_mark.index)
         text = self.text[span.start : span.end]
         if event.anchor not in self.anchors:
-            self._refuse(f"the alias *{event.anchor} has no anchor", span.start, f"Define &{event.anchor} above it.")
+            line, column = position_in(self.text, span.start)
+            message = f"the alias *{event.anchor} has no anchor"
+            help = f"Define &{event.anchor} above it."
+            raise SourceError(message, path=self.path, line=line, column=column, help=help)
         target = self.anchors[event.anchor]
         node: Node
         if target is None:
@@ -251,9 +256,7 @@ class _Builder:
         self.stack.append(self.top)
         start = node.span.start
         if len(self.stack) > MAX_DEPTH:
-            self._refuse(f"nested more than {MAX_DEPTH} deep", start, "A config has no such depth: exclude the file.")
-        if len(self.starts) > MAX_VALUES:
-            self._refuse(f"more than {MAX_VALUES:,} values", start, "Exclude the file: it is data, not a config.")
+            self._limit(f"nested more than {MAX_DEPTH} deep", start)
 
     def _close(self, event: _Event) -> None:
         closed = self.stack.pop()
@@ -264,7 +267,7 @@ class _Builder:
         if closed.merges and isinstance(node, Mapping):
             self.merged += expand_merges(node, closed.merges, self.problems)
             if self.merged > MAX_MERGED:
-                self._refuse(f"merge keys bring in more than {MAX_MERGED:,} entries", end, "Exclude the file.")
+                self._limit(f"merge keys bring in more than {MAX_MERGED:,} entries", end)
         if closed.anchor is not None:
             self.anchors[closed.anchor] = node
         top = self.top
@@ -295,9 +298,10 @@ class _Builder:
             return
         parent.entries.append(Entry(key, top.key_span, node, Span(top.key_span.start, end)))
 
-    def _refuse(self, message: str, offset: int, help: str) -> NoReturn:
+    def _limit(self, message: str, offset: int) -> NoReturn:
         line, column = position_in(self.text, offset)
-        raise SourceError(message, path=self.path, line=line, column=column, help=help)
+        help = "Exclude the file: it is data, not a config."
+        raise OversizeSource(message, path=self.path, line=line, column=column, help=help)
 
     def _fail(self, error: yaml.MarkedYAMLError) -> NoReturn:
         mark = error.problem_mark or error.context_mark

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vramlint.errors import SourceError
+from vramlint.errors import OversizeSource
 from vramlint.sources.model import Entry, Mapping, Node, Problem, Scalar, Sequence, Unknown
 
 MAX_EXPANDED = 1_000_000
@@ -49,11 +49,11 @@ def expand_merges(mapping: Mapping, merges: Iterable[Node], problems: list[Probl
 
 
 def refuse_explosion(roots: Iterable[Node], path: str) -> None:
-    """Raise SourceError where aliases of aliases write out to more than ``MAX_EXPANDED`` values."""
+    """Raise OversizeSource where aliases of aliases write out to more than ``MAX_EXPANDED`` values."""
     sizes: dict[int, int] = {}
     for root in roots:
         if _expanded(root, sizes) > MAX_EXPANDED:
-            raise SourceError(
+            raise OversizeSource(
                 f"aliases expand to more than {MAX_EXPANDED:,} values",
                 path=path,
                 line=1,
