@@ -66,3 +66,10 @@ LINES = st.lists(st.sampled_from(["a\n", "b\r\n", "c\r", "é\n", "\n", "d"]), mi
 def test_git_applies_any_change(tmp_path: Path, old: str, new: str) -> None:
     if old != new:
         assert applied(tmp_path, old.encode(), new.encode()) == new.encode()
+
+
+def test_a_file_whose_name_is_no_text() -> None:
+    import os
+
+    diff = unified_diff(FileFix(os.fsdecode(b"caf\xe9.yml"), b"b: 4\n", b"b: 2\n"))
+    assert diff.startswith(b"--- a/caf\xe9.yml\n+++ b/caf\xe9.yml\n")

@@ -148,3 +148,17 @@ def test_a_fix_without_edits_is_none() -> None:
         return [Fixable(finding._replace(fixes=(fix,)), reading(found))]
 
     assert repair_all(check).applied == ()
+
+
+def test_overlapping_repairs_of_two_runs_wait_for_each_other() -> None:
+    """Two runs read from the same lines (a config that two scripts launch): one repair a pass, the second on top."""
+
+    class TwoRuns(Check):
+        def __call__(self, now: Mapping[str, bytes]) -> list[Fixable]:
+            return [*super().__call__(now), *super().__call__(now)]
+
+    check = TwoRuns(halve)
+    done = repair_all(check)
+    assert [file.new for file in done.files] == [b"batch: 2 # b\naccum: 4\nqueue: 10\n"]
+    assert [each.title for each in done.applied] == ["batch = 4, accum = 2", "batch = 2, accum = 4"]
+    assert check.passes == 6, "three passes, each asking for both runs"

@@ -176,3 +176,9 @@ def test_the_work_is_bounded() -> None:
     assert project.launches("many/settings_a.yml") == ()
     assert len(project._data) <= 200
     assert project._documents == {}
+
+
+def test_a_file_whose_name_is_no_text() -> None:
+    name = os.fsdecode(b"caf\xe9.yml")
+    write("train.sh", "python train.py --config other.yml\n")
+    assert launches(config(name)) == []

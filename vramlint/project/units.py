@@ -129,7 +129,7 @@ class Project:
                         yield document, command
 
     def _scripts_that_mention(self, target: str) -> Iterator[Document]:
-        needle = os.path.splitext(os.path.basename(target))[0].encode()
+        needle = os.fsencode(os.path.splitext(os.path.basename(target))[0])
         beside = (script for folder in self._script_folders(target) for script in self._list(folder, _SHELL_SUFFIXES))
         for script in dict.fromkeys((*self._checked_scripts, *beside)):
             if script == target or needle not in self._small(script):
@@ -184,7 +184,7 @@ class Project:
         """The scripts that import the Python file ``path``."""
         if not path.endswith(".py"):
             return
-        needle = os.path.splitext(os.path.basename(path))[0].encode()
+        needle = os.fsencode(os.path.splitext(os.path.basename(path))[0])
         for folder in dict.fromkeys(self._script_folders(path)):
             for script in self._list(folder, (".py",)):
                 is_other = script != path and needle in self._small(script)
