@@ -223,7 +223,17 @@ _LAYOUTS: tuple[Row, ...] = (
         "classes and arguments for jsonargparse",
         keys(any_of="model.class_path data.class_path *.init_args", syntaxes=YAML),
     ),
-    row("speechbrain", "SpeechBrain HyperPyYAML", keys(syntaxes=YAML, text=r"!(new|ref|name|apply|include):?[\w. <]")),
+    row(
+        "speechbrain",
+        "SpeechBrain HyperPyYAML",
+        keys(
+            any_of="number_of_epochs N_epochs epoch_counter opt_class grad_accumulation_factor train_dataloader_opts",
+            syntaxes=YAML,
+            text=r"!(new|ref|name|apply|include):?[\w. <]",
+        ),
+        module="speechbrain",
+    ),
+    row("hyperpyyaml", "HyperPyYAML that trains nothing", keys(syntaxes=YAML, text=r"!(new|ref|name|apply|include):?[\w. <]")),
     row(
         "espnet",
         "ESPnet2",
