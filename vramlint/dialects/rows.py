@@ -58,9 +58,10 @@ def keys(
     none_of: str = "",
     syntaxes: tuple[Syntax, ...] = DATA,
     text: str = "",
+    path: str = "",
 ) -> Keys:
     """A signature on the keys of a file."""
-    return Keys(names(all_of, any_of, least, also, least_also, none_of), syntaxes, text)
+    return Keys(names(all_of, any_of, least, also, least_also, none_of), syntaxes, text, path)
 
 
 def line(

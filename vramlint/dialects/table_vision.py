@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from vramlint.dialects.rows import NOT_A_TRAINER, PYTHON, YAML, Row, a_class, call, keys, line, row
 
+_OPENMMLAB = "train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks"
+
 VISION: tuple[Row, ...] = (
     row(
         "dinov2",
@@ -113,11 +115,22 @@ VISION: tuple[Row, ...] = (
     row("mae", "MAE and BEiT family", line(any_of="blr accum_iter mask_ratio", least=2)),
     row("moco", "MoCo reference code", line(r"main_moco\.py$")),
     row("detr", "DETR", line(all_of="coco_path", any_of="batch_size lr_drop backbone")),
+    row("openmmlab_base", "base files of OpenMMLab configs", keys(syntaxes=PYTHON, path=r"(^|/)_base_/")),
+    row(
+        "mmcv",
+        "mmcv 1.x",
+        keys("data.samples_per_gpu", "_base_ model", syntaxes=PYTHON),
+        keys("data.train_dataloader.samples_per_gpu", "_base_ model", syntaxes=PYTHON),
+        module="mmcv",
+    ),
     row(
         "mmengine",
-        "MMEngine and mmcv",
-        keys(any_of="_base_ train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks", syntaxes=PYTHON),
-        keys("data.samples_per_gpu", syntaxes=PYTHON),
+        "MMEngine",
+        keys("_base_", syntaxes=PYTHON),
+        keys("model", _OPENMMLAB, syntaxes=PYTHON),
+        keys(syntaxes=PYTHON, text=r"with read_base\(\)"),
+        module="mmengine",
     ),
+    row("openmmlab_part", "data or schedule of OpenMMLab configs", keys(any_of=_OPENMMLAB, syntaxes=PYTHON)),
 )
 """Most specific first, as the whole table is."""
