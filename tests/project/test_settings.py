@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from vramlint.errors import SettingsError
-from vramlint.project.settings import SETTING_NAMES, Settings, SettingsFinder, size_bytes
+from vramlint.project.setting_values import SETTING_NAMES, size_bytes
+from vramlint.project.settings import Settings, SettingsFinder
 
 GIB = 2**30
 

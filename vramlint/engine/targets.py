@@ -14,7 +14,8 @@ from vramlint.engine.options import CheckOptions
 from vramlint.errors import TargetError
 from vramlint.hardware import catalogue
 from vramlint.hardware.model import Gpu, Host, Target
-from vramlint.project.settings import Settings, TargetTable, size_bytes
+from vramlint.project.setting_values import size_bytes
+from vramlint.project.settings import Settings, TargetTable
 from vramlint.sources.model import Comment, Document, Scalar
 
 _COMMENT = re.compile(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")

@@ -29,10 +29,11 @@ for upwards as far as the repository goes. Every key, with its default:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramlint.errors import SettingsError
+from vramlint.project.setting_values import KEYS, LIMIT_FIELDS, LIST_FIELDS, TARGET_KEYS, Check, text
 
 # Most invocations find no settings; those that do can afford these imports.
 if TYPE_CHECKING:
@@ -41,17 +42,6 @@ if TYPE_CHECKING:
 
 FILE_NAMES = ("vramlint.toml", "pyproject.toml")
 """In the order in which they count within one folder."""
-
-_SIZE_UNITS = {
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "tib": 2**40,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "tb": 10**12,
-}
 
 
 class TargetTable(NamedTuple):
@@ -206,18 +196,14 @@ class _Where(NamedTuple):
         return None
 
 
-Check = Callable[[object], Any]
-"""Returns the value as settings hold it; raises ValueError with the words "expected …"."""
-
-
 def _settings(where: _Where, table: object, root: str) -> Settings:
     if not isinstance(table, dict):
         raise where.error("[tool.vramlint] is not a table", "vramlint")
     from vramlint.rule import Limits
 
-    values = _checked(where, table, {**_TARGET_KEYS, **_KEYS})
-    limits = {name: values[key] for key, name in _LIMIT_FIELDS.items() if key in values}
-    lists = {name: values[key] for key, name in _LIST_FIELDS.items() if key in values}
+    values = _checked(where, table, {**TARGET_KEYS, **KEYS})
+    limits = {name: values[key] for key, name in LIMIT_FIELDS.items() if key in values}
+    lists = {name: values[key] for key, name in LIST_FIELDS.items() if key in values}
     targets = tuple(_path_target(where, entry) for entry in values.get("targets", ()))
     return Settings(root, where.path, _target(values), targets, Limits(**limits), **lists)
 
@@ -225,7 +211,7 @@ def _settings(where: _Where, table: object, root: str) -> Settings:
 def _path_target(where: _Where, table: object) -> TargetTable:
     if not isinstance(table, dict):
         raise where.error("targets is not an array of tables", "targets", help='Write [[targets]] with a path = "...".')
-    values = _checked(where, table, {"path": _text, **_TARGET_KEYS})
+    values = _checked(where, table, {"path": text, **TARGET_KEYS})
     if "path" not in values:
         raise where.error("a [[targets]] table has no path", "targets", help='Add path = "folder/**".')
     return _target(values)
@@ -256,76 +242,3 @@ def _suggestion(key: str, keys: Mapping[str, Check]) -> str:
 
     close = get_close_matches(key, keys, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known settings: {', '.join(sorted(keys))}."
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("expected a text")
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError("expected a list of texts")
-    return tuple(value)
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError("expected a whole number of at least 1")
-    return value
-
-
-def _share(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError("expected a share between 0 and 1")
-    return float(value)
-
-
-def size_bytes(value: object) -> int:
-    """Bytes of ``"64GiB"`` or ``"64 GB"``; a bare number is refused because nobody knows its unit."""
-    if isinstance(value, str):
-        text = value.strip().lower()
-        digits = text.rstrip("bigkmt ")
-        factor = _SIZE_UNITS.get(text[len(digits) :].strip())
-        if factor is not None and digits.replace(".", "", 1).isdigit() and float(digits) > 0:
-            return int(float(digits) * factor)
-    raise ValueError('expected a size with its unit, as "64GiB"')
-
-
-def _table_of_texts(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    if not isinstance(value, dict):
-        raise ValueError("expected a table of patterns, each with a list of rules")
-    return tuple((pattern, _texts(codes)) for pattern, codes in value.items())
-
-
-def _tables(value: object) -> Sequence[object]:
-    if not isinstance(value, list):
-        raise ValueError("expected an array of tables, [[targets]]")
-    return value
-
-
-_TARGET_KEYS: dict[str, Check] = {
-    "gpu": _text,
-    "gpus": _count,
-    "nodes": _count,
-    "cores": _count,
-    "ram": size_bytes,
-    "shm": size_bytes,
-}
-_LIMIT_FIELDS = {"headroom": "headroom", "wasted-below": "wasted_below", "fill-to": "fill_to"}
-_LIST_FIELDS = {
-    "select": "select",
-    "ignore": "ignore",
-    "exclude": "exclude",
-    "plugins": "plugins",
-    "per-file-ignores": "per_file_ignores",
-}
-_KEYS: dict[str, Check] = {
-    **dict.fromkeys(_LIMIT_FIELDS, _share),
-    **dict.fromkeys(("select", "ignore", "exclude", "plugins"), _texts),
-    "per-file-ignores": _table_of_texts,
-    "targets": _tables,
-}
-SETTING_NAMES: tuple[str, ...] = tuple(sorted({**_TARGET_KEYS, **_KEYS}))
-"""Every setting, for the documentation's drift check."""

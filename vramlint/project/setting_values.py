@@ -1,0 +1,94 @@
+"""The keys of the settings and what their values may be: a function a kind of value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+_SIZE_UNITS = {
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+}
+
+Check = Callable[[object], Any]
+"""Returns the value as settings hold it; raises ValueError with the words "expected …"."""
+
+
+def text(value: object) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("expected a list of texts")
+    return tuple(value)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("expected a whole number of at least 1")
+    return value
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError("expected a share between 0 and 1")
+    return float(value)
+
+
+def size_bytes(value: object) -> int:
+    """Bytes of ``"64GiB"`` or ``"64 GB"``; a bare number is refused because nobody knows its unit."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        digits = text.rstrip("bigkmt ")
+        factor = _SIZE_UNITS.get(text[len(digits) :].strip())
+        if factor is not None and digits.replace(".", "", 1).isdigit() and float(digits) > 0:
+            return int(float(digits) * factor)
+    raise ValueError('expected a size with its unit, as "64GiB"')
+
+
+def _table_of_texts(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not isinstance(value, dict):
+        raise ValueError("expected a table of patterns, each with a list of rules")
+    return tuple((pattern, _texts(codes)) for pattern, codes in value.items())
+
+
+def _tables(value: object) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise ValueError("expected an array of tables, [[targets]]")
+    return value
+
+
+TARGET_KEYS: dict[str, Check] = {
+    "gpu": text,
+    "gpus": _count,
+    "nodes": _count,
+    "cores": _count,
+    "ram": size_bytes,
+    "shm": size_bytes,
+}
+LIMIT_FIELDS = {"headroom": "headroom", "wasted-below": "wasted_below", "fill-to": "fill_to"}
+LIST_FIELDS = {
+    "select": "select",
+    "ignore": "ignore",
+    "exclude": "exclude",
+    "plugins": "plugins",
+    "per-file-ignores": "per_file_ignores",
+}
+KEYS: dict[str, Check] = {
+    **dict.fromkeys(LIMIT_FIELDS, _share),
+    **dict.fromkeys(("select", "ignore", "exclude", "plugins"), _texts),
+    "per-file-ignores": _table_of_texts,
+    "targets": _tables,
+}
+SETTING_NAMES: tuple[str, ...] = tuple(sorted({**TARGET_KEYS, **KEYS}))
+"""Every setting, for the documentation's drift check."""
