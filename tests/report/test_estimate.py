@@ -63,7 +63,7 @@ def test_a_sweep_ends_with_the_largest_value_that_fits() -> None:
         (
             [Verdict.FITS, Verdict.FITS],
             GPU,
-            "  every batch of the sweep fits 7.8 GiB usable, up to 2: sweep further for the largest",
+            "  every batch of the sweep fits 7.8 GiB usable, up to 2: sweep further",
         ),
         ([Verdict.UNKNOWN], None, "  name a card with --gpu for a verdict"),
     ],

@@ -149,5 +149,5 @@ def _conclusion(rows: Sequence[EstimateRow], swept: str) -> str:
         return f"  none of {count(len(rows), 'value')} fits {gib(usable)} GiB usable"
     largest = max(fitting)
     if largest == max(row.swept for row in rows if row.swept is not None):
-        return f"  every {swept} of the sweep fits {gib(usable)} GiB usable, up to {largest}: sweep further for the largest"
+        return f"  every {swept} of the sweep fits {gib(usable)} GiB usable, up to {largest}: sweep further"
     return f"  largest {swept} that fits {gib(usable)} GiB usable: {largest}"
