@@ -17,7 +17,7 @@ def prefilter(path: str, data: bytes) -> bool:
 
 _BATCH = re.compile(
     rb"(?i)batch|samples_per|accum|base_model|distributed_type|zero_optimization|_component_|finetuning_type"
-    rb"|_BASE_|max_num_tokens|max_tokens|(?:^|[\s\"'])bs[\"']?\s*:|per_device|MODEL_ARGS|training_method"
+    rb"|_BASE_|max_num_tokens|max_tokens|(?:^|[\s\"'])bs[\"']?\s*:|per_device|MODEL_ARGS|training_method|pipe.parallel.size"
 )
 _LAUNCHES = re.compile(rb"(?i)python|torchrun|accelerate|deepspeed|yolo|srun|mpirun|\btrl\b|train|rfdetr|\btune\b")
 _FLAGGED = re.compile(rb"(?i)batch|accum|--bs\b|\s-b\s|per_device|\byolo\b|rfdetr")

@@ -1,8 +1,8 @@
 """The table of dialects: one row each, most specific first.
 
-Signatures come from the reference table of forty frameworks and were measured on its corpus (``docs/dialects/README.md``).
-A row without a module is a framework vramlint knows from the outside only: recognised, so that no generic dialect
-misreads its files, and left alone.
+Signatures come from the reference table of forty frameworks and were measured on its corpus
+(``docs/dialects/README.md``). A row without a module is a framework vramlint knows from the outside only: recognised,
+so that no generic dialect misreads its files, and left alone.
 """
 
 from __future__ import annotations
@@ -66,12 +66,17 @@ _LANGUAGE: tuple[Row, ...] = (
         "gpt_neox",
         "gpt-neox",
         keys(
-            any_of="train_micro_batch_size_per_gpu pipe_parallel_size pipe-parallel-size num_layers num-layers "
-            "model_parallel_size model-parallel-size no_weight_tying train_iters gradient_accumulation_steps "
-            "seq_length vocab_file",
-            least=3,
+            any_of="num_layers num-layers train_micro_batch_size_per_gpu train-micro-batch-size-per-gpu "
+            "train_batch_size train-batch-size",
+            also="pipe_parallel_size pipe-parallel-size model_parallel_size model-parallel-size train_iters "
+            "train-iters no_weight_tying no-weight-tying checkpoint_activations checkpoint-activations "
+            "num_attention_heads num-attention-heads seq_length seq-length data_impl data-impl lr_decay_style lr-decay-style "
+            "attention_config attention-config",
+            least_also=3,
+            none_of="model_name_or_path base_model model{} trainer{}",
             syntaxes=YAML,
         ),
+        module="gpt_neox",
     ),
     row("litgpt", "LitGPT", keys("train.global_batch_size train.micro_batch_size"), module="litgpt"),
     row(
@@ -125,16 +130,23 @@ _LANGUAGE: tuple[Row, ...] = (
     row(
         "fairseq2",
         "fairseq2",
-        keys("regime", "trainer dataset optimizer gang model"),
-        keys(any_of="dataset.max_num_tokens dataset.max_num_elements gang pretrained_model"),
+        keys("regime", "trainer dataset optimizer gang model", syntaxes=YAML),
+        keys(any_of="dataset.max_num_tokens dataset.max_num_elements gang pretrained_model", syntaxes=YAML),
+        module="fairseq2",
+    ),
+    row(
+        "fairseq_other",
+        "fairseq preprocessing and generation",
+        line(r"(^|/)fairseq-(?!train|hydra-train)\w+|fairseq_cli[./](?!train|hydra_train)"),
     ),
     row(
         "fairseq",
         "fairseq",
-        keys("optimization", "criterion task distributed_training common"),
-        keys(any_of="common{} checkpoint{} distributed_training criterion._name", least=2),
+        keys("optimization", "criterion task distributed_training common", syntaxes=YAML),
+        keys(any_of="common{} checkpoint{} distributed_training criterion._name", least=2, syntaxes=YAML),
         line(any_of="update_freq max_tokens max_sentences", also="arch task criterion"),
-        line("fairseq"),
+        line(r"(^|/)fairseq-(hydra-)?train$|fairseq_cli[./](hydra_)?train"),
+        module="fairseq",
     ),
     row(
         "torchtitan",
@@ -233,7 +245,11 @@ _LAYOUTS: tuple[Row, ...] = (
         ),
         module="speechbrain",
     ),
-    row("hyperpyyaml", "HyperPyYAML that trains nothing", keys(syntaxes=YAML, text=r"!(new|ref|name|apply|include):?[\w. <]")),
+    row(
+        "hyperpyyaml",
+        "HyperPyYAML that trains nothing",
+        keys(syntaxes=YAML, text=r"!(new|ref|name|apply|include):?[\w. <]"),
+    ),
     row(
         "espnet",
         "ESPnet2",
