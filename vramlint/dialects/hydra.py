@@ -1,6 +1,6 @@
 """Hydra runs: the ``a.b=value`` words of the command, then the YAML that the command names.
 
-Source: Hydra 1.3, "Override grammar" and "Command line flags" (``--config-name``, ``--config-path``).
+Source: Hydra 1.3, "Override grammar" and "Command line flags" (``--config-name``, ``--config-path``, ``--config-dir``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def file_sources(document: Document, context: Context) -> list[Source]:
 def named_config(document: Document, command: Command, context: Context) -> Document | None:
     """The YAML that Hydra's two flags name, looked for from the project root and from the script's folder."""
     flags = FlagSource(document, command.options)
-    name, folder = (_text(flags.find(flag)) for flag in ("config_name", "config_path"))
+    name = _text(flags.find("config_name"))
+    folder = _text(flags.find("config_path") or flags.find("config_dir"))
     if name is None:
         return None
     file = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"

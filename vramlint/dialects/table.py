@@ -70,8 +70,8 @@ _LANGUAGE: tuple[Row, ...] = (
             "train_batch_size train-batch-size",
             also="pipe_parallel_size pipe-parallel-size model_parallel_size model-parallel-size train_iters "
             "train-iters no_weight_tying no-weight-tying checkpoint_activations checkpoint-activations "
-            "num_attention_heads num-attention-heads seq_length seq-length data_impl data-impl lr_decay_style lr-decay-style "
-            "attention_config attention-config",
+            "num_attention_heads num-attention-heads seq_length seq-length data_impl data-impl lr_decay_style "
+            "lr-decay-style attention_config attention-config",
             least_also=3,
             none_of="model_name_or_path base_model model{} trainer{}",
             syntaxes=YAML,
