@@ -85,6 +85,25 @@ def test_replace(source: str, value: Plain, expected: str) -> None:
     assert replaced(source, value) == expected
 
 
+def test_a_default_of_an_option() -> None:
+    text = (
+        "p = ArgumentParser()\n"
+        'p.add_argument("--b", type=int, default=8)\n'
+        'p.add_argument("--amp", action="store_true")\n'
+    )
+    document = parse(text, "t.py")
+    (found,) = document.definitions
+    node = found.members.get("--b")
+    assert node is not None
+    assert apply_edits(text, [replace_value(document, node, 4)]) == text.replace("default=8", "default=4")
+    implied = found.members.get("--amp")
+    assert implied is not None
+    with pytest.raises(EditRefused, match="implied"):
+        replace_value(document, implied, value=True)
+    with pytest.raises(EditRefused, match="nothing can be inserted"):
+        insert_entry(document, found.members, "--new", 4, None)
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [

@@ -47,7 +47,7 @@ def test_class_inheritance_across_files(importing: str) -> None:
     bases = "base.Base" if "import base" in importing else "Base"
     files = Files(
         {
-            "src/base.py": "class Root:\n    epochs = 3\n\nclass Base(Root):\n    batch: int = 64\n    queue: int = 65536\n",
+            "src/base.py": "class Root:\n    epochs = 3\nclass Base(Root):\n    batch = 64\n    queue: int = 65536\n",
             "src/config.py": f"{importing}\nclass Config({bases}):\n    batch: int = 96\n",
         }
     )

@@ -9,7 +9,8 @@ import ast
 
 from vramlint.sources.model import Definition, Entry, Mapping, Node, Scalar, Sequence, Span, Style, Unknown
 from vramlint.sources.python_places import Places
-from vramlint.sources.python_values import Evaluator, Scope, dotted_name, last_name
+from vramlint.sources.python_scope import Scope, dotted_name, last_name
+from vramlint.sources.python_values import Evaluator
 
 _GROUPS = frozenset({"add_argument_group", "add_mutually_exclusive_group"})
 _ABSL_TYPES = {
@@ -91,7 +92,7 @@ class Parsers:
 
     def _new(self, name: str, call: ast.Call, function: str | None) -> Definition:
         span = self._places.span(call)
-        members, details = Mapping(span, [], "call"), Mapping(span, [], "call")
+        members, details = Mapping(span, [], "options"), Mapping(span, [], "options")
         made = Definition("argparse", name, (), members, span, function, details)
         self.definitions.append(made)
         return made

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from vramlint.sources.model import Definition, Entry, Import, Mapping, Node, Scalar, Sequence, Span, Style, Unknown
 from vramlint.sources.python_arguments import Parsers, is_argument_call
 from vramlint.sources.python_arithmetic import NotKnown
 from vramlint.sources.python_places import Places
+from vramlint.sources.python_scope import Frame, Kind, Scope, dotted_name, inherited, last_name
 from vramlint.sources.python_survey import FunctionNode, Survey, imports_of
-from vramlint.sources.python_values import Evaluator, Scope, dotted_name, inherited, last_name
+from vramlint.sources.python_values import Evaluator
 
 Imported = Callable[[Import], Node | Definition | None]
 """Answers what an import brings: a value, a class, or None where that is not known."""
@@ -32,37 +31,6 @@ MAX_ITEMS = 100_000
 """Size of one container; a file that lets a list grow into itself stops there."""
 _MAX_BLOCKS = 120
 """Nesting of statements that is followed; Python's own limit on indentation is 100."""
-
-
-class Kind(Enum):
-    """Whose statements run: only a module's and a class's names are settings."""
-
-    MODULE = auto()
-    CLASS = auto()
-    FUNCTION = auto()
-
-
-@dataclass(slots=True)
-class Frame:
-    """Where statements run. ``entries`` is what becomes visible as settings; ``self_name`` is set in ``__init__``."""
-
-    scope: Scope = field(default_factory=Scope)
-    kind: Kind = Kind.MODULE
-    function: str | None = None
-    self_name: str | None = None
-    blocks: int = 0
-    entries: list[Entry] = field(default_factory=list)
-    latest: dict[str, Entry] = field(default_factory=dict)
-    by_value: dict[int, list[Entry]] = field(default_factory=dict)
-
-    def branch(self) -> Frame:
-        """A frame for statements that may not run: it reads this one and writes beside it."""
-        return Frame(Scope(self.scope), self.kind, self.function, self.self_name, self.blocks + 1)
-
-    def add(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        self.latest[entry.key] = entry
-        self.by_value.setdefault(id(entry.value), []).append(entry)
 
 
 class Body:

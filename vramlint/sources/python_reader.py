@@ -9,8 +9,9 @@ import warnings
 
 from vramlint.errors import SourceError
 from vramlint.sources.model import Document, Mapping, Span, Syntax
-from vramlint.sources.python_body import Body, Frame, Imported, imports_nothing
+from vramlint.sources.python_body import Body, Imported, imports_nothing
 from vramlint.sources.python_places import Places, comments
+from vramlint.sources.python_scope import Frame
 from vramlint.sources.python_survey import survey
 from vramlint.sources.python_values import Evaluator
 

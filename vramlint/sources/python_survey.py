@@ -10,7 +10,7 @@ from vramlint.errors import SourceError
 from vramlint.sources.model import Import
 from vramlint.sources.python_arguments import is_argument_call
 from vramlint.sources.python_places import Places
-from vramlint.sources.python_values import last_name
+from vramlint.sources.python_scope import last_name
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
