@@ -54,3 +54,11 @@ def test_storages_of_further_images_are_left_out() -> None:
     for each, sizes in zip(aligned([one, two]), ([0, 10, 2, 30], [0, 20, 2, 60]), strict=True):
         assert each.events == [1, 2, -2, "fresh:forward", 3]
         assert each.sizes == sizes
+
+
+def test_storages_freed_at_different_points_are_left_out() -> None:
+    one = Recording(Shape(1), events=[1, 2, -1, 3], sizes=[0, 1, 2, 3], makers=["", "a", "b", "c"])
+    two = Recording(Shape(2), events=[1, 2, 3, -1, 4], sizes=[0, 1, 2, 3, 4], makers=["", "a", "b", "c", "d"])
+    for each in aligned([one, two]):
+        assert each.events == [1, 2]
+        assert each.makers == ["", "b", "c"]

@@ -2,8 +2,8 @@
 
 A detector's loss loops over the images of a batch: each further image adds a few small storages, and storage n of one
 recording is then no longer storage n of another. The storages are aligned by the operators that made them (the shortest
-edit script, E. Myers, "An O(ND) difference algorithm and its variations", 1986), and what has no partner is left out.
-That it was small enough to leave out is what the confirming traces show.
+edit script, E. Myers, "An O(ND) difference algorithm and its variations", 1986); what has no partner, or is freed at
+another point than its partner, is left out. That it was small enough to leave out is what the confirming traces show.
 """
 
 from __future__ import annotations
@@ -27,10 +27,25 @@ def aligned(recordings: Sequence[Recording]) -> list[Recording]:
     first = recordings[0]
     partners = [_partners(first.makers[1:], other.makers[1:]) for other in recordings]
     common = sorted(set.intersection(*(set(mapping) for mapping in partners)))
-    return [
+    together = [
         _reduced(recording, [mapping[position] + 1 for position in common])
         for recording, mapping in zip(recordings, partners, strict=True)
     ]
+    ends = [_ends(recording) for recording in together]
+    same = [n for n in range(1, len(common) + 1) if all(each.get(n) == ends[0].get(n) for each in ends)]
+    return [_reduced(recording, same) for recording in together]
+
+
+def _ends(recording: Recording) -> dict[int, int]:
+    """For each storage that is freed, how many allocations and marks came before that."""
+    result: dict[int, int] = {}
+    before = 0
+    for event in recording.events:
+        if isinstance(event, int) and event < 0:
+            result[-event] = before
+        else:
+            before += 1
+    return result
 
 
 def _reduced(recording: Recording, kept: list[int]) -> Recording:

@@ -57,7 +57,6 @@ def answers(positives: Positives) -> dict[Any, Answer]:
         aten.index.Tensor: index,
         aten.index_put.default: index_put,
         aten.index_put_.default: index_put,
-        aten._unique2.default: _one_unique,
         aten.equal.default: lambda *_: True,
     }
 
@@ -75,14 +74,6 @@ def scalar(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool | i
     if tensor.dtype == torch.bool:
         return True
     return 1.0 if tensor.is_floating_point() else 1
-
-
-def _one_unique(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[torch.Tensor, ...]:
-    """``unique``: one value, of all elements. A loop over the images of a batch then takes them all in one turn."""
-    del func, kwargs
-    values = args[0]
-    inverse = torch.empty(values.shape, dtype=torch.int64, device=values.device)
-    return values.new_empty((1,)), inverse, torch.empty((1,), dtype=torch.int64, device=values.device)
 
 
 def _numbered(indices: list[torch.Tensor | None], count: Callable[[torch.Tensor], int]) -> list[torch.Tensor | None]:

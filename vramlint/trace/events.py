@@ -32,8 +32,8 @@ class Recording:
     """The events of one traced step.
 
     ``events``: ``n`` allocates storage n, ``-n`` frees it, a string marks the end of a phase. ``sizes[n]`` are the
-    bytes of storage n (index 0 is unused) and ``makers[n]`` the operator it came from. ``gradients`` holds the storages that became some parameter's ``.grad``,
-    with their number of elements.
+    bytes of storage n (index 0 is unused) and ``makers[n]`` the operator it came from. ``gradients`` holds the
+    storages that became some parameter's ``.grad``, with their number of elements.
     """
 
     shape: Shape

@@ -127,21 +127,27 @@ def peak(points: Iterable[Point], values: Sequence[int], gradient_bytes: int) ->
     return max(_level(point, values, gradient_bytes) for point in points)
 
 
-def residual(found: Fit, recording: Recording, gradient_bytes: int = 4) -> float:
-    """The worst relative difference between the fit and a recording, over its parts.
+class Residual(NamedTuple):
+    """The worst relative differences between a fit and a recording.
 
-    What is compared is the peak beyond parameters, buffers and optimizer states: of the whole peak it is less.
+    What is compared are the peaks beyond parameters, buffers and optimizer states: of the whole peak it is less.
+    ``evaluation`` is of the pass without graph, whose peak is a small part of the training step's.
     """
+
+    training: float
+    evaluation: float
+
+
+def residual(found: Fit, recording: Recording, gradient_bytes: int = 4) -> Residual:
+    """How far the fit is from a recording that it was not made from."""
     values = factors(recording.shape, found.terms)
     direct: dict[str, int] = {}
     for level in recording.levels():
         part, _, phase = level.phase.partition(":")
         if part in found.parts and phase in PHASES:
             direct[part] = max(direct.get(part, 0), _bytes(level, gradient_bytes))
-    return max(
-        (abs(peak(found.parts[part], values, gradient_bytes) - total) / total for part, total in direct.items()),
-        default=0.0,
-    )
+    off = {part: abs(peak(found.parts[part], values, gradient_bytes) - total) / total for part, total in direct.items()}
+    return Residual(max((off[part] for part in off if part != "evaluation"), default=0.0), off.get("evaluation", 0.0))
 
 
 def _bytes(level: Level, gradient_bytes: int) -> int:

@@ -67,13 +67,18 @@ def record(build: Callable[[], Job], shape: Shape, options: Options = Options())
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Cyclic garbage must not be freed at moments that differ between traces."""
+    """Cyclic garbage must not be freed at moments that differ between traces.
+
+    What was there before is set aside, so that collecting between the steps looks at the steps' own garbage only.
+    """
     gc.collect()
+    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
+        gc.unfreeze()
 
 
 def _to_channels_last(model: nn.Module) -> None:
