@@ -23,7 +23,7 @@ CORPUS = Path(__file__).parents[2] / ".." / "shared" / "corpus"
 def test_recognising_imports_no_schema_and_no_dialect(module: str) -> None:
     code = (
         f"import sys, vramlint.dialects.{module}\n"
-        "print([name for name in sys.modules if name.endswith(("dialects.reading", "hf_trainer"))])"
+        "print([name for name in sys.modules if name.endswith(('dialects.reading', 'hf_trainer'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

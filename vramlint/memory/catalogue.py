@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.plan import DecoderShape
 
-_DATA = Path(__file__).parent / "data" / "decoders.json"
+_DATA = os.path.join(os.path.dirname(__file__), "data", "decoders.json")
 _SHAPE_COLUMNS = 9
 _SUFFIXES = re.compile(
     r"(bnb4bit|unslothbnb4bit|4bit|8bit|gptqint4|gptqint8|gptq|awq|gguf|fp8|int4|int8|hf|mlx|bf16|fp16|dynamic)+$"
@@ -112,7 +112,8 @@ def _key(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _catalogue() -> tuple[tuple[NamedDecoder, ...], dict[str, NamedDecoder]]:
-    data = json.loads(_DATA.read_bytes())
+    with open(_DATA, "rb") as file:
+        data = json.load(file)
     entries = tuple(_entry(row) for row in data["models"])
     by_key: dict[str, NamedDecoder] = {}
     for entry in entries:

@@ -8,15 +8,17 @@ moments of a training step that can be the peak, each as coefficients on the ter
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import resources
 from typing import Any, NamedTuple
 
 from vramlint.errors import TraceError
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.plan import Precision
+
+_FOLDER = os.path.join(os.path.dirname(__file__), "data", "profiles")
 
 SCHEMA = 1
 """Version of the profile format; a file of another version is refused."""
@@ -148,8 +150,7 @@ def find_profile(name: str, precision: Precision | None = None, checkpointing: b
 
 def profiles() -> tuple[str, ...]:
     """Names of all shipped profiles, sorted."""
-    folder = resources.files(__package__).joinpath("data", "profiles")
-    files = (entry.name for entry in folder.iterdir())
+    files = os.listdir(_FOLDER)
     return tuple(sorted(name.removesuffix(".json") for name in files if name.endswith(".json") and name[0] != "_"))
 
 
@@ -230,8 +231,7 @@ def _precision_key(precision: Precision) -> str | None:
 def _shipped(key: str) -> Profile | None:
     if key not in _names():
         return None
-    file = resources.files(__package__).joinpath("data", "profiles", f"{key}.json")
-    return load_profile(json.loads(file.read_bytes()))
+    return load_profile(_data(key))
 
 
 @cache
@@ -248,6 +248,10 @@ def _squeezed() -> dict[str, str]:
 @cache
 def _aliases() -> dict[str, str]:
     """Other names people use, separators removed, from ``_aliases.json``."""
-    file = resources.files(__package__).joinpath("data", "profiles", "_aliases.json")
-    aliases: dict[str, str] = json.loads(file.read_bytes())
+    aliases: dict[str, str] = _data("_aliases")
     return aliases
+
+
+def _data(name: str) -> Any:
+    with open(os.path.join(_FOLDER, f"{name}.json"), "rb") as file:
+        return json.load(file)
