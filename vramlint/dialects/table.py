@@ -7,7 +7,7 @@ so that no generic dialect misreads its files, and left alone.
 
 from __future__ import annotations
 
-from vramlint.dialects.rows import JSON, PYTHON, TOML, YAML, Row, call, keys, line, row
+from vramlint.dialects.rows import JSON, NOT_A_TRAINER, PYTHON, TOML, YAML, Row, call, keys, line, row
 from vramlint.dialects.table_vision import VISION
 
 __all__ = ["FRAMEWORKS", "Row"]
@@ -120,12 +120,20 @@ _LANGUAGE: tuple[Row, ...] = (
         keys(any_of="model.train_ds exp_manager model.data.train_ds model.validation_ds"),
     ),
     row(
+        "megatron_other",
+        "Megatron-LM inference",
+        keys("MODEL_ARGS{} MODE=^inference$", syntaxes=YAML),
+    ),
+    row(
         "megatron",
         "Megatron-LM",
-        keys("MODEL_ARGS", syntaxes=YAML),
+        keys("MODEL_ARGS{}", syntaxes=YAML),
         line(
-            any_of="micro_batch_size tensor_model_parallel_size global_batch_size pipeline_model_parallel_size", least=2
+            any_of="micro_batch_size tensor_model_parallel_size global_batch_size pipeline_model_parallel_size",
+            least=2,
+            not_program=NOT_A_TRAINER,
         ),
+        module="megatron",
     ),
     row(
         "fairseq2",
@@ -195,9 +203,20 @@ _DIFFUSION: tuple[Row, ...] = (
             "network_module train_batch_size max_train_steps optimizer_type",
             syntaxes=(*TOML, *JSON),
         ),
+        keys(
+            "*.pretrained_model_name_or_path",
+            "*.network_module *.train_batch_size *.max_train_steps *.optimizer_type",
+            syntaxes=TOML,
+        ),
         keys(any_of="LoRA_type num_cpu_threads_per_process max_bucket_reso cache_latents", least=2, syntaxes=JSON),
         keys("datasets[]", "general", syntaxes=TOML),
+        keys("datasets[]", syntaxes=TOML, text=r"\[\[\s*datasets\.subsets\s*\]\]"),
         line(all_of="pretrained_model_name_or_path network_module"),
+        line(
+            r"(^|/)((sdxl|flux|sd3|lumina|hunyuan_image|anima)_train(_\w+)?|train_(network|db|textual_inversion)|fine_tune)\.py$",
+            any_of="config_file dataset_config max_data_loader_n_workers train_data_dir",
+        ),
+        module="kohya",
     ),
     row(
         "diffusers",

@@ -1,0 +1,299 @@
+"""Megatron-LM: flags on a launch line, or the same flags in a functional test's YAML; a GLOBAL batch to reach.
+
+Tensor, pipeline and context parallelism share one copy of the model; expert parallelism does not divide further::
+
+    data-parallel ranks = ranks / (tensor x pipeline x context parallel)
+    accumulation = --global-batch-size / (--micro-batch-size x data-parallel ranks), a remainder is refused
+    effective batch = --global-batch-size, or --micro-batch-size x data-parallel ranks without one
+
+Example (``train_gpt3.sh``):
+
+```shell
+torchrun --nproc_per_node 8 --nnodes 2 pretrain_gpt.py --num-layers 24 --hidden-size 2048 --num-attention-heads 16 \\
+    --seq-length 2048 --max-position-embeddings 2048 --micro-batch-size 4 --global-batch-size 64 --train-iters 1000 \\
+    --tensor-model-parallel-size 2 --sequence-parallel --bf16 --use-distributed-optimizer --lr 1.5e-4 \\
+    --recompute-granularity full --recompute-method uniform --recompute-num-layers 1 --vocab-size 50257
+```
+
+```plan
+micro_batch: 4 launch 2
+global_batch: 64 launch 2
+world_size: 16 launch 1
+data_parallel: 8 derived
+accumulation: 2 derived
+effective_batch: 64 derived
+seq_len: 2048 launch 2
+precision: bf16 launch 3
+grad_checkpointing: true launch 4
+sharding: zero1 launch 3
+optimizer: adam default
+workers_per_rank: 2 default
+```
+
+``selective`` recomputation drops attention's inner tensors alone, which flash attention never keeps: it counts as no
+activation checkpointing (``checkpointing_scope`` says so). A batch schedule leaves the effective batch UNKNOWN. Files
+of ``MODE: inference`` and programs that generate, convert or serve are left alone. Sources: Megatron-LM 2026-08-22,
+``training/arguments.py`` lines 415-735 (ranks, batches), 1320-1333 (widths), ``core/num_microbatches_calculator.py``
+line 360, ``training/datasets/data_samplers.py`` (loader).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+from vramlint.dialects.draft import Draft, title_of
+from vramlint.dialects.language import language_facts, product, torch_prefetch
+from vramlint.dialects.launch import World, world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.places import FlagSource, Source, flags, location
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
+from vramlint.plan import (
+    BatchPolicy,
+    DecoderShape,
+    DividedAccumulation,
+    Fact,
+    FlooredAccumulation,
+    Origin,
+    PerRank,
+    Precision,
+    default,
+    derived,
+    unknown,
+)
+from vramlint.sources.model import Command, Document, Mapping
+
+NAME = "megatron"
+TITLE = "Megatron-LM"
+
+_SOURCE = "Megatron-LM 2026-08"
+
+
+class Config(Schema):
+    """The flags that decide batch and memory, without dashes; NeMo 2's test files put them under ``data`` and such."""
+
+    source: ClassVar[str] = _SOURCE
+
+    micro_batch: Count | None = keys("micro_batch_size", "data.micro_batch_size")
+    seq_len: Count | None = keys("seq_length", "data.seq_length")
+    workers_per_rank: Natural | None = keys("num_workers", default=2)
+    optimizer: Text | None = keys("optimizer", default="adam")
+    learning_rate: float | None = keys("lr")
+    max_steps: Count | None = keys("train_iters", "trainer.max_steps")
+    eval_batch: Count | None = keys("eval_micro_batch_size")
+
+    global_batch: Count | None = keys("global_batch_size", "data.global_batch_size")
+    schedule: Text | None = keys("step_batch_size_schedule")
+    decrease: Flag | None = keys("decrease_batch_size_if_needed", default=False)
+    tensor: Count | None = keys("tensor_model_parallel_size", "trainer.strategy.tensor_model_parallel_size", default=1)
+    weight_shards: Count | None = keys("tensor_parallel_num_weight_shards")
+    pipeline: Count | None = keys(
+        "pipeline_model_parallel_size", "trainer.strategy.pipeline_model_parallel_size", default=1
+    )
+    context: Count | None = keys("context_parallel_size", "trainer.strategy.context_parallel_size", default=1)
+    experts_parallel: Count | None = keys("expert_model_parallel_size", default=1)
+    devices: Count | None = keys("trainer.devices")
+    nodes: Count | None = keys("trainer.num_nodes", default=1)
+    bf16: Flag | None = keys("bf16")
+    fp16: Flag | None = keys("fp16")
+    fp8: Text | None = keys("fp8_format")
+    recompute: Text | None = keys("recompute_granularity")
+    recompute_attention: Flag | None = keys("recompute_activations")
+    distributed_optimizer: Flag | None = keys("use_distributed_optimizer")
+    megatron_fsdp: Flag | None = keys("use_megatron_fsdp", "use_custom_fsdp")
+    torch_fsdp: Flag | None = keys("use_torch_fsdp2")
+    strategy: Text | None = keys("data_parallel_sharding_strategy", default="no_shard")
+    offload: Flag | None = keys("optimizer_cpu_offload")
+    fused_loss: Flag | None = keys("cross_entropy_loss_fusion")
+    model: Text | None = keys("model", "load_hf_model", "hf_model_path")
+
+    hidden: Count | None = keys("hidden_size")
+    layers: Count | None = keys("num_layers")
+    heads: Count | None = keys("num_attention_heads")
+    groups: Count | None = keys("num_query_groups", default=1)
+    grouped: Flag | None = keys("group_query_attention", default=False)
+    head_dim: Count | None = keys("kv_channels")
+    ffn: Count | None = keys("ffn_hidden_size")
+    gated: Flag | None = keys("swiglu", default=False)
+    norm: Text | None = keys("normalization", default="LayerNorm")
+    no_bias: Flag | None = keys("disable_bias_linear", default=False)
+    untied: Flag | None = keys("untie_embeddings_and_output_weights", default=False)
+    vocabulary: Count | None = keys("padded_vocab_size", "vocab_size")
+    vocabulary_multiple: Count | None = keys("make_vocab_size_divisible_by", default=128)
+    vocabulary_file: Text | None = keys("vocab_file")
+    experts: Any = keys("num_experts")
+    latent: Flag | None = keys("multi_latent_attention")
+    pattern: Any = keys("hybrid_layer_pattern", "hybrid_override_pattern", "is_hybrid_model", "encoder_num_layers")
+
+
+_DIRECT = tuple(Config.model_fields)[:7]
+_SHARDING = {"no_shard": "ddp", "optim": "zero1", "optim_grads": "zero2", "optim_grads_params": "fsdp"}
+_NO_DECODER = re.compile(r"bert|(^|[_/])t5|(^|[_/])ict|vision|retro|vlm|multimodal|mimo")
+_GPT2_ENTRIES = 50257
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of one command, or of the ``MODEL_ARGS`` of one YAML."""
+    command = claim.subject if isinstance(claim.subject, Command) else None
+    settings = read_settings(Config, _sources(document, command))
+    draft = Draft(claim, document, "" if command is None else title_of(document, command))
+    draft.fill(settings, _DIRECT)
+    policy = _batch(draft, settings)
+    found = _world(document, command, context, settings)
+    other_defaults = command is not None and command.program == "megatron"
+    draft.put("precision", _precision(settings, other_defaults=other_defaults))
+    _checkpointing(draft, settings, other_defaults=other_defaults)
+    if not other_defaults or settings.spelled("distributed_optimizer"):
+        draft.put("sharding", _sharding(settings, found.ranks))
+    _model(draft, settings, command)
+    draft.put("pin_memory", default(value=True, note=f"the loader of {_SOURCE}"))
+    if draft.plan.workers_per_rank.value:
+        draft.put("persistent_workers", default(value=True, note=f"the loader of {_SOURCE}, with workers"))
+    torch_prefetch(draft)
+    if settings.values.offload:
+        draft.put("cpu_offload", settings.fact("offload"))
+    return draft.close(found, policy, model_parallel=_shared(settings))
+
+
+def _sources(document: Document, command: Command | None) -> list[Source]:
+    """A command's flags, or the YAML mapping that is turned into flags."""
+    if command is not None:
+        return flags(document, command)
+    arguments = document.root.get("MODEL_ARGS") if isinstance(document.root, Mapping) else None
+    return [FlagSource(document, arguments, Origin.FILE)] if isinstance(arguments, Mapping) else []
+
+
+def _batch(draft: Draft, settings: Settings[Config]) -> BatchPolicy:
+    """The global batch is what accumulation aims at; ``--decrease-batch-size-if-needed`` rounds it down."""
+    if settings.spelled("schedule"):
+        place = settings.places["schedule"]
+        draft.put("global_batch", unknown("the batch grows by a schedule", location(place)))
+        draft.put("accumulation", unknown("the batch grows by a schedule", location(place)))
+        return PerRank()
+    if settings.spelled("global_batch"):
+        total = settings.fact("global_batch")
+        draft.put("global_batch", total)
+        draft.put("nominal_batch", total)
+        if total.known:
+            draft.offer("nominal_batch", settings.places["global_batch"])
+        else:
+            draft.put("accumulation", unknown(total.note, total.location))
+            return PerRank()
+    floors = settings.values.decrease and draft.plan.nominal_batch.value is not None
+    return FlooredAccumulation() if floors else DividedAccumulation()
+
+
+def _shared(settings: Settings[Config]) -> int | None:
+    """Ranks that share one copy of the model. Shards of the weights count the tensor-parallel ranks in."""
+    if settings.doubts.keys() & {"tensor", "pipeline", "context", "weight_shards"}:
+        return None
+    values = settings.values
+    return product(values.weight_shards or values.tensor, values.pipeline, values.context)
+
+
+def _world(document: Document, command: Command | None, context: Context, settings: Settings[Config]) -> World:
+    """The launcher, the target, or the devices that a NeMo 2 test file spells."""
+    place, devices, nodes = settings.places.get("devices"), settings.values.devices, settings.fact("nodes")
+    if place is None or devices is None or nodes.value is None:
+        return world(document, command, context)
+    return World(Fact(devices * nodes.value, place.source.origin, location(place), "devices x nodes"), nodes)
+
+
+def _precision(settings: Settings[Config], *, other_defaults: bool) -> Fact[Precision]:
+    """16-bit weights beside fp32 main parameters and gradients."""
+    for name, kind in (("fp8", Precision.FP8), ("bf16", Precision.BF16), ("fp16", Precision.FP16)):
+        fact = settings.fact(name)
+        if name in settings.doubts:
+            return unknown(fact.note, fact.location)
+        if fact.value:
+            return Fact(kind, fact.origin, fact.location)
+    if settings.spelled("devices") or other_defaults:
+        return unknown("the recipe or the wrapper chooses the precision")
+    return default(Precision.FP32, f"neither --bf16 nor --fp16, {_SOURCE}")
+
+
+def _checkpointing(draft: Draft, settings: Settings[Config], *, other_defaults: bool) -> None:
+    fact = settings.fact("recompute")
+    if fact.value == "full":
+        draft.put("grad_checkpointing", Fact(value=True, origin=fact.origin, location=fact.location))
+        return
+    if fact.value is not None or settings.values.recompute_attention:
+        where = fact if fact.value is not None else settings.fact("recompute_attention")
+        note = "selective: attention's inner tensors alone are recomputed"
+        draft.put("grad_checkpointing", Fact(value=False, origin=where.origin, location=where.location, note=note))
+        draft.put("checkpointing_scope", Fact("selective", where.origin, where.location))
+    elif settings.spelled("recompute") or settings.spelled("devices") or other_defaults:
+        draft.put("grad_checkpointing", unknown(fact.note or "the recipe or the wrapper chooses"))
+    else:
+        draft.put("grad_checkpointing", default(value=False, note=f"default of {_SOURCE}"))
+
+
+def _sharding(settings: Settings[Config], ranks: Fact[int]) -> Fact[str]:
+    """The distributed optimizer shares out optimizer states; the two FSDP forms share out more."""
+    values = settings.values
+    if values.torch_fsdp:
+        fact = settings.fact("torch_fsdp")
+        return Fact("fsdp", fact.origin, fact.location)
+    if values.megatron_fsdp:
+        fact = settings.fact("strategy")
+        kind = _SHARDING.get(str(fact.value))
+        return Fact(kind, fact.origin, fact.location) if kind else unknown(f"no sharding strategy {fact.value}")
+    fact = settings.fact("distributed_optimizer")
+    if fact.value:
+        return Fact("zero1", fact.origin, fact.location, "optimizer states shared out, one main copy in all")
+    if ranks.value is None:
+        return unknown("depends on the number of ranks")
+    return derived("ddp" if ranks.value > 1 else "none", "no distributed optimizer")
+
+
+def _model(draft: Draft, settings: Settings[Config], command: Command | None) -> None:
+    """A GPT's shape is spelled flag by flag; its vocabulary often comes from a tokenizer that is not at hand."""
+    if settings.values.fused_loss:
+        draft.put("loss_kernel", derived("fused", "--cross-entropy-loss-fusion"))
+    if command is not None and _NO_DECODER.search(command.program):
+        draft.put("model", unknown(f"{command.program} trains no plain decoder"))
+        return
+    language_facts(draft, "megatron")
+    shape = _shape(settings)
+    draft.put("model_shape", shape)
+    name = settings.fact("model")
+    draft.put("model", name if name.value is not None else unknown(shape.note))
+
+
+def _shape(settings: Settings[Config]) -> Fact[DecoderShape]:
+    values = settings.values
+    hidden, layers, heads = values.hidden, values.layers, values.heads
+    if hidden is None or layers is None or heads is None:
+        return unknown("no --hidden-size, --num-layers and --num-attention-heads")
+    if values.experts or values.latent or settings.spelled("pattern"):
+        return unknown("experts, latent attention or hybrid layers: no formula here covers them")
+    vocabulary = _vocabulary(values)
+    if vocabulary is None:
+        return unknown("the vocabulary is not spelled here")
+    gated = bool(values.gated)
+    shape = DecoderShape(
+        hidden=hidden,
+        layers=layers,
+        heads=heads,
+        kv_heads=(values.groups or 1) if values.grouped else heads,
+        head_dim=values.head_dim or hidden // heads,
+        ffn=values.ffn or (int(4 * hidden * 2 / 3) // 64 * 64 if gated else 4 * hidden),
+        vocabulary=vocabulary,
+        tied=not values.untied,
+        gated=gated,
+        norm="rms" if str(values.norm).lower() == "rmsnorm" else "layer",
+        biases=not values.no_bias,
+    )
+    place = settings.places["hidden"]
+    return Fact(shape, place.source.origin, location(place), f"flags of {_SOURCE}")
+
+
+def _vocabulary(values: Config) -> int | None:
+    """Padded to a multiple for every tensor-parallel rank (``--make-vocab-size-divisible-by``)."""
+    entries = values.vocabulary
+    if entries is None and str(values.vocabulary_file or "").endswith("gpt2-vocab.json"):
+        entries = _GPT2_ENTRIES
+    if entries is None:
+        return None
+    multiple = (values.vocabulary_multiple or 128) * (values.tensor or 1)
+    return multiple * -(-entries // multiple)
