@@ -1,0 +1,279 @@
+"""kohya sd-scripts: TOML or flags for the scripts, JSON presets of the bmaltais GUI.
+
+The batch is per rank, and each data set of a dataset TOML may have its own::
+
+    effective batch = train_batch_size (or the data set's batch_size) x ranks x gradient_accumulation_steps
+
+Example (``lora.toml``):
+
+```toml
+[model]
+pretrained_model_name_or_path = "stabilityai/stable-diffusion-xl-base-1.0"
+[training]
+train_batch_size = 4
+gradient_accumulation_steps = 2
+gradient_checkpointing = true
+mixed_precision = "bf16"
+resolution = "1024,1024"
+optimizer_type = "AdamW8bit"
+[network]
+network_module = "networks.lora"
+network_dim = 32
+```
+
+```plan gpus=2
+micro_batch: 4 file 4
+accumulation: 2 file 5
+effective_batch: 16 derived
+precision: bf16 file 7
+grad_checkpointing: true file 6
+image_size: 1024x1024 file 8
+optimizer: AdamW8bit file 9
+adapter: lora file 11
+adapter_rank: 32 file 12
+workers_per_rank: 8 default
+```
+
+Section names of the TOML are cosmetic. Flags win over ``--config_file``; a ``batch_size`` in the dataset TOML that
+``dataset_config`` names wins over both (the total that the script prints ignores it). In a GUI preset an empty text
+means "not set". Memory of diffusion models is not worked out.
+
+Sources: sd-scripts 2026-02-16, ``library/train_util.py`` lines 3650-4000 (flags, defaults) and 4700 (sections
+flattened), ``library/config_util.py`` (data sets), ``train_network.py`` lines 780 (loader) and 985 (total); kohya_ss
+presets.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any, ClassVar
+
+from vramlint.dialects import spelling_out
+from vramlint.dialects.draft import Draft, title_of
+from vramlint.dialects.language import torch_prefetch
+from vramlint.dialects.launch import World, world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.places import FlagSource, Place, Source, location
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
+from vramlint.dialects.values import as_count, as_precision, as_size
+from vramlint.plan import Fact, ImageSize, Precision, default, derived, unknown
+from vramlint.sources.model import Command, Document, Mapping, Scalar, Sequence, Syntax
+
+NAME = "kohya"
+TITLE = "kohya sd-scripts"
+
+_SOURCE = "sd-scripts 2026-02"
+
+
+class Arguments(Schema):
+    """Flags of the training scripts, and what the GUI calls some of them."""
+
+    source: ClassVar[str] = _SOURCE
+
+    micro_batch: Count | None = keys("train_batch_size", default=1)
+    accumulation: Count | None = keys("gradient_accumulation_steps", default=1)
+    grad_checkpointing: Flag | None = keys("gradient_checkpointing", default=False)
+    workers_per_rank: Natural | None = keys("max_data_loader_n_workers", default=8)
+    persistent_workers: Flag | None = keys("persistent_data_loader_workers", default=False)
+    adapter_rank: Count | None = keys("network_dim")
+    model: Text | None = keys("pretrained_model_name_or_path")
+    max_steps: int | None = keys("max_train_steps")
+    epochs: float | None = keys("max_train_epochs", "epoch")
+    learning_rate: float | None = keys("learning_rate")
+
+    optimizer: Text | None = keys("optimizer_type", "optimizer", default="AdamW")
+    eight_bit: Flag | None = keys("use_8bit_adam", default=False)
+    mixed: Text | None = keys("mixed_precision", default="no")
+    full_fp16: Flag | None = keys("full_fp16", default=False)
+    full_bf16: Flag | None = keys("full_bf16", default=False)
+    resolution: Any = keys("resolution", "max_resolution")
+    module: Text | None = keys("network_module")
+    gui_adapter: Text | None = keys("LoRA_type")
+    dataset_config: Text | None = keys("dataset_config")
+    config_file: Text | None = keys("config_file")
+    processes: Count | None = keys("num_processes")
+    machines: Count | None = keys("num_machines")
+
+
+_DIRECT = tuple(Arguments.model_fields)[:10]
+
+
+class Sections(Source):
+    """A TOML or JSON whose section names do not matter; an empty text is no setting."""
+
+    def find(self, dotted: str) -> Place | None:
+        tables = [self.mapping, *(entry.value for entry in self.mapping.entries if isinstance(entry.value, Mapping))]
+        for table in reversed(tables):
+            entry = table.entry(dotted)
+            if entry is not None and not (isinstance(entry.value, Scalar) and entry.value.value == ""):
+                return Place(self, dotted, entry, table)
+        return None
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of a TOML, a GUI preset or a command line, with the files that it names."""
+    command = claim.subject if isinstance(claim.subject, Command) else None
+    draft = Draft(claim, document, title_of(document, command) if command else "")
+    sources = _sources(draft, command, context)
+    settings = read_settings(Arguments, sources)
+    if command is None and not any(settings.spelled(name) for name in _OF_A_RUN):
+        return _data_only(draft, settings, context)
+    draft.fill(settings, _DIRECT)
+    _datasets(draft, settings, context)
+    draft.put("precision", _precision(draft, settings))
+    draft.put("optimizer", _optimizer(settings))
+    draft.put("image_size", _image_size(settings))
+    _adapter(draft, settings)
+    torch_prefetch(draft)
+    draft.put("batch_unit", derived("images", "one image or clip is one sample"))
+    return draft.close(_world(document, command, settings, context))
+
+
+_OF_A_RUN = ("model", "module", "optimizer", "max_steps", "mixed", "gui_adapter", "learning_rate", "accumulation")
+
+
+def _data_only(draft: Draft, settings: Settings[Arguments], context: Context) -> Reading:
+    """A dataset TOML alone: everything but the batch and the size stands in the command that names it."""
+    _datasets(draft, settings, context)
+    draft.put("batch_unit", derived("images", "one image or clip is one sample"))
+    return draft.close(world(draft.document, None, context))
+
+
+def _sources(draft: Draft, command: Command | None, context: Context) -> list[Source]:
+    document = draft.document
+    if command is None:
+        return [Sections(document, document.root)] if isinstance(document.root, Mapping) else []
+    flags = FlagSource(document, command.options)
+    named = flags.find("config_file")
+    config = _beside(document, _text(named), context)
+    if config is None or not isinstance(config.root, Mapping):
+        return [flags]
+    draft.use(config)
+    return [flags, Sections(config, config.root)]
+
+
+def _datasets(draft: Draft, settings: Settings[Arguments], context: Context) -> None:
+    """``[[datasets]] batch_size`` wins over ``train_batch_size``; data sets that disagree leave the batch open."""
+    place = settings.places.get("dataset_config")
+    if place is None:
+        datasets: Document | None = draft.document if draft.document.syntax is Syntax.TOML else None
+    else:
+        datasets = _beside(place.source.document, _text(place), context)
+    if datasets is None:
+        if place is not None:
+            told = f"the data sets stand in {_text(place)}, which is not at hand"
+            draft.put("micro_batch", unknown(told, location(place)))
+            draft.slots.pop("micro_batch", None)
+        return
+    found = list(_batches(datasets))
+    if not found:
+        return
+    draft.use(datasets)
+    draft.slots.pop("micro_batch", None)
+    sizes = {plain_value(batch.node) for batch in found}
+    size = _count(found[0])
+    if len(sizes) > 1 or size is None:
+        draft.put("micro_batch", unknown(f"data sets of different batches: {sorted(map(str, sizes))}"))
+        return
+    draft.put("micro_batch", Fact(size, found[0].source.origin, location(found[0]), "batch_size of the data set"))
+    if len(found) == 1:
+        draft.offer("micro_batch", found[0], spelling_out.number)
+
+
+def _batches(datasets: Document) -> list[Place]:
+    """The batch of each data set, of ``[general]`` where a data set has none."""
+    root = datasets.root
+    if not isinstance(root, Mapping):
+        return []
+    source = Source(datasets, root)
+    common = source.find("general.batch_size")
+    listed = root.get("datasets")
+    if not isinstance(listed, Sequence):
+        return []
+    places = [Source(datasets, item).find("batch_size") or common for item in listed.items if isinstance(item, Mapping)]
+    return list({id(place.entry): place for place in places if place is not None}.values())
+
+
+def _count(place: Place) -> int | None:
+    try:
+        value = as_count(plain_value(place.node))
+    except ValueError:
+        return None
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _precision(draft: Draft, settings: Settings[Arguments]) -> Fact[Precision]:
+    """``mixed_precision`` autocasts; ``full_fp16`` and ``full_bf16`` hold weights and gradients in 16 bits too."""
+    for name, kind in (("full_bf16", Precision.PURE_BF16), ("full_fp16", Precision.PURE_FP16)):
+        fact = settings.fact(name)
+        if fact.value:
+            return Fact(kind, fact.origin, fact.location)
+    fact = settings.fact("mixed")
+    try:
+        kind = as_precision(fact.value)
+    except ValueError:
+        return unknown(fact.note or f"mixed_precision {fact.value}", fact.location)
+    if "mixed" in settings.places:
+        draft.offer("precision", settings.places["mixed"])
+    return Fact(kind, fact.origin, fact.location, fact.note)
+
+
+def _optimizer(settings: Settings[Arguments]) -> Fact[str]:
+    switch = settings.fact("eight_bit")
+    return Fact("AdamW8bit", switch.origin, switch.location) if switch.value else settings.fact("optimizer")
+
+
+def _image_size(settings: Settings[Arguments]) -> Fact[ImageSize]:
+    """``resolution`` is one number or "width,height"."""
+    fact = settings.fact("resolution")
+    if fact.value is None:
+        return unknown(fact.note, fact.location)
+    try:
+        size = as_size(fact.value)
+    except ValueError:
+        return unknown(f"resolution {fact.value} is no size", fact.location)
+    return Fact(ImageSize(size.width, size.height), fact.origin, fact.location)
+
+
+def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
+    for name in ("module", "gui_adapter"):
+        fact = settings.fact(name)
+        if fact.value:
+            draft.put("adapter", Fact("lora", fact.origin, fact.location, f"{settings.places[name].name} {fact.value}"))
+            return
+    draft.put("adapter", derived("none", "no network module: the model itself is trained"))
+
+
+def _world(document: Document, command: Command | None, settings: Settings[Arguments], context: Context) -> World:
+    """accelerate's ranks; a GUI preset may hold what the GUI gives to accelerate (``num_processes``)."""
+    fact: Fact[int] = settings.fact("processes")
+    if command is not None or fact.value is None:
+        return world(document, command, context)
+    machines: Fact[int] = settings.fact("machines")
+    return World(fact, machines if machines.value else default(1, "one machine"))
+
+
+def _text(place: Place | None) -> str:
+    return str(place.node.value) if place is not None and isinstance(place.node, Scalar) else ""
+
+
+def _beside(document: Document, named: str, context: Context) -> Document | None:
+    """A named TOML (sd-scripts adds the suffix), from the project root or from the folder of the file that names it."""
+    if not named:
+        return None
+    file = named if named.endswith((".toml", ".json")) else f"{named}.toml"
+    folder = posixpath.dirname(document.path)
+    for path in (posixpath.normpath(file), posixpath.normpath(posixpath.join(folder, file))):
+        if not path.startswith(("/", "..")) and (found := context.document(path)) is not None:
+            return found
+    return None
