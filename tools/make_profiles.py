@@ -86,7 +86,7 @@ def _make(name: str, date: str, *, force: bool) -> bool:
     except Exception:  # noqa: BLE001 - one model that fails must not stop the others
         traceback.print_exc()
         return False
-    file.writeprofile_text(profile_text(data), encoding="utf-8")
+    file.write_text(profile_text(data), encoding="utf-8")
     worst = max(variant["residual"] for variant in data["variants"].values())
     print(
         f"{name}: {data['parameters']} parameters, residual {worst:.2%}, {time.monotonic() - started:.0f} s", flush=True

@@ -42,7 +42,7 @@ def run_apart(function: Callable[[], T]) -> T:
         gc.freeze()  # collecting would copy the parent's whole heap
         try:
             answer: tuple[bool, object] = (True, function())
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever a child raises is told to the parent
             answer = (False, traceback.format_exc())
         with os.fdopen(write, "wb") as pipe:
             pickle.dump(answer, pipe)

@@ -62,3 +62,12 @@ def test_storages_freed_at_different_points_are_left_out() -> None:
     for each in aligned([one, two]):
         assert each.events == [1, 2]
         assert each.makers == ["", "b", "c"]
+
+
+def test_what_is_left_out_is_counted_in_bytes() -> None:
+    one = Recording(Shape(1), events=[1, 2, -1, "end"], sizes=[0, 10, 20], makers=["", "a", "b"])
+    two = Recording(Shape(2), events=[1, 2, 3, -1, -2, "end"], sizes=[0, 10, 600, 20], makers=["", "a", "i", "b"])
+    first, second = aligned([one, two])
+    assert second.events == [1, 2, -1, "end"]
+    assert first.left_out == [0, 0, 0, 0]
+    assert second.left_out == [0, 1024, 1024, 1024]

@@ -3,7 +3,7 @@
 A detector's loss loops over the images of a batch: each further image adds a few small storages, and storage n of one
 recording is then no longer storage n of another. The storages are aligned by the operators that made them (the shortest
 edit script, E. Myers, "An O(ND) difference algorithm and its variations", 1986); what has no partner, or is freed at
-another point than its partner, is left out. That it was small enough to leave out is what the confirming traces show.
+another point than its partner, is left out and counted in bytes beside the events that remain.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vramlint.errors import TraceError
-from vramlint.trace.events import Recording
+from vramlint.trace.events import Recording, block_bytes
 
 MOST_EDITS = 4000
 """Storages without partner beyond which two steps are taken to be different programs."""
@@ -52,11 +52,20 @@ def _reduced(recording: Recording, kept: list[int]) -> Recording:
     """The recording with only the storages ``kept``, renumbered from 1 in that order."""
     number = {old: new for new, old in enumerate(kept, start=1)}
     events: list[int | str] = []
-    for event in recording.events:
-        if isinstance(event, str):
-            events.append(event)
-        elif abs(event) in number:
-            events.append(number[event] if event > 0 else -number[-event])
+    left_out: list[int] = []
+    level = highest = 0
+    before = recording.left_out or [0] * len(recording.events)
+    static = recording.static()
+    for event, earlier in zip(recording.events, before, strict=True):
+        highest = max(highest, level + earlier)
+        if isinstance(event, int) and abs(event) not in number:
+            size = 0 if abs(event) in static else block_bytes(recording.sizes[abs(event)])
+            level += size if event > 0 else -size
+            highest = max(highest, level + earlier)
+            continue
+        events.append(event if isinstance(event, str) else number[event] if event > 0 else -number[-event])
+        left_out.append(highest)
+        highest = level + earlier
     return Recording(
         shape=recording.shape,
         parameters=recording.parameters,
@@ -66,6 +75,7 @@ def _reduced(recording: Recording, kept: list[int]) -> Recording:
         sizes=[0, *(recording.sizes[old] for old in kept)],
         makers=["", *(recording.makers[old] for old in kept)],
         gradients={number[old]: elements for old, elements in recording.gradients.items() if old in number},
+        left_out=left_out,
         operations=recording.operations,
     )
 

@@ -33,7 +33,8 @@ class Recording:
 
     ``events``: ``n`` allocates storage n, ``-n`` frees it, a string marks the end of a phase. ``sizes[n]`` are the
     bytes of storage n (index 0 is unused) and ``makers[n]`` the operator it came from. ``gradients`` holds the
-    storages that became some parameter's ``.grad``, with their number of elements.
+    storages that became some parameter's ``.grad``, with their number of elements. ``left_out`` gives, for each event,
+    the bytes of storages that alignment took out of the recording; empty where it took none.
     """
 
     shape: Shape
@@ -44,6 +45,7 @@ class Recording:
     sizes: list[int] = field(default_factory=lambda: [0])
     makers: list[str] = field(default_factory=lambda: [""])
     gradients: dict[int, int] = field(default_factory=dict)
+    left_out: list[int] = field(default_factory=list)
     operations: int = 0
 
     def normalised(self) -> list[int | str]:
@@ -85,7 +87,7 @@ class Recording:
                 return (0, self.gradients[storage])
             return (block_bytes(self.sizes[storage]), 0)
 
-        for phase, (activation, elements) in running_maxima(self.normalised(), weigh, 2):
+        for _, phase, (activation, elements) in running_maxima(self.normalised(), weigh, 2):
             yield Level(phase, int(activation), int(elements))
 
 
@@ -104,23 +106,23 @@ def block_bytes(size: int) -> int:
 
 def running_maxima(
     events: list[int | str], weigh: Callable[[int], tuple[float, ...]], width: int
-) -> Iterator[tuple[str, tuple[float, ...]]]:
+) -> Iterator[tuple[int, str, tuple[float, ...]]]:
     """Sums over the live storages, of what ``weigh`` says of each, where allocation turns into freeing.
 
-    Yields (phase, sums). A mark closes a phase: what is alive at the mark is reported for that phase too.
+    Yields (index of the event that ends the rise, phase, sums). A mark closes a phase: what is alive at the mark is reported for that phase too.
     """
     totals = [0.0] * width
     rising = False
-    for event, phase in zip(events, _phase_of_each(events), strict=True):
+    for index, (event, phase) in enumerate(zip(events, _phase_of_each(events), strict=True)):
         if isinstance(event, str):
-            yield event, tuple(totals)
+            yield index, event, tuple(totals)
             rising = False
         elif event > 0:
             totals = [total + part for total, part in zip(totals, weigh(event), strict=True)]
             rising = True
         else:
             if rising:
-                yield phase, tuple(totals)
+                yield index, phase, tuple(totals)
             rising = False
             totals = [total - part for total, part in zip(totals, weigh(-event), strict=True)]
 

@@ -92,11 +92,12 @@ def fit(recordings: Sequence[Recording], terms: tuple[str, ...]) -> Fit:
         return (*coefficients[storage], 0)
 
     points: dict[str, list[Point]] = {}
-    for mark, (*activation, elements) in running_maxima(events, weigh, len(terms) + 1):
+    for index, mark, (*activation, elements) in running_maxima(events, weigh, len(terms) + 1):
         part, _, phase = mark.partition(":")
         if phase in PHASES:
+            left_out = solver.solve(tuple(r.left_out[index] if r.left_out else 0 for r in recordings))
             # Sums of floats leave traces of what was freed: digits far below a byte.
-            total = tuple(round(value, 9) for value in activation)
+            total = tuple(round(a + b, 9) for a, b in zip(activation, left_out, strict=True))
             points.setdefault(part, []).append(Point(phase, total, int(elements)))
     return Fit(terms, {part: reduce(found, terms) for part, found in points.items()})
 
@@ -199,7 +200,7 @@ class _Solver:
         if min(solution) < 0 and len(columns) == self._width:
             return False
         return all(
-            abs(sum(row[c] * x for c, x in zip(columns, solution, strict=True)) - size) <= _EXACT * size
+            abs(sum(row[c] * x for c, x in zip(columns, solution, strict=True)) - size) <= _EXACT * max(size, 1)
             for row, size in zip(self._rows, sizes, strict=True)
         )
 
@@ -214,7 +215,11 @@ def _least_squares(rows: list[list[int]], right: Sequence[int]) -> list[float] |
     """The solution of the normal equations, weighted so that relative errors count; None where they are singular."""
     width = len(rows[0])
     scale = [max(abs(row[i]) for row in rows) or 1 for i in range(width)]
-    weighted = [([row[i] / scale[i] / size for i in range(width)], 1.0) for row, size in zip(rows, right, strict=True)]
+    sizes = [max(size, 1) for size in right]
+    weighted = [
+        ([row[i] / scale[i] / size for i in range(width)], value / size)
+        for row, size, value in zip(rows, sizes, right, strict=True)
+    ]
     matrix = [
         [sum(row[i] * row[j] for row, _ in weighted) for j in range(width)] + [sum(row[i] * y for row, y in weighted)]
         for i in range(width)
