@@ -22,12 +22,11 @@ from vramlint.sources.model import Mapping, Node, Scalar, Sequence, Unknown, loo
 _MOST_NESTED = 6
 """Datasets around datasets and choices inside choices."""
 
-_SCALED = {"Resize": "scale img_scale", "RandomResize": "scale", "RandomChoiceResize": "scales", "FixShapeResize": ""}
-_SCALED |= {"ResizeShortestEdge": "", "RandomFlipResize": "", "Mosaic": "img_scale", "CachedMosaic": "img_scale"}
+_SCALED = {"Resize": "scale img_scale", "RandomResize": "scale", "RandomChoiceResize": "scales", "RResize": "img_scale"}
+_SCALED |= {"Mosaic": "img_scale", "CachedMosaic": "img_scale"}
 _SCALED |= {"TopdownAffine": "input_size", "BottomupRandomAffine": "input_size", "BottomupResize": "input_size"}
 _CROPPED = {"RandomCrop": "crop_size size", "CenterCrop": "crop_size", "RandomResizedCrop": "scale size"}
 _CROPPED |= {"RandomCenterCropPad": "crop_size", "EfficientNetRandomCrop": "scale", "Pad": "size"}
-_CROPPED |= {"RandomResizedClassPreservingCrop": "size", "PackedPad": "size"}
 
 
 class _Seen(NamedTuple):
@@ -41,16 +40,18 @@ def training_sizes(config: Config, section: str, preprocessor: str = "model.data
     """What the pipelines of the dataset at ``section`` leave, padded to what the preprocessor asks for."""
     padded = _padding(config, preprocessor) or _padding(config, "data_preprocessor")
     seen: _Seen | None = None
+    unclear: Fact[ImageSize] = unknown("no transform of the training pipeline fixes the image size")
     for transform in _transforms(config, lookup(config.root, section), _MOST_NESTED):
         found = _sizes_of(config, transform)
         if isinstance(found, Fact):
-            return Sizes(found)
-        seen = found or seen
+            seen, unclear = None, found
+        elif found is not None:
+            seen = found
     batched = _batch_resize(config, preprocessor)
     if padded is not None and (seen is None or _area(padded.sizes[-1]) >= _area(seen.sizes[-1])):
         seen = padded
     if seen is None:
-        return Sizes(unknown("no transform of the training pipeline fixes the image size"))
+        return Sizes(unclear)
     sizes = seen.sizes if batched is None else tuple(sorted((*seen.sizes, *batched), key=_area))
     usual = seen.sizes[-1]
     fact = Fact(usual, Origin.FILE, location(seen.place), "" if len(sizes) == 1 else "the largest of several")
@@ -101,7 +102,7 @@ def _sizes_of(config: Config, transform: Mapping) -> _Seen | Fact[ImageSize] | N
     if isinstance(place.node, Unknown):
         return unknown(f"{kind} {place.name}: {place.node.reason}", location(place))
     keeps = plain_value(transform.get("keep_ratio") or Scalar(place.node.span, "", None)) is True
-    wide = kind in _SCALED and kind != "FixShapeResize"
+    wide = kind in _SCALED
     sizes = [_size(value, wide=wide, fitted=keeps) for value in _several(plain_value(place.node))]
     known = sorted((size for size in sizes if size is not None), key=_area)
     return _Seen(tuple(dict.fromkeys(known)), place) if known and len(known) == len(sizes) else None

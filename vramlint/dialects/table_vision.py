@@ -10,9 +10,12 @@ VISION: tuple[Row, ...] = (
     row(
         "dinov2",
         "DINOv2",
-        keys("train.batch_size_per_gpu", "student teacher crops dino ibot"),
-        keys(any_of="student teacher crops dino ibot", least=2),
+        keys(
+            "train{}", "student{} teacher{} crops{} dino{} ibot{}", none_of="trainer datasets base_model", syntaxes=YAML
+        ),
+        module="dinov2",
     ),
+    row("dinov2_network", "DINOv2 networks for evaluation", keys(any_of="student teacher crops dino ibot", least=2)),
     row(
         "detectron2",
         "detectron2 and maskrcnn-benchmark",
@@ -31,14 +34,18 @@ VISION: tuple[Row, ...] = (
         keys("MODEL{}", "SOLVER DATASETS INPUT TEST DATA TRAIN", syntaxes=YAML),
     ),
     row(
-        "yolov5",
-        "YOLOv5 and YOLOv7",
+        "yolov5_hyp",
+        "hyper-parameters of YOLOv5 and YOLOv7",
         keys(
             any_of="lr0 lrf warmup_bias_lr box cls obj anchor_t iou_t hsv_h fl_gamma",
             least=6,
             none_of="batch imgsz task",
             syntaxes=YAML,
         ),
+    ),
+    row(
+        "yolov5",
+        "YOLOv5 and YOLOv7",
         line(
             r"train(_aux)?\.py$",
             r"data=\.ya?ml",
@@ -46,6 +53,7 @@ VISION: tuple[Row, ...] = (
             also="batch_size batch img img_size",
             none_of="output_dir nbs",
         ),
+        module="yolov5",
     ),
     row(
         "ultralytics_model",
@@ -104,17 +112,31 @@ VISION: tuple[Row, ...] = (
             "model",
             "sched aa mixup model_ema lr_base opt drop_path",
             least=2,
+            none_of="lr_scheduler auto_augment random_erase data_path weights output_dir train_data blr nbs",
         ),
         keys(
             any_of="aa amp batch_size crop_pct mixup model_ema sched smoothing drop_path lr_base train_interpolation",
             least=5,
             syntaxes=YAML,
         ),
+        module="timm",
     ),
-    row("open_clip", "OpenCLIP", line(r"open_clip_train\.main|training\.main"), line(all_of="train_data accum_freq")),
-    row("mae", "MAE and BEiT family", line(any_of="blr accum_iter mask_ratio", least=2)),
-    row("moco", "MoCo reference code", line(r"main_moco\.py$")),
-    row("detr", "DETR", line(all_of="coco_path", any_of="batch_size lr_drop backbone")),
+    row(
+        "open_clip",
+        "OpenCLIP",
+        line(r"open_clip_train\.main|training\.main"),
+        line(all_of="train_data accum_freq"),
+        module="open_clip",
+    ),
+    row(
+        "mae",
+        "MAE and BEiT family",
+        line(any_of="blr accum_iter mask_ratio", least=2, not_program="linprobe"),
+        line(r"(^|/)(main|submitit)_(pretrain|finetune)\.py$", any_of="batch_size blr accum_iter"),
+        module="mae",
+    ),
+    row("moco", "MoCo reference code", line(r"main_moco\.py$"), module="moco"),
+    row("detr", "DETR", line(all_of="coco_path", any_of="batch_size lr_drop backbone"), module="detr"),
     row("openmmlab_base", "base files of OpenMMLab configs", keys(syntaxes=PYTHON, path=r"(^|/)_base_/")),
     row(
         "mmcv",
