@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from vramlint.sources.model import Definition, Entry, Import, Mapping, Node, Scalar, Sequence, Span, Style, Unknown
 from vramlint.sources.python_arguments import Parsers, is_argument_call
 from vramlint.sources.python_arithmetic import NotKnown
+from vramlint.sources.python_binding import Binder
 from vramlint.sources.python_places import Places
 from vramlint.sources.python_scope import Frame, Kind, Scope, dotted_name, inherited, last_name
 from vramlint.sources.python_survey import FunctionNode, Survey, imports_of
@@ -27,8 +28,6 @@ def imports_nothing(_: Import) -> None:
 _MUTATORS = frozenset(
     {"update", "append", "extend", "insert", "pop", "remove", "clear", "setdefault", "merge", "sort", "reverse"}
 )
-MAX_ITEMS = 100_000
-"""Size of one container; a file that lets a list grow into itself stops there."""
 _MAX_BLOCKS = 120
 """Nesting of statements that is followed; Python's own limit on indentation is 100."""
 
@@ -41,6 +40,7 @@ class Body:
         self._places = places
         self._found = found
         self._imported = imported
+        self._binder = Binder(evaluator, places)
         self._parsers = Parsers(evaluator, places)
         self._calls: list[Definition] = []
         self._classes: list[Definition] = []
@@ -93,7 +93,7 @@ class Body:
         if len(statement.targets) > 1 and isinstance(value, (Scalar, Sequence, Mapping)):
             value.shared = True
         for target in statement.targets:
-            self._bind(target, value, span, frame)
+            self._binder.bind(target, value, span, frame)
             if isinstance(statement.value, ast.Call) and isinstance(target, (ast.Name, ast.Attribute)):
                 name = dotted_name(target)
                 frame.scope.callees[name] = dotted_name(statement.value.func)
@@ -102,90 +102,20 @@ class Body:
     def _annotated(self, statement: ast.AnnAssign, frame: Frame) -> None:
         span = self._places.span(statement)
         if statement.value is None:
-            self._bind(statement.target, Unknown(Span(span.end, span.end), "", "no default"), span, frame)
+            self._binder.bind(statement.target, Unknown(Span(span.end, span.end), "", "no default"), span, frame)
             return
         value: Node | None = None
         if isinstance(statement.value, ast.Call):
             value = self._evaluator.field_default(statement.value, frame.scope)
-        self._bind(statement.target, value or self._evaluator.node(statement.value, frame.scope), span, frame)
+        self._binder.bind(statement.target, value or self._evaluator.node(statement.value, frame.scope), span, frame)
 
     def _augmented(self, statement: ast.AugAssign, frame: Frame) -> None:
-        self._bind(
+        self._binder.bind(
             statement.target,
             self._evaluator.unknown(statement.value, "changed in place"),
             self._places.span(statement),
             frame,
         )
-
-    def _bind(self, target: ast.expr, value: Node, span: Span, frame: Frame) -> None:
-        match target:
-            case ast.Name(id=name):
-                frame.scope.values[name] = value
-                frame.scope.callees.pop(name, None)
-                if frame.kind is not Kind.FUNCTION:
-                    key_span = self._places.span(target)
-                    frame.add(Entry(name, key_span, value, Span(key_span.start, span.end)))
-            case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner == frame.self_name:
-                key_span = self._attribute_name(target)
-                frame.add(Entry(name, key_span, value, Span(key_span.start, span.end)))
-            case ast.Attribute() | ast.Subscript():
-                self._set_inside(target, value, span, frame)
-            case ast.Tuple(elts=targets) | ast.List(elts=targets):
-                self._unpack(targets, value, span, frame)
-            case ast.Starred(value=inner):
-                self._bind(inner, self._evaluator.unknown(inner, "unpacked"), span, frame)
-            case _:
-                return
-
-    def _unpack(self, targets: list[ast.expr], value: Node, span: Span, frame: Frame) -> None:
-        plainly = isinstance(value, Sequence) and len(value.items) == len(targets)
-        for index, target in enumerate(targets):
-            item: Node = Unknown(span, "", "unpacked from something unknown")
-            if plainly and isinstance(value, Sequence) and not isinstance(target, ast.Starred):
-                item = value.items[index]
-            self._bind(target, item, span, frame)
-
-    def _set_inside(self, target: ast.Attribute | ast.Subscript, value: Node, span: Span, frame: Frame) -> None:
-        """``config["a"]["b"] = value`` or ``config.a.b = value``: the mapping gains an entry that counts from here."""
-        owner = self._evaluator.container(target.value, frame.scope)
-        key, key_span = self._inner_key(target, frame)
-        if isinstance(owner, Mapping) and owner.style == "class":
-            self._forget(target, frame)  # one instance changes, not its class
-        elif isinstance(owner, Mapping) and key is not None and frame.blocks == 0:
-            owner.entries.append(Entry(key, key_span, value, Span(key_span.start, span.end)))
-        elif isinstance(owner, Mapping) and key is not None:
-            unsure = Unknown(value.span, self._places.text[value.span.start : value.span.end], "set under a condition")
-            owner.entries.append(Entry(key, key_span, unsure, Span(key_span.start, span.end)))
-        else:
-            self._forget(target, frame)
-
-    def _inner_key(self, target: ast.Attribute | ast.Subscript, frame: Frame) -> tuple[str | None, Span]:
-        if isinstance(target, ast.Attribute):
-            return target.attr, self._attribute_name(target)
-        try:
-            key = self._evaluator.known(target.slice, frame.scope)
-        except NotKnown:
-            key = None
-        return (None if key is None else str(key)), self._places.span(target.slice)
-
-    def _attribute_name(self, target: ast.Attribute) -> Span:
-        end = self._places.span(target).end
-        return Span(end - len(target.attr), end)
-
-    def _forget(self, target: ast.expr, frame: Frame) -> None:
-        """``target`` changes in a way that is not followed: the variable it belongs to is unknown from here on."""
-        while isinstance(target, (ast.Attribute, ast.Subscript, ast.Call)):
-            target = target.func if isinstance(target, ast.Call) else target.value
-        if not isinstance(target, ast.Name) or target.id == "_base_":
-            return
-        old = frame.scope.find(target.id)
-        if old is None or isinstance(old, Unknown):
-            return
-        unsure = Unknown(old.span, self._places.text[old.span.start : old.span.end], "changed in place")
-        _spoil(old, unsure)
-        frame.scope.values[target.id] = unsure
-        for entry in frame.by_value.pop(id(old), ()):
-            entry.value = unsure
 
     def _expression(self, statement: ast.Expr, frame: Frame) -> None:
         call = statement.value
@@ -194,66 +124,15 @@ class Body:
         if call.func.attr not in _MUTATORS:
             return
         owner = self._evaluator.container(call.func.value, frame.scope)
-        if owner is not None and not self._mutated(owner, call, call.func.attr, frame):
-            self._forget(call.func.value, frame)
-
-    def _mutated(self, owner: Node, call: ast.Call, method: str, frame: Frame) -> bool:
-        """Carry out ``owner.method(...)`` where that is plain; False where it is not."""
-        if frame.blocks > 0:
-            return False
-        try:
-            given = self._evaluator.arguments(call, frame.scope)
-        except NotKnown:
-            return False
-        only = given.entries[0].value if len(given.entries) == 1 else None
-        match owner, method, only:
-            case Mapping(style="class"), _, _:
-                return False
-            case Mapping(), "update", _:
-                return self._updated(owner, given)
-            case Mapping(), "pop", Scalar(value=key):
-                owner.entries[:] = [entry for entry in owner.entries if entry.key != key]
-            case Sequence(), "append", Scalar() | Sequence() | Mapping():
-                owner.items.append(only)
-            case Sequence(), "extend", Sequence():
-                owner.items.extend(only.items)
-            case _:
-                return False
-        return isinstance(owner, Mapping) or len(owner.items) < MAX_ITEMS
-
-    def _updated(self, owner: Mapping, given: Mapping) -> bool:
-        taken: list[Entry] = []
-        for entry in given.entries:
-            if entry.key_span.start != entry.key_span.end:
-                taken.append(entry)
-            elif isinstance(entry.value, Mapping):
-                taken.extend(entry.value.entries)
-            else:
-                return False
-        owner.entries.extend(taken)
-        return len(owner.entries) < MAX_ITEMS
+        if owner is not None and not self._binder.mutated(owner, call, call.func.attr, frame):
+            self._binder.forget(call.func.value, frame)
 
     def _delete(self, statement: ast.Delete, frame: Frame) -> None:
         for target in statement.targets:
             if isinstance(target, ast.Name):
-                self._forget_name(target, frame)
+                self._binder.forget_name(target, frame)
             elif isinstance(target, (ast.Attribute, ast.Subscript)):
-                self._delete_inside(target, frame)
-
-    def _forget_name(self, target: ast.Name, frame: Frame) -> None:
-        """``del name``: no setting any more."""
-        frame.scope.values[target.id] = self._evaluator.unknown(target, "deleted")
-        if frame.kind is not Kind.FUNCTION and frame.latest.pop(target.id, None) is not None:
-            frame.entries[:] = [entry for entry in frame.entries if entry.key != target.id]
-
-    def _delete_inside(self, target: ast.Attribute | ast.Subscript, frame: Frame) -> None:
-        """``del config["a"]``, ``del _base_.model``."""
-        owner = self._evaluator.container(target.value, frame.scope)
-        key, _ = self._inner_key(target, frame)
-        if isinstance(owner, Mapping) and owner.style != "class" and key is not None and frame.blocks == 0:
-            owner.entries[:] = [entry for entry in owner.entries if entry.key != key]
-        else:
-            self._forget(target, frame)
+                self._binder.delete_inside(target, frame)
 
     # Blocks
 
@@ -321,7 +200,7 @@ class Body:
         for item in statement.items:
             if item.optional_vars is not None:
                 unknown = self._evaluator.unknown(item.optional_vars, "made by with")
-                self._bind(item.optional_vars, unknown, unknown.span, frame)
+                self._binder.bind(item.optional_vars, unknown, unknown.span, frame)
         made = [item.context_expr for item in statement.items]
         if any(isinstance(each, ast.Call) and last_name(each.func) == "read_base" for each in made):
             self._read_base(statement, frame)
@@ -441,15 +320,6 @@ class Body:
 
     def _bind_import(self, brought: Import, value: Node, frame: Frame) -> None:
         frame.scope.values[brought.alias.split(".")[0]] = value
-
-
-def _spoil(node: Node, unsure: Unknown) -> None:
-    """``node`` changes in a way that is not followed: wherever it is seen, what it holds is unknown from here on."""
-    if isinstance(node, Sequence):
-        node.items[:] = [unsure] * len(node.items)
-    elif isinstance(node, Mapping) and node.style != "class":
-        for entry in node.entries:
-            entry.value = unsure
 
 
 def _value(entry: Entry | None) -> Node | None:
