@@ -222,9 +222,12 @@ _DIFFUSION: tuple[Row, ...] = (
         "diffusers",
         "diffusers example scripts",
         line(
-            r"train_(dreambooth|text_to_image|controlnet|instruct|lcm|custom|textual|cogvideox|unconditional|t2i).*\.py$"
+            r"train_(dreambooth|text_to_image|control|instruct|lcm|custom|textual|cogvideox|unconditional|t2i)\w*\.py$",
+            none_of="network_module",
+            not_program=r"_flax\.py$",
         ),
-        line(all_of="pretrained_model_name_or_path train_batch_size"),
+        line(all_of="pretrained_model_name_or_path train_batch_size", none_of="network_module"),
+        module="diffusers",
     ),
 )
 
