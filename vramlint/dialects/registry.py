@@ -84,7 +84,7 @@ def dialect(name: str) -> Dialect:
 
 
 def _take(row: Row, document: Document, taken: dict[int, Verdict]) -> None:
-    if document.syntax not in row.syntaxes:
+    if id(document) in taken:
         return
     found = {id(match.subject): match for match in _matches(row, document)}
     for match in _most_derived(list(found.values())):

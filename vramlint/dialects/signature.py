@@ -10,8 +10,8 @@ and with ``_`` for ``-``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from vramlint.sources.model import Command, Definition, Document, Mapping, Node, Scalar, Sequence, Syntax, Unknown
@@ -205,8 +205,10 @@ Signature = Keys | Line | Defined | Tree
 
 def present(node: Node, pattern: str) -> bool:
     """Whether a key pattern (see the module) holds below ``node``."""
-    path, _, wanted = pattern.partition("=")
-    return any(_fits(found, path, wanted) for found in _follow(node, _steps(path)))
+    wanted = _pattern(pattern)
+    if isinstance(node, Mapping) and wanted.steps[0] != "*" and wanted.steps[0] not in _names_of(node):
+        return False
+    return any(_fits(found, wanted) for found in _follow(node, wanted.steps))
 
 
 def spoken_words(command: Command) -> list[str]:
@@ -241,12 +243,28 @@ def _has_flag(flags: dict[str, str], pattern: str) -> bool:
     return name in flags and (not wanted or bool(_compiled(wanted).search(flags[name])))
 
 
-def _steps(path: str) -> tuple[str, ...]:
-    return tuple(path.removesuffix("[]").removesuffix("{}").split("."))
+class _Pattern(NamedTuple):
+    """A key pattern, taken apart: the keys on the way, the kind of node asked for and what its text must match."""
+
+    steps: tuple[str, ...]
+    kind: type[Node] | None
+    text: str
 
 
-def _follow(node: Node, steps: Iterable[str]) -> Iterator[Node]:
-    steps = tuple(steps)
+@cache
+def _pattern(pattern: str) -> _Pattern:
+    path, _, text = pattern.partition("=")
+    kind = Sequence if path.endswith("[]") else Mapping if path.endswith("{}") else None
+    return _Pattern(tuple(path.removesuffix("[]").removesuffix("{}").split(".")), kind, text)
+
+
+@lru_cache(maxsize=1)
+def _names_of(mapping: Mapping) -> frozenset[str]:
+    """The keys of ``mapping``; kept for one, since hundreds of patterns are asked of the same root in a row."""
+    return frozenset(mapping.keys())
+
+
+def _follow(node: Node, steps: tuple[str, ...]) -> Iterator[Node]:
     if not steps:
         yield node
         return
@@ -258,12 +276,10 @@ def _follow(node: Node, steps: Iterable[str]) -> Iterator[Node]:
             yield from _follow(entry.value, rest)
 
 
-def _fits(node: Node, path: str, wanted: str) -> bool:
-    if path.endswith("[]"):
-        return isinstance(node, Sequence)
-    if path.endswith("{}"):
-        return isinstance(node, Mapping)
-    return not wanted or bool(_compiled(wanted).search(_text(node)))
+def _fits(node: Node, wanted: _Pattern) -> bool:
+    if wanted.kind is not None:
+        return isinstance(node, wanted.kind)
+    return not wanted.text or bool(_compiled(wanted.text).search(_text(node)))
 
 
 def _text(node: Node) -> str:
