@@ -193,8 +193,8 @@ _LANGUAGE: tuple[Row, ...] = (
 )
 
 _DIFFUSION: tuple[Row, ...] = (
-    row("ai_toolkit", "ai-toolkit", keys("job config.process")),
-    row("onetrainer", "OneTrainer", keys("training_method", "model_type base_model_name __version", syntaxes=JSON)),
+    row("ai_toolkit", "ai-toolkit", keys("job config.process[]"), module="ai_toolkit"),
+    row("onetrainer", "OneTrainer", keys("training_method", "model_type base_model_name __version", syntaxes=JSON), module="onetrainer"),
     row(
         "kohya",
         "kohya sd-scripts",

@@ -1,0 +1,138 @@
+"""OneTrainer and ai-toolkit: batches per GPU, parts and data sets that disagree, two keys of accumulation."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.dialects.support import Surroundings, reading, told, values
+from vramlint.plan import ImageSize, Precision
+
+
+def preset(**more: object) -> str:
+    return json.dumps({"training_method": "LORA", "model_type": "FLUX_DEV_1", "batch_size": 2, **more}, indent=1)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "steps", "effective"),
+    # MultiTrainer.py#train: one process a device; DataLoaderMgdsMixin.py:46: "local batch size".
+    [(1, 1, 2), (2, 1, 4), (3, 1, 6), (8, 1, 16), (1, 4, 8), (2, 4, 16), (3, 4, 24), (8, 4, 64)],
+)
+def test_onetrainer(gpus: int, steps: int, effective: int) -> None:
+    text = preset(multi_gpu=True, gradient_accumulation_steps=steps)
+    found = reading("x.json", text, Surroundings(gpus=gpus))
+    assert values(found, "micro_batch", "accumulation", "effective_batch") == (2, steps, effective)
+
+
+@pytest.mark.parametrize(
+    ("more", "ranks"),
+    [
+        ({}, 1),
+        ({"multi_gpu": False, "device_indexes": "0,1"}, 1),
+        ({"multi_gpu": True, "device_indexes": "0,2,3"}, 3),
+        ({"multi_gpu": True, "device_indexes": ""}, 8),
+    ],
+)
+def test_onetrainers_world(more: dict[str, object], ranks: int) -> None:
+    assert reading("x.json", preset(**more), Surroundings(gpus=8)).plan.world_size.value == ranks
+
+
+@pytest.mark.parametrize(
+    ("more", "on"),
+    [
+        ({}, True),
+        ({"gradient_checkpointing": "OFF"}, False),
+        ({"gradient_checkpointing": "CPU_OFFLOADED"}, True),
+        ({"transformer": {"gradient_checkpointing": False}}, False),
+        (
+            {"transformer": {"gradient_checkpointing": True}, "text_encoder": {"gradient_checkpointing": False}},
+            None,
+        ),
+        (
+            {
+                "transformer": {"gradient_checkpointing": True},
+                "text_encoder": {"gradient_checkpointing": False, "train": False},
+            },
+            True,
+        ),
+    ],
+)
+def test_onetrainers_parts(more: dict[str, object], on: bool | None) -> None:
+    assert reading("x.json", preset(**more)).plan.grad_checkpointing.value is on
+
+
+@pytest.mark.parametrize(
+    ("more", "name", "value"),
+    [
+        ({}, "precision", Precision.FP16),
+        ({"train_dtype": "BFLOAT_16"}, "precision", Precision.BF16),
+        ({"train_dtype": "INT_8"}, "precision", None),
+        ({"resolution": "512,768"}, "image_size", None),
+        ({"resolution": "768x1024"}, "image_size", ImageSize(1024, 768)),
+        ({}, "image_size", ImageSize(512, 512)),
+        ({"ema": "GPU"}, "ema", True),
+        ({"ema": "CPU"}, "ema", False),
+        ({"training_method": "EMBEDDING"}, "adapter", None),
+        ({"training_method": "FINE_TUNE"}, "adapter", "none"),
+        ({}, "adapter_rank", 16),
+    ],
+)
+def test_onetrainers_other_facts(more: dict[str, object], name: str, value: object) -> None:
+    assert reading("x.json", preset(**more)).plan.fact(name).value == value
+
+
+JOB = """\
+job: extension
+config:
+  process:
+    - type: sd_trainer
+      datasets:
+        - {{resolution: {resolution}{data}}}
+      train: {{batch_size: 2, dtype: {dtype}{train}}}
+"""
+
+
+def job(train: str = "", data: str = "", resolution: str = "512", dtype: str = "bf16") -> str:
+    return JOB.format(train=train, data=data, resolution=resolution, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("train", "steps"),
+    [
+        # config_modules.py:452-463: 1 each by default, mutually exclusive above 1, -1 is a whole epoch.
+        ("", 1),
+        (", gradient_accumulation: 4", 4),
+        (", gradient_accumulation_steps: 4", 4),
+        (", gradient_accumulation: 4, gradient_accumulation_steps: 1", 4),
+        (", gradient_accumulation: 1, gradient_accumulation_steps: 3", 3),
+        (", gradient_accumulation: 4, gradient_accumulation_steps: 2", None),
+        (", gradient_accumulation_steps: -1", None),
+        (", gradient_accumulation: ${STEPS}", None),
+    ],
+)
+@pytest.mark.parametrize("gpus", [1, 2, 3, 8])
+def test_ai_toolkit(train: str, steps: int | None, gpus: int) -> None:
+    found = reading("x.yaml", job(train.replace("${STEPS}", "'${STEPS}'")), Surroundings(gpus=gpus))
+    effective = None if steps is None else 2 * steps * gpus
+    assert values(found, "micro_batch", "accumulation", "effective_batch") == (2, steps, effective)
+
+
+def test_ai_toolkit_alone_is_one_process() -> None:
+    assert told(reading("x.yaml", job()).plan.world_size)[:2] == (1, "default")
+
+
+@pytest.mark.parametrize(
+    ("found", "name", "value"),
+    [
+        (job(data=", batch_size: 5"), "micro_batch", 5),
+        (job(resolution="[512, 768]"), "image_size", None),
+        (job(resolution="[768]"), "image_size", ImageSize(768, 768)),
+        (job(data=", num_workers: 4"), "workers_per_rank", 4),
+        (job(dtype="float16"), "precision", Precision.FP16),
+        (job(dtype="int4"), "precision", None),
+        (job(", gradient_checkpointing: false"), "grad_checkpointing", False),
+    ],
+)
+def test_ai_toolkits_other_facts(found: str, name: str, value: object) -> None:
+    assert reading("x.yaml", found).plan.fact(name).value == value

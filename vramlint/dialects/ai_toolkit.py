@@ -1,0 +1,220 @@
+"""ai-toolkit: YAML jobs, each process with its own training section.
+
+Two keys accumulate, and only one may be above 1; the older one counts optimizer steps, and its -1 is a whole epoch::
+
+    effective batch = train.batch_size x ranks x max(gradient_accumulation, gradient_accumulation_steps)
+
+Example (``train_lora.yaml``):
+
+```yaml
+job: extension
+config:
+  name: my_lora
+  process:
+    - type: sd_trainer
+      network: {type: lora, linear: 16}
+      datasets:
+        - folder_path: /images
+          resolution: [512]
+      train:
+        batch_size: 2
+        steps: 2000
+        gradient_accumulation: 4
+        optimizer: adamw8bit
+        lr: 1e-4
+        dtype: bf16
+        ema_config: {use_ema: true}
+```
+
+```plan gpus=1
+micro_batch: 2 file 11
+accumulation: 4 file 13
+effective_batch: 8 derived
+precision: bf16 file 16
+grad_checkpointing: true default
+optimizer: adamw8bit file 14
+adapter: lora file 6
+adapter_rank: 16 file 6
+image_size: 512x512 file 9
+ema: true file 17
+workers_per_rank: 2 default
+```
+
+A ``batch_size`` of a data set wins over the one of ``train``. Processes that train nothing (extract, generate, merge)
+are no runs. Memory of diffusion models is not worked out. ai-toolkit's loader reads ``1e-4`` as a number and fills
+``${VAR}`` from the environment.
+
+Sources: ai-toolkit 2026-08-21, ``toolkit/config_modules.py`` lines 395-463 (train, both accumulations), 1044
+(loader), ``toolkit/data_loader.py`` lines 700-735, ``jobs/process/BaseSDTrainProcess.py`` lines 2565-2611.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from vramlint.dialects.draft import Draft
+from vramlint.dialects.launch import world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.places import Place, Source, location
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
+from vramlint.dialects.values import as_count, as_precision, as_size
+from vramlint.plan import Fact, ImageSize, Precision, default, derived, unknown
+from vramlint.sources.model import Document, Mapping, Sequence, lookup
+
+NAME = "ai_toolkit"
+TITLE = "ai-toolkit"
+
+_SOURCE = "ai-toolkit 2026-08"
+
+
+class Process(Schema):
+    """The keys of one process."""
+
+    source: ClassVar[str] = _SOURCE
+
+    micro_batch: Count | None = keys("train.batch_size", default=1)
+    grad_checkpointing: Flag | None = keys("train.gradient_checkpointing", default=True)
+    ema: Flag | None = keys("train.ema_config.use_ema", default=False)
+    optimizer: Text | None = keys("train.optimizer", default="adamw")
+    max_steps: int | None = keys("train.steps")
+    learning_rate: float | None = keys("train.lr")
+    adapter_rank: Count | None = keys("network.linear", "network.rank")
+
+    dtype: Text | None = keys("train.dtype", default="fp32")
+    real: Any = keys("train.gradient_accumulation")
+    legacy: Any = keys("train.gradient_accumulation_steps")
+    network: Text | None = keys("network.type")
+    model: Text | None = keys("model.name_or_path")
+
+
+_DIRECT = tuple(Process.model_fields)[:7]
+
+
+class Loader(Schema):
+    """The keys of a data set that its loader takes."""
+
+    source: ClassVar[str] = _SOURCE
+
+    workers_per_rank: Natural | None = keys("num_workers", default=2)
+    prefetch_factor: Natural | None = keys("prefetch_factor", default=2)
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of the first process that trains."""
+    process = _process(document)
+    sources = [Source(document, process)] if process is not None else []
+    settings = read_settings(Process, sources)
+    draft = Draft(claim, document)
+    if process is None or process.get("train") is None:
+        draft.put("micro_batch", unknown("no process of this job trains"))
+        return draft.close(world(document, None, context))
+    draft.fill(settings, _DIRECT)
+    _accumulation(draft, settings)
+    draft.put("precision", _precision(draft, settings))
+    _datasets(draft, document, process)
+    network = settings.fact("network")
+    kind = "lora" if network.value else "none"
+    draft.put("adapter", Fact(kind, network.origin, network.location) if network.value else derived(kind, "no network"))
+    draft.put("model", settings.fact("model"))
+    draft.put("batch_unit", derived("images", "one image or clip is one sample"))
+    return draft.close(world(document, None, context, alone="run.py is one process"))
+
+
+def _process(document: Document) -> Mapping | None:
+    """The first process with a ``train`` section, else the first."""
+    listed = lookup(document.root, "config.process")
+    found = [item for item in listed.items if isinstance(item, Mapping)] if isinstance(listed, Sequence) else []
+    return next((item for item in found if isinstance(item.get("train"), Mapping)), found[0] if found else None)
+
+
+def _accumulation(draft: Draft, settings: Settings[Process]) -> None:
+    """Both above 1 stop the job; -1 of the older key accumulates a whole epoch."""
+    places = {name: settings.places[name] for name in ("real", "legacy") if name in settings.places}
+    values = {name: _number(place) for name, place in places.items()}
+    if values.get("legacy") == -1:
+        told = "gradient_accumulation_steps -1 accumulates a whole epoch"
+        draft.put("accumulation", unknown(told, location(places["legacy"])))
+        return
+    if any(value is None or value < 1 for value in values.values()):
+        place = next(iter(places.values()))
+        draft.put("accumulation", unknown("no number of steps", location(place)))
+        return
+    if values.get("real", 1) != 1 and values.get("legacy", 1) != 1:
+        told = "gradient_accumulation and gradient_accumulation_steps exclude each other"
+        draft.put("accumulation", unknown(told, location(places["legacy"])))
+        return
+    if not places:
+        draft.put("accumulation", default(1, f"default of {_SOURCE}"))
+        return
+    name = max(places, key=lambda each: values[each] or 1)
+    place = places[name]
+    draft.put("accumulation", Fact(values[name], place.source.origin, location(place)))
+    draft.offer("accumulation", place)
+
+
+def _number(place: Place) -> int | None:
+    try:
+        value = as_count(plain_value(place.node))
+    except ValueError:
+        return None
+    return value if isinstance(value, int) else None
+
+
+def _precision(draft: Draft, settings: Settings[Process]) -> Fact[Precision]:
+    fact = settings.fact("dtype")
+    try:
+        kind = as_precision(fact.value)
+    except ValueError:
+        return unknown(fact.note or f"dtype {fact.value}", fact.location)
+    if "dtype" in settings.places:
+        draft.offer("precision", settings.places["dtype"])
+    return Fact(kind, fact.origin, fact.location, fact.note)
+
+
+def _datasets(draft: Draft, document: Document, process: Mapping) -> None:
+    """The first data set's loader is everybody's; batches and sizes count where all data sets agree."""
+    listed = process.get("datasets")
+    items = [item for item in listed.items if isinstance(item, Mapping)] if isinstance(listed, Sequence) else []
+    sources = [Source(document, item) for item in items]
+    draft.fill(read_settings(Loader, sources[:1]))
+    batches = [place for source in sources if (place := source.find("batch_size")) is not None]
+    if batches:
+        _own_batch(draft, batches, len(sources))
+    sizes = {str(plain_value(place.node)): place for source in sources if (place := source.find("resolution"))}
+    if len(sizes) == 1:
+        draft.put("image_size", _size(next(iter(sizes.values()))))
+    elif sizes:
+        draft.put("image_size", unknown("data sets of different resolutions"))
+
+
+def _own_batch(draft: Draft, batches: list[Place], datasets: int) -> None:
+    draft.slots.pop("micro_batch", None)
+    sizes = {_number(place) for place in batches}
+    size = sizes.pop()
+    if sizes or size is None or len(batches) < datasets:
+        draft.put("micro_batch", unknown("data sets have batches of their own", location(batches[0])))
+        return
+    note = "batch_size of the data set"
+    draft.put("micro_batch", Fact(size, batches[0].source.origin, location(batches[0]), note))
+
+
+def _size(place: Place) -> Fact[ImageSize]:
+    """A list is several copies of the data set, one for each resolution."""
+    value = plain_value(place.node)
+    sizes = value if isinstance(value, list) else [value]
+    if len(sizes) != 1:
+        return unknown(f"several resolutions: {', '.join(map(str, sizes))}", location(place))
+    try:
+        return Fact(as_size(sizes[0]), place.source.origin, location(place))
+    except ValueError:
+        return unknown(f"resolution {sizes[0]}", location(place))

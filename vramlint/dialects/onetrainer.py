@@ -1,0 +1,212 @@
+"""OneTrainer: one JSON of what differs from its defaults.
+
+The batch is per GPU, and accumulation is explicit::
+
+    effective batch = batch_size x GPUs x gradient_accumulation_steps
+
+Example (``sdxl_lora.json``):
+
+```json
+{
+    "base_model_name": "stabilityai/stable-diffusion-xl-base-1.0",
+    "model_type": "STABLE_DIFFUSION_XL_10_BASE",
+    "training_method": "LORA",
+    "batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "multi_gpu": true,
+    "device_indexes": "0,1",
+    "train_dtype": "BFLOAT_16",
+    "resolution": "1024",
+    "optimizer": {"optimizer": "ADAFACTOR"}
+}
+```
+
+```plan
+micro_batch: 4 file 5
+accumulation: 2 file 6
+world_size: 2 file 8
+effective_batch: 16 derived
+precision: bf16 file 9
+image_size: 1024x1024 file 10
+optimizer: ADAFACTOR file 11
+adapter: lora file 4
+grad_checkpointing: true default
+workers_per_rank: 2 default
+```
+
+Checkpointing is asked for by each part of the model (``transformer.gradient_checkpointing``), in older files once for
+all; parts that disagree leave it UNKNOWN. Without ``multi_gpu`` one GPU trains, whatever the machine has. Memory is
+not worked out.
+
+Sources: OneTrainer 2026-08-19, ``modules/util/config/TrainConfig.py`` lines 300-310, 834-842 and 1014-1255 (defaults,
+older files), ``modules/trainer/MultiTrainer.py#train`` (world), ``modules/dataLoader/mixin/DataLoaderMgdsMixin.py``
+line 46.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from vramlint.dialects.draft import Draft
+from vramlint.dialects.language import root_source
+from vramlint.dialects.launch import World, world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.places import Place, Source, location
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
+from vramlint.dialects.values import as_flag, as_size
+from vramlint.plan import Fact, ImageSize, Origin, Precision, default, derived, unknown
+from vramlint.sources.model import Document, Mapping
+
+NAME = "onetrainer"
+TITLE = "OneTrainer"
+
+_SOURCE = "OneTrainer 2026-08"
+
+
+class Config(Schema):
+    """The keys that decide batch and memory."""
+
+    source: ClassVar[str] = _SOURCE
+
+    micro_batch: Count | None = keys("batch_size", default=1)
+    accumulation: Count | None = keys("gradient_accumulation_steps", default=1)
+    workers_per_rank: Natural | None = keys("dataloader_threads", default=2)
+    epochs: float | None = keys("epochs", default=100)
+    learning_rate: float | None = keys("learning_rate", default=3e-6)
+    adapter_rank: Count | None = keys("lora_rank")
+
+    model: Text | None = keys("base_model_name")
+    method: Text | None = keys("training_method", default="FINE_TUNE")
+    train_dtype: Text | None = keys("train_dtype", default="FLOAT_16")
+    optimizer: Text | None = keys("optimizer.optimizer", default="ADAMW")
+    resolution: Any = keys("resolution", default="512")
+    ema: Any = keys("ema", default="OFF")
+    multi_gpu: Flag | None = keys("multi_gpu", default=False)
+    devices: Any = keys("device_indexes")
+    checkpointing: Any = keys("gradient_checkpointing")
+
+
+_DIRECT = (*tuple(Config.model_fields)[:6], "model", "optimizer")
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of one JSON."""
+    sources = root_source(document)
+    settings = read_settings(Config, sources)
+    draft = Draft(claim, document)
+    draft.fill(settings, _DIRECT)
+    draft.put("precision", _precision(settings))
+    draft.put("image_size", _image_size(settings))
+    draft.put("ema", _ema(settings))
+    draft.put("grad_checkpointing", _checkpointing(settings, sources))
+    _adapter(draft, settings)
+    draft.put("batch_unit", derived("images", "one image or clip is one sample"))
+    return draft.close(_world(document, settings, context))
+
+
+_TYPES = {
+    "FLOAT_32": Precision.FP32,
+    "TFLOAT_32": Precision.FP32,
+    "FLOAT_16": Precision.FP16,
+    "BFLOAT_16": Precision.BF16,
+}
+
+
+def _precision(settings: Settings[Config]) -> Fact[Precision]:
+    """``train_dtype`` is the type of autocast; the parts hold their weights in types of their own."""
+    fact = settings.fact("train_dtype")
+    kind = _TYPES.get(str(fact.value))
+    if kind is None:
+        return unknown(fact.note or f"train_dtype {fact.value}", fact.location)
+    return Fact(kind, fact.origin, fact.location, fact.note)
+
+
+def _image_size(settings: Settings[Config]) -> Fact[ImageSize]:
+    """One number, ``WxH``, or a list of them, of which each batch takes one."""
+    fact = settings.fact("resolution")
+    words = [word.strip() for word in str(fact.value).split(",")]
+    if len(words) > 1:
+        return unknown(f"several resolutions: {fact.value}", fact.location)
+    try:
+        size = as_size(words[0])
+    except ValueError:
+        return unknown(fact.note or f"resolution {fact.value}", fact.location)
+    return Fact(ImageSize(size.width, size.height), fact.origin, fact.location, fact.note)
+
+
+def _ema(settings: Settings[Config]) -> Fact[bool]:
+    fact = settings.fact("ema")
+    if fact.value not in ("OFF", "GPU", "CPU"):
+        return unknown(fact.note or f"ema {fact.value}", fact.location)
+    return Fact(fact.value == "GPU", fact.origin, fact.location, fact.note)
+
+
+def _checkpointing(settings: Settings[Config], sources: list[Source]) -> Fact[bool]:
+    """The parts' own switches; an older file has one word for all (``ON``, ``OFF``, ``CPU_OFFLOADED``)."""
+    whole = settings.fact("checkpointing")
+    if whole.location is not None:
+        on = {"ON": True, "CPU_OFFLOADED": True, "OFF": False, "True": True, "False": False}.get(str(whole.value))
+        return unknown(f"{whole.value}", whole.location) if on is None else Fact(on, whole.origin, whole.location)
+    places = [place for source in sources for place in _parts(source)]
+    said = {plain_value(place.node) for place in places}
+    if len(said) > 1:
+        return unknown("the parts of the model disagree", location(places[0]))
+    if said:
+        return Fact(as_flag(said.pop()), Origin.FILE, location(places[0]), places[0].name)
+    return default(value=True, note=f"default of {_SOURCE}")
+
+
+def _parts(source: Source) -> list[Place]:
+    """The switches of the parts that are trained: ``"train": false`` leaves a part's switch without effect."""
+    found = []
+    for entry in source.mapping.entries:
+        part = entry.value
+        if not isinstance(part, Mapping) or _value_of(part, "train") is False:
+            continue
+        place = source.find(f"{entry.key}.gradient_checkpointing")
+        if place is not None and isinstance(plain_value(place.node), bool):
+            found.append(place)
+    return found
+
+
+def _value_of(mapping: Mapping, key: str) -> object:
+    """The plain value of one key, None where it is absent."""
+    node = mapping.get(key)
+    return None if node is None else plain_value(node)
+
+
+def _adapter(draft: Draft, settings: Settings[Config]) -> None:
+    fact = settings.fact("method")
+    if fact.value == "LORA":
+        draft.put("adapter", Fact("lora", fact.origin, fact.location))
+        if not settings.spelled("adapter_rank"):
+            draft.put("adapter_rank", default(16, f"default of {_SOURCE}"))
+    elif fact.value in ("FINE_TUNE", "FINE_TUNE_VAE"):
+        draft.put("adapter", Fact("none", fact.origin, fact.location))
+    elif fact.value is not None:
+        draft.put("adapter", unknown(f"training_method {fact.value}", fact.location))
+
+
+def _world(document: Document, settings: Settings[Config], context: Context) -> World:
+    """``multi_gpu`` takes the devices named, else all of the machine; without it one GPU trains."""
+    one = default(1, "one machine")
+    switch = settings.fact("multi_gpu")
+    if not switch.known:
+        return World(unknown(switch.note, switch.location), one)
+    if not switch.value:
+        return World(Fact(1, switch.origin, switch.location, "multi_gpu is off"), one)
+    named = settings.places.get("devices")
+    listed = [word for word in str(settings.values.devices or "").split(",") if word.strip()]
+    if named is not None and listed:
+        return World(Fact(len(listed), named.source.origin, location(named)), one)
+    return world(document, None, context)
