@@ -1,89 +1,41 @@
 """What every dialect shares: from nodes to validated settings, to facts with origins, to slots that can be edited.
 
-A dialect declares its settings once, as a schema: the field is the plan's fact, ``keys(...)`` gives the framework's own
-keys (dotted where they nest) and the framework's default, the type says what is accepted. A value of the wrong type
-becomes an UNKNOWN fact that says so; nothing is guessed.
-
-The schemas look like pydantic's and are not: importing pydantic 2 and building one model of thirty fields takes longer
-than everything else that checking a config does, and all it had left to do here was to compare with a lower bound.
+A dialect declares its settings once, as a pydantic schema: the field is the plan's fact, ``keys(...)`` gives the
+framework's own keys (dotted where they nest) and the framework's default, the type says what is accepted. A value of
+the wrong type becomes an UNKNOWN fact that says so; nothing is guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_type_hints
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vramlint.dialects.places import Place, Source, location
-from vramlint.dialects.values import as_at_least, as_flag, as_number, as_size, as_text, as_whole
+from vramlint.dialects.values import as_count, as_flag, as_size, as_text
 from vramlint.plan import Fact, ImageSize, default, unknown
 from vramlint.sources.model import Document, Mapping, Node, Plain, Scalar, Span, Unknown
 
-Count = Annotated[int, as_at_least(1)]
-"""A number of things, at least one. The function reads a spelled value or raises ValueError saying why not."""
-Natural = Annotated[int, as_at_least(0)]
-Whole = Annotated[int, as_whole]
-Flag = Annotated[bool, as_flag]
-Size = Annotated[ImageSize, as_size]
-Text = Annotated[str, as_text]
+Count = Annotated[int, BeforeValidator(as_count), Field(ge=1)]
+"""A number of things, at least one."""
+Natural = Annotated[int, BeforeValidator(as_count), Field(ge=0)]
+Whole = Annotated[int, BeforeValidator(as_count)]
+Flag = Annotated[bool, BeforeValidator(as_flag)]
+Size = Annotated[ImageSize, BeforeValidator(as_size)]
+Text = Annotated[str, BeforeValidator(as_text)]
 
 
-class Key(NamedTuple):
-    """How a field is spelled, in order of preference, and what it is where nobody spells it."""
+class Schema(BaseModel):
+    """Base of every dialect's schema. ``source`` names framework and version for the notes of its defaults."""
 
-    names: tuple[str, ...]
-    default: object
-
-
-class Field(NamedTuple):
-    """A field of a schema: its key, and what reads a value of its type."""
-
-    key: Key
-    read: Callable[[Any], object]
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, arbitrary_types_allowed=True)
+    source: ClassVar[str] = ""
 
 
 def keys(*names: str, default: Any = None) -> Any:
     """A field spelled by any of ``names`` (the first that is there counts), with the framework's default."""
-    return Key(names, default)
-
-
-class Schema:
-    """Base of every dialect's schema. ``source`` names framework and version for the notes of its defaults."""
-
-    source: ClassVar[str] = ""
-    model_fields: ClassVar[dict[str, Field]] = {}
-    """The fields by name, in order of their declaration."""
-
-    def __init_subclass__(cls) -> None:
-        types = get_type_hints(cls, include_extras=True)
-        own = {name: Field(key, _reader(types[name])) for name, key in vars(cls).items() if isinstance(key, Key)}
-        cls.model_fields = {**cls.model_fields, **own}
-
-    def __init__(self, spelled: dict[str, Plain]) -> None:
-        """Read ``spelled``, by field name. ``problems`` says why a value could not be read; its field is None."""
-        self.problems: dict[str, str] = {}
-        for name, field in self.model_fields.items():
-            value = spelled.get(name, field.key.default)
-            try:
-                setattr(self, name, None if value is None else field.read(value))
-            except ValueError as error:
-                self.problems[name] = str(error)
-                setattr(self, name, None)
-
-
-def _reader(hint: object) -> Callable[[Any], object]:
-    """The reader of ``X | None``, where X is one of the types above, int, float or, for a value as it is, Any."""
-    wanted = next((part for part in get_args(hint) if part is not type(None)), hint)
-    for own in getattr(wanted, "__metadata__", ()):
-        reader: Callable[[Any], object] = own
-        return reader
-    return _PLAIN_READERS[wanted]
-
-
-def _as_it_is(value: Plain) -> Plain:
-    return value
-
-
-_PLAIN_READERS: dict[object, Callable[[Any], object]] = {int: as_whole, float: as_number, Any: _as_it_is}
+    return Field(default=default, validate_default=True, validation_alias=AliasChoices(*names))
 
 
 S = TypeVar("S", bound=Schema)
@@ -119,7 +71,7 @@ def read_settings(schema: type[S], sources: Sequence[Source]) -> Settings[S]:
     """Fill ``schema`` from ``sources``, the first that spells a setting winning."""
     places: dict[str, Place] = {}
     for name, field in schema.model_fields.items():
-        place = _first_place(sources, field.key.names or (name,))
+        place = _first_place(sources, aliases(field.validation_alias) or (name,))
         if place is not None:
             places[name] = place
     return settings_from(schema, places)
@@ -131,10 +83,20 @@ def settings_from(schema: type[S], places: dict[str, Place]) -> Settings[S]:
     data = {name: plain_value(place.node) for name, place in places.items() if name not in doubts}
     # A key that is spelled without a value (`key:`) means the default in every loader that reads it.
     data = {name: value for name, value in data.items() if value is not None}
-    values = schema(data)
-    for name, problem in values.problems.items():
-        doubts[name] = f"{places[name].name} = {_shown(data[name])}: {problem}"
-    return Settings(values, places, doubts)
+    try:
+        return Settings(schema.model_validate(data), places, doubts)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = str(problem["loc"][0])
+            doubts[name] = f"{places[name].name} = {_shown(data.pop(name, None))}: {problem['msg']}"
+        return Settings(schema.model_validate(data), places, doubts)
+
+
+def aliases(choices: object) -> tuple[str, ...]:
+    """The keys that spell a field, in order of preference."""
+    if isinstance(choices, AliasChoices):
+        return tuple(str(choice) for choice in choices.choices)
+    return ()
 
 
 def plain_value(node: Node) -> Plain:

@@ -6,7 +6,6 @@ Each function takes what a loader or a shell gives and returns the meant value, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from vramlint.plan import ImageSize, Precision
 
@@ -33,35 +32,6 @@ def as_count(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d[\d_]*", value.strip()):
         return int(value.strip().replace("_", ""))
     return value
-
-
-def as_whole(value: object) -> int:
-    """An integer, also as text or as a float without a fraction."""
-    number = as_count(value)
-    if isinstance(number, (int, float)) and number == number // 1:
-        return int(number)
-    raise ValueError("not a whole number")
-
-
-def as_at_least(least: int) -> Callable[[object], int]:
-    """A reader of integers from ``least`` on."""
-
-    def read(value: object) -> int:
-        number = as_whole(value)
-        if number < least:
-            raise ValueError(f"less than {least}")
-        return number
-
-    return read
-
-
-def as_number(value: object) -> float:
-    """A number, also as text: YAML 1.1 reads ``1e-4`` as text, and frameworks turn it into a number."""
-    if isinstance(value, bool):
-        raise ValueError("a switch where a number belongs")
-    if isinstance(value, (int, float, str)):
-        return float(value)
-    raise ValueError("not a number")
 
 
 def as_flag(value: object) -> bool:
