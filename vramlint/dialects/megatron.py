@@ -46,8 +46,9 @@ from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.language import language_facts, product, torch_prefetch
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.places import FlagSource, Source, flags, location
+from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
+from vramlint.dialects.signature import normal_flag
 from vramlint.plan import (
     BatchPolicy,
     DecoderShape,
@@ -61,7 +62,8 @@ from vramlint.plan import (
     derived,
     unknown,
 )
-from vramlint.sources.model import Command, Document, Mapping
+from vramlint.sources.model import Command, Document, Entry, Mapping, Node, Scalar, Span, Style, Unknown
+from vramlint.sources.model import Sequence as Items
 
 NAME = "megatron"
 TITLE = "Megatron-LM"
@@ -138,7 +140,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     settings = read_settings(Config, _sources(document, command))
     draft = Draft(claim, document, "" if command is None else title_of(document, command))
     draft.fill(settings, _DIRECT)
-    policy = _batch(draft, settings)
+    more = _more_flags(command)
+    policy = _batch(draft, settings, more)
     found = _world(document, command, context, settings)
     other_defaults = command is not None and command.program == "megatron"
     draft.put("precision", _precision(settings, other_defaults=other_defaults))
@@ -152,18 +155,81 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     torch_prefetch(draft)
     if settings.values.offload:
         draft.put("cpu_offload", settings.fact("offload"))
-    return draft.close(found, policy, model_parallel=_shared(settings))
+    _withhold_defaults(draft, more)
+    return draft.close(found, policy, model_parallel=_shared(settings, more))
+
+
+class Words(FlagSource):
+    """Flags of a command line where an unset variable behind a flag's own words is more flags, not a value."""
+
+    def find(self, dotted: str) -> Place | None:
+        """``--bf16 $EXTRA`` is a switch, ``--micro-batch-size 4 $EXTRA`` is 4."""
+        place = super().find(dotted)
+        if place is None:
+            return None
+        node = place.node
+        if isinstance(node, Items) and node.items and all(isinstance(item, Unknown) for item in node.items[1:]):
+            return _with(place, node.items[0])
+        if isinstance(node, Unknown) and dotted in _SWITCHES:
+            bare = Scalar(Span(node.span.start, node.span.start), "", value=True, style=Style.EMPTY)
+            return _with(place, bare)
+        return place
+
+
+_SWITCHES = frozenset(
+    {"bf16", "fp16", "recompute_activations", "use_distributed_optimizer", "use_megatron_fsdp", "use_custom_fsdp"}
+    | {"use_torch_fsdp2", "optimizer_cpu_offload", "cross_entropy_loss_fusion", "group_query_attention", "swiglu"}
+    | {"disable_bias_linear", "untie_embeddings_and_output_weights", "multi_latent_attention"}
+    | {"decrease_batch_size_if_needed"}
+)
+"""Flags that take no value."""
+
+
+def _with(place: Place, node: Node) -> Place:
+    entry = place.entry
+    return place._replace(entry=Entry(entry.key, entry.key_span, node, entry.span, entry.merged))
+
+
+def _more_flags(command: Command | None) -> str:
+    """The first variable that stands where flags stand and that the script does not set; ``$@`` is the caller's own."""
+    if command is None:
+        return ""
+    loose: list[Node] = [*command.positionals]
+    for entry in command.options.entries:
+        if isinstance(entry.value, Items):
+            loose += entry.value.items[1:]
+        elif normal_flag(entry.key) in _SWITCHES:
+            loose.append(entry.value)
+    for node in loose:
+        text = node.text.strip("\"'") if isinstance(node, (Scalar, Unknown)) else ""
+        # A word that is worked out has a value that differs from its text.
+        unset = isinstance(node, Unknown) or (isinstance(node, Scalar) and node.value == text)
+        if unset and _VARIABLE.fullmatch(text):
+            return text
+    return ""
+
+
+_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*(\[[@*]\])?\}?")
+
+
+def _withhold_defaults(draft: Draft, more: str) -> None:
+    """What a line does not spell is no default while a variable may spell it."""
+    if not more:
+        return
+    for name, fact in list(draft.plan.facts()):
+        if fact.origin is Origin.DEFAULT:
+            draft.put(name, unknown(f"{more} is not set here and may say"))
 
 
 def _sources(document: Document, command: Command | None) -> list[Source]:
     """A command's flags, or the YAML mapping that is turned into flags."""
     if command is not None:
-        return flags(document, command)
+        return [Words(document, command.options)]
     arguments = document.root.get("MODEL_ARGS") if isinstance(document.root, Mapping) else None
     return [FlagSource(document, arguments, Origin.FILE)] if isinstance(arguments, Mapping) else []
 
 
-def _batch(draft: Draft, settings: Settings[Config]) -> BatchPolicy:
+def _batch(draft: Draft, settings: Settings[Config], more: str) -> BatchPolicy:
     """The global batch is what accumulation aims at; ``--decrease-batch-size-if-needed`` rounds it down."""
     if settings.spelled("schedule"):
         place = settings.places["schedule"]
@@ -179,13 +245,18 @@ def _batch(draft: Draft, settings: Settings[Config]) -> BatchPolicy:
         else:
             draft.put("accumulation", unknown(total.note, total.location))
             return PerRank()
+    elif more:
+        draft.put("accumulation", unknown(f"{more} is not set here and may hold a global batch"))
+        return PerRank()
     floors = settings.values.decrease and draft.plan.nominal_batch.value is not None
     return FlooredAccumulation() if floors else DividedAccumulation()
 
 
-def _shared(settings: Settings[Config]) -> int | None:
+def _shared(settings: Settings[Config], more: str) -> int | None:
     """Ranks that share one copy of the model. Shards of the weights count the tensor-parallel ranks in."""
     if settings.doubts.keys() & {"tensor", "pipeline", "context", "weight_shards"}:
+        return None
+    if more and not (settings.spelled("tensor") and settings.spelled("pipeline")):
         return None
     values = settings.values
     return product(values.weight_shards or values.tensor, values.pipeline, values.context)
