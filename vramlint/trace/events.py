@@ -109,7 +109,8 @@ def running_maxima(
 ) -> Iterator[tuple[int, str, tuple[float, ...]]]:
     """Sums over the live storages, of what ``weigh`` says of each, where allocation turns into freeing.
 
-    Yields (index of the event that ends the rise, phase, sums). A mark closes a phase: what is alive at the mark is reported for that phase too.
+    Yields (index of the event that ends the rise, phase, sums). A mark closes a phase: what is alive at the mark is
+    reported for that phase too.
     """
     totals = [0.0] * width
     rising = False
