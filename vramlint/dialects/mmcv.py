@@ -33,8 +33,8 @@ epochs: 12 file 9
 Fragments are the same as with MMEngine: files in a folder called ``_base_``, and data or a schedule without a model.
 
 Sources: mmcv 1.7.2 ``runner/hooks/optimizer.py`` (GradientCumulativeOptimizerHook, cumulative_iters 1; the
-Fp16OptimizerHook when ``fp16`` is set), mmdet 2.28 ``apis/train.py`` and ``datasets/builder.py#build_dataloader`` (samples
-and workers per GPU), mmrotate 0.3 ``configs/_base_/datasets/dotav1.py``.
+Fp16OptimizerHook when ``fp16`` is set), mmdet 2.28 ``apis/train.py`` and ``datasets/builder.py#build_dataloader``
+(samples and workers per GPU), mmrotate 0.3 ``configs/_base_/datasets/dotav1.py``.
 """
 
 from __future__ import annotations

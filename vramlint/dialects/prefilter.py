@@ -22,7 +22,8 @@ _BATCH = re.compile(
 _LAUNCHES = re.compile(rb"(?i)python|torchrun|accelerate|deepspeed|yolo|srun|mpirun|\btrl\b|train|rfdetr|\btune\b")
 _FLAGGED = re.compile(rb"(?i)batch|accum|--bs\b|\s-b\s|per_device|\byolo\b|rfdetr")
 _PYTHON = re.compile(
-    rb"(?im)^_base_\s*=|read_base\(|samples_per_gpu|^train_dataloader\b|^dataloader\b|^from [\w.]+ import .*\bdataloader\b"
+    rb"(?im)^_base_\s*=|read_base\(|samples_per_gpu|^train_dataloader\b|^dataloader\b"
+    rb"|^from [\w.]+ import .*\bdataloader\b"
     rb"|TrainingArguments\(|TrainingConfig\(|^gradient_accumulation_steps[ \t]*="
     rb"|\b(?:SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config\(|\.train\("
     rb"|^[ \t]+(?:[a-z_]*batch_?size[a-z_]*|batch|bs|queue_(?:size|len|length)|[a-z_]*accum[a-z_]*)\s*[:=]"
