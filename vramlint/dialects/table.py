@@ -116,8 +116,19 @@ _LANGUAGE: tuple[Row, ...] = (
     row(
         "nemo",
         "NVIDIA NeMo",
-        keys("trainer exp_manager", "model name"),
-        keys(any_of="model.train_ds exp_manager model.data.train_ds model.validation_ds"),
+        keys(
+            "trainer{}",
+            "model.optim model.optimizer optim",
+            also="exp_manager model.train_ds model.data.train_ds data.train_ds",
+            none_of="inference server test_ds_meta",
+        ),
+        module="nemo",
+    ),
+    row(
+        "nemo_other",
+        "NeMo generation, evaluation and export",
+        keys("trainer{}", "exp_manager gpt_model_file mamba_model_file retro_model_file"),
+        keys("trainer{} inference", "prune hparams_file checkpoint_name"),
     ),
     row(
         "megatron_other",
@@ -194,7 +205,12 @@ _LANGUAGE: tuple[Row, ...] = (
 
 _DIFFUSION: tuple[Row, ...] = (
     row("ai_toolkit", "ai-toolkit", keys("job config.process[]"), module="ai_toolkit"),
-    row("onetrainer", "OneTrainer", keys("training_method", "model_type base_model_name __version", syntaxes=JSON), module="onetrainer"),
+    row(
+        "onetrainer",
+        "OneTrainer",
+        keys("training_method", "model_type base_model_name __version", syntaxes=JSON),
+        module="onetrainer",
+    ),
     row(
         "kohya",
         "kohya sd-scripts",
