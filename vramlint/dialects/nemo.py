@@ -132,11 +132,14 @@ class Config(Schema):
     tensor: Count | None = _parallel("tensor_model_parallel_size")
     pipeline: Count | None = _parallel("pipeline_model_parallel_size")
     context: Count | None = _parallel("context_parallel_size")
-    precision: Any = keys("trainer.precision")
+    precision: Any = keys("trainer.precision", "plugins.precision", "trainer.plugins.precision")
     fp8: Flag | None = keys("model.fp8", default=False)
     recompute: Text | None = keys("model.activations_checkpoint_granularity")
-    optimizer: Text | None = keys("model.optim.name", "optim.name", "model.optimizer._target_", "optim._target_")
-    strategy: Any = keys("trainer.strategy")
+    optimizer: Text | None = keys(
+        "model.optim.name", "optim.name", "optim.config.optimizer", "model.optimizer._target_", "optim._target_"
+    )
+    strategy: Any = keys("trainer.strategy", "strategy")
+    plugins: Any = keys("trainer.plugins", "plugins")
     fsdp: Flag | None = keys("model.fsdp", default=False)
     seq_len: Count | None = keys(
         "model.encoder_seq_length", "model.data.train_ds.max_seq_length", "data.train_ds.max_seq_length"
@@ -156,7 +159,7 @@ class Config(Schema):
     norm: Text | None = keys("model.normalization", default="layernorm")
     bias: Flag | None = keys("model.bias", default=True)
     tied: Flag | None = keys("model.share_embeddings_and_output_weights", default=True)
-    experts: Any = keys("model.num_moe_experts")
+    experts: Any = keys("model.num_moe_experts", "model.hyena", "model.use_hyena")
     tokenizer: Text | None = keys("model.tokenizer.type")
     vocabulary_multiple: Count | None = keys("model.make_vocab_size_divisible_by", default=128)
 
@@ -246,6 +249,8 @@ def _precision(settings: Settings[Config]) -> Fact[Precision]:
         fact = settings.fact("fp8")
         return Fact(Precision.FP8, fact.origin, fact.location)
     fact = settings.fact("precision")
+    if fact.value is None and settings.spelled("plugins"):
+        return unknown("a plugin of the trainer chooses the precision")
     if fact.value is None:
         return default(Precision.FP32, f"default of {_SOURCE}") if not fact.note else fact
     try:
@@ -263,8 +268,8 @@ def _checkpointing(draft: Draft, settings: Settings[Config]) -> None:
         note = "selective: attention's inner tensors alone are recomputed"
         draft.put("grad_checkpointing", Fact(value=False, origin=fact.origin, location=fact.location, note=note))
         draft.put("checkpointing_scope", fact)
-    elif "recompute" in settings.doubts:
-        draft.put("grad_checkpointing", fact)
+    elif "recompute" in settings.doubts or settings.spelled("plugins"):
+        draft.put("grad_checkpointing", unknown(fact.note or "the model's own configuration chooses"))
     else:
         draft.put("grad_checkpointing", default(value=False, note=f"default of {_SOURCE}"))
 
