@@ -106,6 +106,27 @@ def test_a_learning_rate_that_pyyaml_reads_as_text(text: str, doubted: bool) -> 
         assert found.findings[0].location.line == 6
 
 
+_READS_YAML = "from transformers import HfArgumentParser\nHfArgumentParser(X).parse_yaml_file(sys.argv[1])\n"
+
+
+@pytest.mark.parametrize(
+    ("launch", "files", "told"),
+    [
+        ("", {}, [("warning", "medium")]),
+        ("torchrun run.py sft.yaml", {}, [("warning", "medium")]),
+        ("torchrun run.py sft.yaml", {"run.py": _READS_YAML}, [("error", "high")]),
+        ("python sft.py --config sft.yaml", {}, []),
+        ("trl sft --config sft.yaml", {}, []),
+    ],
+)
+def test_a_text_of_a_learning_rate_is_an_error_only_where_nobody_converts_it(
+    launch: str, files: dict[str, str], told: list[tuple[str, str]]
+) -> None:
+    text = YAML.replace("2.0e-5", "1e-4")
+    found = reading("sft.yaml", text, Surroundings(files, launched_by=launch))
+    assert [(finding.severity.value, finding.confidence.value) for finding in found.findings] == told
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

@@ -27,8 +27,7 @@ pin_memory: true default
 model: Qwen/Qwen2.5-0.5B file 1
 ```
 
-Sources: transformers 5.23.0, ``training_args.py`` (fields and defaults), ``trainer.py#get_total_train_batch_size``; TRL
-1.10, ``trainer/base_config.py`` (``SFTConfig`` and its kin switch bf16 and checkpointing on).
+Sources: transformers 5.23.0, ``training_args.py`` (fields and defaults), ``trainer.py#get_total_train_batch_size``.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects import spelling_out
-from vramlint.dialects.draft import Draft, title_of
+from vramlint.dialects.draft import Draft, title_of, value_misread
 from vramlint.dialects.language import deepspeed_sharding, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.places import Place, Source, flags
+from vramlint.dialects.places import Place, Source, flags, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
+from vramlint.rule import Confidence, Severity
 from vramlint.sources.model import Command, Definition, Document, Mapping, Scalar, Syntax
 
 NAME = "hf_trainer"
 TITLE = "Hugging Face TrainingArguments"
 
 _TRANSFORMERS = "transformers 5.23.0"
-_TRL = "TRL 1.10"
 
 
 class Arguments(Schema):
@@ -87,20 +86,20 @@ class Arguments(Schema):
     deepspeed: Any = keys("deepspeed")
 
 
-_TRL_CALL = re.compile(r"(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config$")
-
-
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of a file, a call or a command that carries TrainingArguments."""
-    subject = claim.subject
-    command = subject if isinstance(subject, Command) else None
-    settings = read_settings(Arguments, _sources(claim, document))
     draft = Draft(claim, document, _title(claim, document))
+    settings = read_settings(Arguments, arguments_of(claim, document))
+    fill(draft, claim, settings, context)
+    _misread(draft, settings, document, context)
+    command = claim.subject if isinstance(claim.subject, Command) else None
+    return draft.close(world(document, command, context))
+
+
+def fill(draft: Draft, claim: Claim, settings: Settings[Any], context: Context) -> None:
+    """Everything that TrainingArguments and the model arguments beside them say, with slots."""
     draft.fill(settings)
-    trl = isinstance(subject, Definition) and _TRL_CALL.search(subject.name) is not None
-    if trl and not settings.spelled("grad_checkpointing"):
-        draft.put("grad_checkpointing", default(value=True, note=f"default of {_TRL}"))
-    _precision(draft, settings, trl=trl, context=context)
+    _precision(draft, settings, context=context)
     _adapter(draft, settings)
     _sharding(draft, settings, context)
     if settings.values.auto_find_batch_size:
@@ -112,12 +111,11 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if settings.values.liger:
         draft.put("fused_loss", derived(value=True, note="Liger's fused cross entropy holds no full logits"))
     draft.put("task", derived("causal-lm", "a language model is trained") if draft.plan.seq_len.known else unknown())
-    _slots(draft, claim, document, context)
-    _misread(draft, settings, document)
-    return draft.close(world(document, command, context))
+    _slots(draft, claim, draft.document, context)
 
 
-def _sources(claim: Claim, document: Document) -> list[Source]:
+def arguments_of(claim: Claim, document: Document) -> list[Source]:
+    """Where the arguments stand: flags, the keywords of a call, the keys of a file."""
     match claim.subject:
         case Command() as command:
             return flags(document, command)
@@ -142,8 +140,8 @@ _HELD = {(Precision.BF16, "bfloat16"): Precision.PURE_BF16}
 """bf16 compute on weights that are loaded in bf16 holds no fp32 copy."""
 
 
-def _precision(draft: Draft, settings: Settings[Arguments], *, trl: bool, context: Context) -> None:
-    """``bf16`` and ``fp16`` are two switches; neither is fp32, but for TRL's classes, which take bf16 then."""
+def _precision(draft: Draft, settings: Settings[Arguments], *, context: Context) -> None:
+    """``bf16`` and ``fp16`` are two switches; neither is fp32."""
     for name, kind in (("bf16", Precision.BF16), ("fp16", Precision.FP16)):
         fact = settings.fact(name)
         if name in settings.places and not fact.known:
@@ -155,9 +153,6 @@ def _precision(draft: Draft, settings: Settings[Arguments], *, trl: bool, contex
             draft.put("precision", Fact(held or kind, fact.origin, fact.location, note))
             draft.offer("precision", settings.places[name])
             return
-    if trl and not settings.spelled("bf16"):
-        draft.put("precision", default(Precision.BF16, f"default of {_TRL}"))
-        return
     draft.put(
         "precision", default(Precision.FP32, f"default of {_TRANSFORMERS}, unless accelerate launch says otherwise")
     )
@@ -236,20 +231,33 @@ def _after(parent: Mapping, fact: str, dashes: str) -> str | None:
     return next((dashes + key for key in _PREDECESSORS.get(fact, ()) if parent.get(dashes + key) is not None), None)
 
 
-def _misread(draft: Draft, settings: Settings[Arguments], document: Document) -> None:
-    """``learning_rate: 1e-4``: PyYAML reads text, and HfArgumentParser.parse_yaml_file does not convert it.
+def _misread(draft: Draft, settings: Settings[Arguments], document: Document, context: Context) -> None:
+    """``learning_rate: 1e-4`` is a text for PyYAML; whether that harms depends on who reads the file.
 
-    Source: transformers 5.23.0, ``hf_argparser.py#parse_yaml_file``: ``yaml.safe_load`` and the dataclass constructor.
+    ``HfArgumentParser.parse_yaml_file`` hands the text to the dataclass, and the optimizer stops at it (transformers
+    5.23.0, ``hf_argparser.py`` lines 374-428, ``trainer.py`` line 1394): an error where a script that launches the file
+    calls it. TRL's parser makes the file's values argparse defaults, which argparse converts (TRL 1.10,
+    ``scripts/utils.py#parse_args_and_config``): nothing to say where a line passes the file as ``--config``. Otherwise
+    nobody knows, and it is a warning.
     """
     place: Place | None = settings.places.get("learning_rate")
     if document.syntax is not Syntax.YAML or place is None or not isinstance(place.node, Scalar):
         return
-    if isinstance(place.node.value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", place.node.value):
-        draft.doubt(
-            place,
-            f"learning_rate {place.node.value} is text for PyYAML: without a dot and a signed exponent it is no number",
-            f"Write {_with_dot(place.node.value)}.",
+    text = place.node.value
+    if not isinstance(text, str) or not re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", text):
+        return
+    launches = context.launches(document)
+    if any(command.options.get("--config") is not None for _, command in launches):
+        return
+    scripts = (context.document(command.program) for _, command in launches)
+    certain = any(script is not None and "parse_yaml_file" in script.text for script in scripts)
+    message = f"learning_rate {text} is text for PyYAML: without a dot and a signed exponent it is no number"
+    draft.findings.append(
+        value_misread(location(place), message, f"Write {_with_dot(text)}.", draft.plan.title)._replace(
+            severity=Severity.ERROR if certain else Severity.WARNING,
+            confidence=Confidence.HIGH if certain else Confidence.MEDIUM,
         )
+    )
 
 
 def _with_dot(text: str) -> str:

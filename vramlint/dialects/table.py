@@ -327,6 +327,31 @@ FRAMEWORKS: tuple[Row, ...] = (
     *_LAYOUTS,
     *_NO_TRAINING,
     row(
+        "trl",
+        "TRL",
+        keys(
+            any_of="num_generations max_completion_length max_prompt_length dataset_mixer dataset_mixture rpo_alpha "
+            "padding_free packing_strategy assistant_only_loss completion_only_loss reward_funcs vllm_mode use_vllm "
+            "sync_ref_model dataset_text_field dataset_kwargs precompute_ref_log_probs use_peft",
+            also="per_device_train_batch_size gradient_accumulation_steps num_train_epochs",
+            none_of="stage finetuning_type cutoff_len base_model distributed_type architectures *._component_ "
+            "training{} trainer{} swift model_id",
+        ),
+        keys(
+            "model_name_or_path per_device_train_batch_size",
+            "packing max_length max_seq_length",
+            also="attn_implementation torch_dtype dtype",
+            none_of="stage finetuning_type cutoff_len template distributed_type *._component_ swift",
+        ),
+        line(r"(^|/)trl$", any_of="per_device_train_batch_size gradient_accumulation_steps learning_rate"),
+        call(
+            r"(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config$",
+            constant="per_device_train_batch_size gradient_accumulation_steps num_train_epochs learning_rate "
+            "output_dir max_steps",
+        ),
+        module="trl",
+    ),
+    row(
         "hf_trainer",
         "Hugging Face TrainingArguments",
         keys(
@@ -339,7 +364,7 @@ FRAMEWORKS: tuple[Row, ...] = (
         ),
         line(all_of="per_device_train_batch_size", none_of="stage finetuning_type", not_program=r"^swift$"),
         call(
-            r"(TrainingArguments|(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config)$",
+            r"TrainingArguments$",
             constant="per_device_train_batch_size gradient_accumulation_steps num_train_epochs learning_rate "
             "output_dir max_steps",
         ),

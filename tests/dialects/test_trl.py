@@ -1,0 +1,83 @@
+"""TRL: flipped defaults, older files, what each trainer counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dialects.support import Surroundings, reading, told, values
+from vramlint.plan import Precision
+
+SFT = """\
+model_name_or_path: Qwen/Qwen2.5-0.5B
+dataset_text_field: text
+per_device_train_batch_size: 2
+gradient_accumulation_steps: 4
+learning_rate: 1e-4
+{}
+"""
+
+
+@pytest.mark.parametrize(("gpus", "effective"), [(1, 8), (2, 16), (3, 24), (8, 64)])
+def test_yaml(gpus: int, effective: int) -> None:
+    # transformers 5.23.0 trainer.py#get_total_train_batch_size; TRL changes nothing of it.
+    found = reading("sft.yaml", SFT.format(""), Surroundings(gpus=gpus))
+    assert (found.plan.dialect, found.plan.effective_batch.value) == ("trl", effective)
+    assert values(found, "precision", "grad_checkpointing", "seq_len") == (Precision.BF16, True, 1024)
+    assert found.findings == []
+
+
+@pytest.mark.parametrize(
+    ("line", "precision", "checkpointing", "length"),
+    [
+        ("fp16: true", Precision.FP16, True, 1024),
+        ("bf16: false", Precision.FP32, True, 1024),
+        ("gradient_checkpointing: false", Precision.BF16, False, 1024),
+        ("max_length: 4096", Precision.BF16, True, 4096),
+        ("max_seq_length: 2048", None, None, 2048),
+        ("max_seq_length: 2048\nbf16: true", Precision.BF16, None, 2048),
+    ],
+)
+def test_defaults(line: str, precision: Precision | None, checkpointing: bool | None, length: int) -> None:
+    found = reading("sft.yaml", SFT.format(line))
+    assert values(found, "precision", "grad_checkpointing", "seq_len") == (precision, checkpointing, length)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "unit", "knows_model"),
+    [
+        ("a.yaml", SFT.format(""), "samples", True),
+        ("a.yaml", SFT.format("num_generations: 16"), "completions", False),
+        ("a.yaml", SFT.format("beta: 0.1\nmax_prompt_length: 512"), "pairs", False),
+        ("a.sh", "trl dpo --model_name_or_path x --per_device_train_batch_size 2", "pairs", False),
+        ("a.sh", "trl sft --model_name_or_path x --per_device_train_batch_size 2", "samples", True),
+        (
+            "a.py",
+            "from trl import GRPOConfig\na = GRPOConfig(output_dir='x', num_generations=4)\n",
+            "completions",
+            False,
+        ),
+        ("a.py", "from trl import DPOConfig\na = DPOConfig(per_device_train_batch_size=2)\n", "pairs", False),
+        ("a.py", "from trl import SFTConfig\na = SFTConfig(per_device_train_batch_size=2)\n", "samples", False),
+    ],
+)
+def test_units(path: str, text: str, unit: str, knows_model: bool) -> None:
+    found = reading(path, text)
+    assert (found.plan.dialect, found.plan.batch_unit.value, found.plan.model.known) == ("trl", unit, knows_model)
+
+
+@pytest.mark.parametrize(("gpus", "effective"), [(1, 32), (2, 64), (3, 96), (8, 256)])
+def test_grpo(gpus: int, effective: int) -> None:
+    text = SFT.format("num_generations: 8\nmax_prompt_length: 512\nmax_completion_length: 256")
+    text = text.replace("batch_size: 2", "batch_size: 8")
+    found = reading("grpo.yaml", text, Surroundings(gpus=gpus))
+    assert values(found, "effective_batch", "responses_per_prompt", "seq_len") == (effective, 8, 768)
+
+
+def test_the_launching_line_tells_the_trainer() -> None:
+    line = "accelerate launch --num_processes 2 scripts/dpo.py --config x.yaml"
+    found = reading("x.yaml", SFT.format(""), Surroundings(launched_by=line))
+    assert values(found, "batch_unit", "effective_batch") == ("pairs", 16)
+
+
+def test_a_default_that_somebody_wrote_is_theirs() -> None:
+    assert told(reading("x.yaml", SFT.format("gradient_checkpointing: true")).plan.grad_checkpointing)[1] == "file"
