@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=NAMES)
     parser.add_argument("--date", default=datetime.datetime.now(tz=datetime.UTC).date().isoformat())
     parser.add_argument("--force", action="store_true", help="make profiles again that are there already")
+    parser.add_argument("--plain", action="store_true", help="leave the variants with checkpointing for later")
     parser.add_argument("--check", type=float, metavar="SHARE", help="re-trace a random share and compare")
     options = parser.parse_args()
 
@@ -64,33 +65,39 @@ def main() -> int:
     torch.set_num_threads(1)
     if options.check is not None:
         return _check(options.names, options.check)
-    failed = [name for name in options.names if not _make(name, options.date, force=options.force)]
+    failed = [name for name in options.names if not _make(name, options)]
     for name in failed:
         print(f"failed: {name}")
     return 1 if failed else 0
 
 
-def _make(name: str, date: str, *, force: bool) -> bool:
+def _make(name: str, options: argparse.Namespace) -> bool:
+    """Makes the variants of a profile that are missing or out of date. Returns whether all is well."""
     from vramlint.memory.profile import canonical_name
     from vramlint.trace.layout import profile_text
-    from vramlint.trace.making import make_profile
+    from vramlint.trace.making import make_profile, variants_of
     from vramlint.trace.targets import find_target
 
     started = time.monotonic()
     file = FOLDER / f"{canonical_name(name)}.json"
-    if file.exists() and not force and _current(json.loads(file.read_bytes())):
-        return True
+    there = json.loads(file.read_bytes()) if file.exists() and not options.force else None
+    kept = there["variants"] if there is not None and _current(there) else {}
     try:
         target = find_target(name)
-        data = make_profile(target, date, lambda line: print(line, file=sys.stderr, flush=True))
+        wanted = [each for each in variants_of(target) if not (options.plain and each.checkpointing)]
+        missing = [each for each in wanted if str(each) not in kept]
+        if not missing:
+            return True
+        data = make_profile(target, options.date, lambda line: print(line, file=sys.stderr, flush=True), missing)
     except Exception:  # noqa: BLE001 - one model that fails must not stop the others
         traceback.print_exc()
         return False
+    data["variants"] = {str(each): (kept | data["variants"])[str(each)] for each in variants_of(target)
+                        if str(each) in kept | data["variants"]}  # fmt: skip
     file.write_text(profile_text(data), encoding="utf-8")
     worst = max(variant["residual"] for variant in data["variants"].values())
-    print(
-        f"{name}: {data['parameters']} parameters, residual {worst:.2%}, {time.monotonic() - started:.0f} s", flush=True
-    )
+    seconds = time.monotonic() - started
+    print(f"{name}: {data['parameters']} parameters, residual {worst:.2%}, {seconds:.0f} s", flush=True)
     return True
 
 

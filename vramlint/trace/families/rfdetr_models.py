@@ -80,7 +80,7 @@ def _shapes(resolution: int, step: int) -> tuple[tuple[Shape, ...], tuple[Shape,
     one, two = base + step * max(1, 64 // step), base + step * max(2, 160 // step)
     return (
         (Shape(3, one, one), Shape(4, one, one), Shape(3, two, one), Shape(5, two, two)),
-        (Shape(6, two, two + step), Shape(2, resolution, resolution), Shape(1, one, one)),
+        (Shape(6, resolution, resolution), Shape(1, two, one)),
     )
 
 

@@ -1,0 +1,49 @@
+"""``vramlint probe``: what this machine's card really gives and takes."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import json
+from pathlib import Path
+
+import click
+
+from vramlint.cli.main import CLEAN
+from vramlint.cli.shared import write
+from vramlint.errors import ProbeError
+
+
+@click.command("probe")
+@click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="The card to measure.")
+@click.option("--model", "models", multiple=True, help="Train only this model of the sweep; may repeat.")
+@click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, help="Batches to try; may repeat.")
+@click.option("--quick", is_flag=True, help="A few minutes: two models, one optimizer, three batches.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(".vramlint/probe.json"),
+    show_default=True,
+    help="Where the result goes.",
+)
+def command(device: int, models: tuple[str, ...], batches: tuple[int, ...], quick: bool, output: Path) -> int:
+    """Measure a CUDA card: context, workspaces, usable memory, and a sweep of real training steps.
+
+    Use a card that nothing else runs on. The result is a JSON file with the card, its driver and torch, and a table of
+    measured against predicted memory is shown.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise ProbeError("probe needs torch", help="Install it with: pip install 'vramlint[probe]'")
+    from vramlint.probe.compare import compare, table
+    from vramlint.probe.cuda import CudaBackend
+    from vramlint.probe.plans import chosen
+    from vramlint.probe.sweep import probe
+
+    plan = chosen(models, batches, quick=quick)
+    date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    result = probe(CudaBackend(device), plan, date, lambda line: click.echo(line, err=True))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(table(compare(result["rows"])))
+    write(f"{output}: {len(result['rows'])} settings measured\n")
+    return CLEAN
