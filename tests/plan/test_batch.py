@@ -12,6 +12,7 @@ from vramlint.plan import (
     BatchInputs,
     CeiledAccumulation,
     DividedAccumulation,
+    SharedAccumulation,
     TrainingPlan,
     derived,
     rederive,
@@ -49,6 +50,15 @@ def test_ceiled(
     result = CeiledAccumulation().derive(BatchInputs(micro, None, ranks, nominal))
     assert (result.accumulation, result.effective_batch) == (steps, effective)
     assert result.effective_note
+
+
+@pytest.mark.parametrize(
+    ("micro", "steps", "ranks", "effective"),
+    [(12, 5, 8, 480), (12, None, None, 480), (12, None, 3, None), (None, 5, 8, None), (6, 10, 8, 480)],
+)
+def test_shared(micro: int | None, steps: int | None, ranks: int | None, effective: int | None) -> None:
+    result = SharedAccumulation(40).derive(BatchInputs(micro, steps, ranks))
+    assert (result.accumulation, result.effective_batch) == (steps, effective)
 
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 4096))

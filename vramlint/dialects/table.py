@@ -195,11 +195,13 @@ _LANGUAGE: tuple[Row, ...] = (
         "nanogpt",
         "nanoGPT",
         keys(
-            any_of="block_size batch_size gradient_accumulation_steps max_iters eval_interval wandb_run_name n_layer "
-            "n_embd lr_decay_iters",
-            least=3,
+            "batch_size gradient_accumulation_steps",
+            "block_size max_iters eval_interval eval_iters wandb_run_name n_layer n_embd lr_decay_iters",
+            least=2,
+            none_of="eval_only=^True$",
             syntaxes=PYTHON,
         ),
+        module="nanogpt",
     ),
 )
 

@@ -6,6 +6,7 @@ from vramlint.plan.batch import (
     FlooredAccumulation,
     NominalAccumulation,
     PerRank,
+    SharedAccumulation,
     rederive,
     revise,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Origin",
     "PerRank",
     "Precision",
+    "SharedAccumulation",
     "TrainingPlan",
     "default",
     "derived",

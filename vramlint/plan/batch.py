@@ -101,6 +101,25 @@ class CeiledAccumulation(NamedTuple):
         return BatchResult(-(-share // micro), nominal, f"ceil({share} / {micro})", f"{share} x {_ranks(ranks)}")
 
 
+class SharedAccumulation(NamedTuple):
+    """An accumulation of ``total`` steps over ALL ranks: each rank takes its share, so the ranks cancel out.
+
+    Whoever fills the plan gives each rank's share as its accumulation; without one, the ranks are unknown or do not
+    divide ``total``, which is an error of the run. Source: nanoGPT ``train.py`` lines 94-95.
+    """
+
+    total: int
+
+    def derive(self, inputs: BatchInputs) -> BatchResult:
+        if inputs.accumulation is not None or inputs.micro_batch is None:
+            return PerRank().derive(inputs)
+        if inputs.data_parallel is None:
+            note = f"{inputs.micro_batch} x {_steps(self.total)} over all GPUs"
+            return BatchResult(None, inputs.micro_batch * self.total, "shared out over the GPUs", note)
+        note = f"{_steps(self.total)} over {_ranks(inputs.data_parallel)} leave a remainder"
+        return BatchResult(None, None, note, note)
+
+
 def rederive(plan: TrainingPlan) -> TrainingPlan:
     """``plan`` with everything its policy derives worked out from the plan's own facts.
 
