@@ -34,18 +34,22 @@ to divide by the number of ranks). ``_BASE_`` files are followed when they are i
 
 from __future__ import annotations
 
+import itertools
 import posixpath
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from vramlint.dialects import spelling_out
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.launch import world
+from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.places import Source
-from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
-from vramlint.plan import Fact, Precision, default, derived, unknown
-from vramlint.sources.model import Document, Mapping, Scalar
+from vramlint.dialects.overrides import only_launch
+from vramlint.dialects.places import FlagSource, Place, Source, location
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
+from vramlint.dialects.values import as_count
+from vramlint.plan import Fact, Origin, Precision, default, derived, unknown
+from vramlint.sources.model import Document, Entry, Mapping, Scalar
 
 NAME = "detectron2"
 TITLE = "detectron2 and maskrcnn-benchmark"
@@ -76,7 +80,7 @@ _DEFAULTS: dict[str, Any] = {"global_batch": 16, "learning_rate": 0.001, "worker
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one YAML with its ``_BASE_`` chain."""
-    sources = list(_chain(document, context))
+    sources = [*_opts(document, context), *_chain(document, context)]
     settings = read_settings(Config, sources)
     draft = Draft(claim, document)
     for source in sources:
@@ -90,9 +94,72 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("precision", _precision(settings, complete=complete))
     draft.put("task", _task(settings))
     draft.put("model", unknown("detectron2 builds its models from many keys"))
-    found = world(document, None, context)
+    found = ranks(document, context)
     _batch(draft, settings, found.ranks)
     return draft.close(found)
+
+
+def ranks(document: Document, context: Context) -> World:
+    """``train_net.py --num-gpus N`` starts N ranks itself, on each of ``--num-machines``; else what launches others.
+
+    Source: detectron2 2026-06 ``engine/defaults.py#default_argument_parser`` (1 and 1), ``engine/launch.py``.
+    """
+    launched = only_launch(document, context)
+    if launched is None:
+        return world(document, None, context)
+    flags = FlagSource(launched[0], launched[1].options)
+    place, machines = flags.find("num_gpus"), flags.find("num_machines")
+    count = as_number(place)
+    nodes = as_number(machines) if machines is not None else 1
+    if place is None or count is None or nodes is None:
+        return world(document, None, context)
+    node_fact: Fact[int] = default(1, f"default of {_SOURCE}")
+    if machines is not None:
+        node_fact = Fact(nodes, machines.source.origin, location(machines))
+    note = "" if nodes == 1 else f"{count} on each of {nodes} machines"
+    return World(Fact(count * nodes, place.source.origin, location(place), note), node_fact)
+
+
+def as_number(place: Place | None) -> int | None:
+    """The positive number at ``place``."""
+    try:
+        value = as_count(plain_value(place.node)) if place is not None else None
+    except ValueError:
+        return None
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def share(total: Fact[int], ranks: Fact[int]) -> Fact[int]:
+    """One rank's part of a global batch; unknown where the batch or the ranks are, or where it does not divide."""
+    if total.value is None or ranks.value is None:
+        return unknown(total.note or "the batch is global and the number of GPUs unknown", total.location)
+    if total.value % ranks.value:
+        return unknown(f"{total.value} images do not divide by {ranks.value} GPUs", total.location)
+    note = total.note if ranks.value == 1 else f"{total.value} over {ranks.value} GPUs"
+    return Fact(total.value // ranks.value, total.origin, total.location, note)
+
+
+def _opts(document: Document, context: Context) -> list[Source]:
+    """``KEY VALUE`` pairs behind the flags of ``train_net.py`` (yacs ``merge_from_list``)."""
+    launched = only_launch(document, context)
+    if launched is None:
+        return []
+    at, command = launched
+    words = command.positionals
+    root = Mapping(command.span, [], "options")
+    for name, value in itertools.pairwise(words):
+        if re.fullmatch(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+", str(name.value)):
+            root.entries.append(Entry(str(name.value), name.span, value, name.span._replace(end=value.span.end)))
+    return [FlatSource(at, root, Origin.LAUNCH)] if root.entries else []
+
+
+class FlatSource(Source):
+    """Dotted keys as they are, not through nested mappings."""
+
+    def find(self, dotted: str) -> Place | None:
+        """The last pair that sets ``dotted``."""
+        entry = self.mapping.entry(dotted)
+        return None if entry is None else Place(self, dotted, entry, self.mapping)
 
 
 def _chain(document: Document, context: Context) -> Iterator[Source]:
@@ -116,19 +183,10 @@ def _complete(sources: list[Source]) -> bool:
 def _batch(draft: Draft, settings: Settings[Config], ranks: Fact[int]) -> None:
     draft.put("accumulation", derived(1, f"{_SOURCE} has no accumulation"))
     total = draft.plan.global_batch
-    if total.value is None or ranks.value is None:
-        draft.put(
-            "micro_batch", unknown(total.note or "the batch is global and the number of GPUs unknown", total.location)
-        )
-        return
     place = settings.places.get("global_batch")
-    if place is not None:
+    if place is not None and ranks.value is not None:
         draft.offer("micro_batch", place, spelling_out.scaled(ranks.value))
-    if total.value % ranks.value:
-        draft.put("micro_batch", unknown(f"{total.value} images do not divide by {ranks.value} GPUs", total.location))
-        return
-    note = total.note if ranks.value == 1 else f"{total.value} over {ranks.value} GPUs"
-    draft.put("micro_batch", Fact(total.value // ranks.value, total.origin, total.location, note))
+    draft.put("micro_batch", share(total, ranks))
 
 
 def _precision(settings: Settings[Config], *, complete: bool) -> Fact[Precision]:

@@ -83,7 +83,7 @@ def open_config(document: Document, context: Context) -> Config:
     """``document`` with every base file that can be read merged in."""
     launches = context.launches(document)
     launched = launches[0] if len(launches) == 1 else None
-    resolved = PythonProject(_reader(document, context)).module(document.path)
+    resolved = PythonProject(reader_of(document, context)).module(document.path)
     if resolved is None:
         root = document.root if isinstance(document.root, Mapping) else Mapping(document.root.span, [])
         resolved = Resolved(root, [document], ["_base_"] if root.get("_base_") is not None else [])
@@ -238,7 +238,8 @@ def _number(place: Place) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _reader(document: Document, context: Context) -> Callable[[str], Document | None]:
+def reader_of(document: Document, context: Context) -> Callable[[str], Document | None]:
+    """Files by their path from the project root, for the resolvers of :mod:`vramlint.sources`."""
     folder = posixpath.dirname(document.path)
 
     def read(path: str) -> Document | None:

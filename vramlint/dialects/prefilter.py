@@ -1,37 +1,95 @@
-"""The first look at a file: a byte search, in a module of its own so that most files cost no other import."""
+"""The first look at a file: a byte search, in a module of its own so that most files cost no other import.
+
+Most files of a repository are no configs, so what dismisses them is kept fast: words are looked for with ``in`` (ten
+times as fast as an expression of alternatives), and an expression runs only where one of its words is there. All of it
+is written for lower case.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 
 def prefilter(path: str, data: bytes) -> bool:
     """Whether ``data`` can be a training config at all: a byte search, so that most files are never parsed."""
     _, suffix = os.path.splitext(path)
-    needles = _NEEDLES.get(suffix.lower())
-    if needles is None:
-        needles = _SHELL if not suffix and data.startswith(b"#!") and b"sh" in data[:40] else None
-    return needles is not None and all(needle.search(data) for needle in needles)
+    look = _LOOKS.get(suffix.lower())
+    if look is None and not suffix and data.startswith(b"#!") and b"sh" in data[:40]:
+        look = _shell
+    return look is not None and look(data.lower())
 
 
-_BATCH = re.compile(
-    rb"(?i)batch|samples_per|accum|base_model|distributed_type|zero_optimization|_component_|finetuning_type"
-    rb"|_BASE_|max_num_tokens|max_tokens|(?:^|[\s\"'])bs[\"']?\s*:|per_device|MODEL_ARGS|training_method|pipe.parallel.size"
+_BATCH_WORDS = (
+    b"batch",
+    b"samples_per",
+    b"accum",
+    b"base_model",
+    b"distributed_type",
+    b"zero_optimization",
+    b"_component_",
+    b"finetuning_type",
+    b"_base_",
+    b"max_num_tokens",
+    b"max_tokens",
+    b"per_device",
+    b"model_args",
+    b"training_method",
+    b"pipe-parallel-size",
+    b"pipe_parallel_size",
 )
-_LAUNCHES = re.compile(rb"(?i)python|torchrun|accelerate|deepspeed|yolo|srun|mpirun|\btrl\b|train|rfdetr|\btune\b")
-_FLAGGED = re.compile(rb"(?i)batch|accum|--bs\b|\s-b\s|per_device|\byolo\b|rfdetr")
-_PYTHON = re.compile(
-    rb"(?im)^_base_\s*=|read_base\(|samples_per_gpu|^train_dataloader\b|^dataloader\b"
-    rb"|^from [\w.]+ import .*\bdataloader\b"
-    rb"|TrainingArguments\(|TrainingConfig\(|^gradient_accumulation_steps[ \t]*="
-    rb"|\b(?:SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config\(|\.train\("
-    rb"|^[ \t]+(?:[a-z_]*batch_?size[a-z_]*|batch|bs|queue_(?:size|len|length)|[a-z_]*accum[a-z_]*)\s*[:=]"
+_BATCH_KEY = re.compile(rb"(?:^|[\s\"'])bs[\"']?\s*:")
+
+
+def _data(data: bytes) -> bool:
+    return _has(data, _BATCH_WORDS) or (b"bs" in data and _BATCH_KEY.search(data) is not None)
+
+
+_FLAG_WORDS = (b"batch", b"accum", b"per_device", b"rfdetr")
+_FLAGS = re.compile(rb"--bs\b|\s-b\s|\byolo\b")
+_LAUNCHER_WORDS = (
+    b"python",
+    b"torchrun",
+    b"accelerate",
+    b"deepspeed",
+    b"yolo",
+    b"srun",
+    b"mpirun",
+    b"train",
+    b"rfdetr",
 )
-_DATA = (_BATCH,)
-_SHELL = (_FLAGGED, _LAUNCHES)
-_NEEDLES: dict[str, tuple[re.Pattern[bytes], ...]] = {
-    **dict.fromkeys((".yaml", ".yml", ".json", ".jsonc", ".toml"), _DATA),
-    **dict.fromkeys((".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".bat", ".job"), _SHELL),
-    ".py": (_PYTHON,),
+_LAUNCHERS = re.compile(rb"\btrl\b|\btune\b")
+
+
+def _shell(data: bytes) -> bool:
+    flagged = _has(data, _FLAG_WORDS) or _FLAGS.search(data) is not None
+    return flagged and (_has(data, _LAUNCHER_WORDS) or _LAUNCHERS.search(data) is not None)
+
+
+_CALLS = (b"read_base(", b"samples_per_gpu", b"trainingarguments(", b"trainingconfig(", b".train(")
+_TRL_CONFIG = re.compile(rb"\b(?:sft|dpo|grpo|kto|rloo|reward|orpo|cpo|bco|gkd)config\(")
+_LINE_WORDS = (b"batch", b"accum", b"dataloader", b"_base_", b"queue_", b"\tbs", b" bs")
+_LINES = re.compile(
+    rb"\n(?:_base_\s*=|(?:train_)?dataloader\b|from [\w.]+ import .*\bdataloader\b|gradient_accumulation_steps[ \t]*="
+    rb"|[ \t]+dataloader,"
+    rb"|[ \t]+(?:[a-z_]*batch_?size[a-z_]*|batch|bs|queue_(?:size|len|length)|[a-z_]*accum[a-z_]*)\s*[:=])"
+)
+"""Lines of Python; ``\\n`` instead of ``^`` lets the search skip from line to line."""
+
+
+def _python(data: bytes) -> bool:
+    if _has(data, _CALLS) or (b"config(" in data and _TRL_CONFIG.search(data)):
+        return True
+    return _has(data, _LINE_WORDS) and _LINES.search(b"\n" + data) is not None
+
+
+def _has(data: bytes, words: tuple[bytes, ...]) -> bool:
+    return any(word in data for word in words)
+
+
+_LOOKS: dict[str, Callable[[bytes], bool]] = {
+    **dict.fromkeys((".yaml", ".yml", ".json", ".jsonc", ".toml"), _data),
+    **dict.fromkeys((".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".bat", ".job"), _shell),
+    ".py": _python,
 }

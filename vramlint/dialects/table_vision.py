@@ -5,6 +5,14 @@ from __future__ import annotations
 from vramlint.dialects.rows import NOT_A_TRAINER, PYTHON, YAML, Row, a_class, call, keys, line, row
 
 _OPENMMLAB = "train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks"
+_COMMON = r"(^|/)common/"
+_LAZY_PART = r"\b(LazyCall|get_config|dataloader)\b"
+_LAZY_IMPORT = (
+    r"(?m)^from \.[\w.]* import (?:\([\w\s,]*|[\w ,]*)\bdataloader\b"
+    r"(?=[\s\S]*^(?:train|model|dataloader|optimizer)\.\w)"
+)
+_LAZY_CALL = r"(?m)\b(?:LazyCall|model_zoo|get_config)\b(?=[\s\S]*^dataloader\b)(?=[\s\S]*^(?:train|optimizer)\b)"
+"""A lazy config takes ``dataloader`` over or makes it, and changes what it took over."""
 
 VISION: tuple[Row, ...] = (
     row(
@@ -137,6 +145,14 @@ VISION: tuple[Row, ...] = (
     ),
     row("moco", "MoCo reference code", line(r"main_moco\.py$"), module="moco"),
     row("detr", "DETR", line(all_of="coco_path", any_of="batch_size lr_drop backbone"), module="detr"),
+    row("detectron2_part", "parts of detectron2 LazyConfigs", keys(syntaxes=PYTHON, path=_COMMON, text=_LAZY_PART)),
+    row(
+        "detectron2_lazy",
+        "detectron2 LazyConfig",
+        keys(syntaxes=PYTHON, text=_LAZY_IMPORT),
+        keys(syntaxes=PYTHON, text=_LAZY_CALL),
+        module="detectron2_lazy",
+    ),
     row("openmmlab_base", "base files of OpenMMLab configs", keys(syntaxes=PYTHON, path=r"(^|/)_base_/")),
     row(
         "mmcv",

@@ -1,0 +1,123 @@
+"""detectron2 LazyConfig: a GLOBAL batch in Python files that take each other over.
+
+Expectations: detectron2 2026-06 ``configs/common/data/coco.py`` (16 images, 4 workers), ``data/build.py`` (the batch is
+divided by the world size, asserted to divide).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dialects.support import Surroundings, reading, readings, told, values
+from vramlint import sources
+from vramlint.plan import Precision
+
+COCO = """\
+from detectron2.config import LazyCall as L
+
+dataloader = OmegaConf.create()
+
+dataloader.train = L(build_detection_train_loader)(
+    dataset=L(get_detection_dataset_dicts)(names="coco_2017_train"),
+    total_batch_size=16,
+    num_workers=4,
+)
+"""
+TRAIN = 'train = dict(output_dir="./output", max_iter=90000, amp=dict(enabled=False))\n'
+OPTIMIZER = "SGD = L(torch.optim.SGD)(params=L(get_params)(weight_decay_norm=0.0), lr=0.02, momentum=0.9)\n"
+FIRST = """\
+from ..common.data.coco import dataloader
+from ..common.optim import SGD as optimizer
+from ..common.train import train
+
+train.amp.enabled = True
+dataloader.train.total_batch_size = 64
+train.max_iter = 184375
+optimizer.lr = 0.1
+"""
+SECOND = (
+    "from .first import (\n    dataloader,\n    optimizer,\n    train,\n)\n\ntrain.max_iter *= 2  # twice as long\n"
+)
+FILES = {
+    "configs/common/data/coco.py": COCO,
+    "configs/common/train.py": TRAIN,
+    "configs/common/optim.py": OPTIMIZER,
+    "configs/new/first.py": FIRST,
+}
+
+
+@pytest.mark.parametrize(("gpus", "micro"), [(1, 64), (2, 32), (3, None), (8, 8)])
+def test_values_taken_over_and_changed(gpus: int, micro: int | None) -> None:
+    found = reading("configs/new/second.py", SECOND, Surroundings(FILES, gpus=gpus))
+    assert values(found, "micro_batch", "global_batch", "accumulation") == (micro, 64, 1)
+    assert values(found, "effective_batch", "precision") == (64 if micro else None, Precision.FP16)
+    assert values(found, "max_steps", "learning_rate", "optimizer", "workers_per_rank") == (368750, 0.1, "SGD", 4)
+
+
+def test_a_value_is_edited_in_the_file_that_spells_it() -> None:
+    slot = reading("configs/new/second.py", SECOND, Surroundings(FILES, gpus=8)).slots["micro_batch"]
+    assert slot.document.path == "configs/new/first.py"
+    assert slot.node is not None
+    edit = sources.replace_value(slot.document, slot.node, slot.spell(2))
+    assert (FIRST[edit.span.start : edit.span.end], edit.text) == ("64", "16")
+
+
+def test_each_importing_file_has_a_copy_of_its_own() -> None:
+    text = "from ..common.data.coco import dataloader\nfrom ..common.train import train\n\ntrain.max_iter = 1\n"
+    found = reading("configs/new/third.py", text, Surroundings(FILES, gpus=8))
+    assert told(found.plan.global_batch) == (16, "file", 7)
+    assert values(found, "micro_batch", "precision") == (2, Precision.FP32)
+
+
+ZOO = """\
+from detectron2 import model_zoo
+
+dataloader = model_zoo.get_config("common/data/coco.py").dataloader
+train = model_zoo.get_config("common/train.py").train
+train.amp.enabled = True
+"""
+
+
+@pytest.mark.parametrize("gpus", [1, 2, 8])
+def test_detectron2s_own_files_are_known(gpus: int) -> None:
+    found = reading("projects/x/configs/a.py", ZOO, Surroundings(gpus=gpus))
+    assert told(found.plan.global_batch) == (16, "default", None)
+    assert values(found, "micro_batch", "workers_per_rank", "max_steps") == (16 // gpus, 4, 90000)
+
+
+def test_a_file_that_is_not_at_hand_leaves_it_open() -> None:
+    assert values(reading("configs/new/second.py", SECOND, Surroundings(gpus=8)), "micro_batch", "precision") == (
+        None,
+        None,
+    )
+
+
+def test_words_of_the_launch_line_win() -> None:
+    line = "tools/lazyconfig_train_net.py --num-gpus 4 --config-file x.py dataloader.train.total_batch_size=8\n"
+    found = reading("configs/new/second.py", SECOND, Surroundings(FILES, launched_by=line))
+    assert values(found, "world_size", "micro_batch", "effective_batch") == (4, 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("configs/common/data/coco.py", COCO),
+        ("configs/common/data/other.py", "from .coco import dataloader\n\ndataloader.train.num_workers = 2\n"),
+        ("loop.py", "from torch.utils.data import DataLoader\n\ndataloader = DataLoader(data, batch_size=4)\n"),
+    ],
+)
+def test_parts_and_other_programs_are_left_alone(path: str, text: str) -> None:
+    assert readings(path, text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if fast:\n    dataloader.train.total_batch_size = 8\n",
+        "dataloader.train.total_batch_size = choose()\n",
+        "for _ in range(2):\n    dataloader.train.total_batch_size = 8\n",
+    ],
+)
+def test_what_only_the_code_tells_is_unknown(text: str) -> None:
+    found = reading("configs/new/third.py", FIRST + text, Surroundings(FILES, gpus=8))
+    assert values(found, "global_batch", "micro_batch", "effective_batch") == (None, None, None)
