@@ -190,6 +190,7 @@ _LANGUAGE: tuple[Row, ...] = (
             none_of="trainer defaults config.process",
             syntaxes=YAML,
         ),
+        module="unsloth",
     ),
     row(
         "nanogpt",
@@ -296,8 +297,10 @@ _LAYOUTS: tuple[Row, ...] = (
         keys(
             any_of="batch_bins batch_type accum_grad optim_conf scheduler_conf encoder_conf specaug_conf max_epoch",
             least=2,
+            also="batch_size batch_bins accum_grad batch_type",
             syntaxes=YAML,
         ),
+        module="espnet",
     ),
 )
 
