@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 def prefilter(path: str, data: bytes) -> bool:
@@ -22,23 +22,9 @@ def prefilter(path: str, data: bytes) -> bool:
 
 
 _BATCH_WORDS = (
-    b"batch",
-    b"samples_per",
-    b"accum",
-    b"base_model",
-    b"distributed_type",
-    b"zero_optimization",
-    b"_component_",
-    b"finetuning_type",
-    b"_base_",
-    b"max_num_tokens",
-    b"max_tokens",
-    b"per_device",
-    b"model_args",
-    b"training_method",
-    b"pipe-parallel-size",
-    b"pipe_parallel_size",
-)
+    b"batch samples_per accum base_model distributed_type zero_optimization _component_ finetuning_type _base_ "
+    b"max_num_tokens max_tokens per_device model_args training_method pipe-parallel-size pipe_parallel_size"
+).split()
 _BATCH_KEY = re.compile(rb"(?:^|[\s\"'])bs[\"']?\s*:")
 
 
@@ -46,19 +32,9 @@ def _data(data: bytes) -> bool:
     return _has(data, _BATCH_WORDS) or (b"bs" in data and _BATCH_KEY.search(data) is not None)
 
 
-_FLAG_WORDS = (b"batch", b"accum", b"per_device", b"rfdetr")
+_FLAG_WORDS = b"batch accum per_device rfdetr".split()
 _FLAGS = re.compile(rb"--bs\b|\s-b\s|\byolo\b")
-_LAUNCHER_WORDS = (
-    b"python",
-    b"torchrun",
-    b"accelerate",
-    b"deepspeed",
-    b"yolo",
-    b"srun",
-    b"mpirun",
-    b"train",
-    b"rfdetr",
-)
+_LAUNCHER_WORDS = b"python torchrun accelerate deepspeed yolo srun mpirun train rfdetr".split()
 _LAUNCHERS = re.compile(rb"\btrl\b|\btune\b")
 
 
@@ -84,7 +60,7 @@ def _python(data: bytes) -> bool:
     return _has(data, _LINE_WORDS) and _LINES.search(b"\n" + data) is not None
 
 
-def _has(data: bytes, words: tuple[bytes, ...]) -> bool:
+def _has(data: bytes, words: Iterable[bytes]) -> bool:
     return any(word in data for word in words)
 
 
