@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import math
+import re
 import tomllib
 import warnings
 from collections.abc import Callable
@@ -124,6 +125,23 @@ def jsonargparse(text: str) -> object:
     return [yaml_load(text)]
 
 
+def hyperpyyaml(text: str) -> object:
+    from hyperpyyaml import load_hyperpyyaml
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [load_hyperpyyaml(text)]
+
+
+def without_tags(text: str) -> str:
+    """Text without tags: HyperPyYAML would import and call what ``!new:…`` and ``!!python/…`` name.
+
+    Keys such as ``__set_seed`` get another name: HyperPyYAML leaves them out of its result.
+    """
+    text = re.sub(r"(?m)^__", "x__", text)
+    return re.sub(r"(?<=[\s\[,])![\w:./!-]*", "", text)
+
+
 def toml(text: str) -> object:
     return [tomllib.loads(text)]
 
@@ -140,6 +158,7 @@ REAL: dict[Loader, Callable[[str], object]] = {
     Loader.YACS: yacs,
     Loader.JSONARGPARSE: jsonargparse,
     Loader.RUAMEL12: ruamel12,
+    Loader.HYPERPYYAML: hyperpyyaml,
     Loader.TOML: toml,
     Loader.HJSON: hjson,
 }

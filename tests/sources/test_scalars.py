@@ -114,6 +114,25 @@ def test_quotes_make_a_string_but_not_for_yacs() -> None:
     assert read_as("(800, 1333)", Style.SINGLE, Loader.YACS) == [800, 1333]
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(16, 1e-4, no)", [16, "1e-4", False]),
+        ("(a,)", ["a"]),
+        ("()", []),
+        ("(", "("),
+        ("([1], 2)", "([1], 2)"),
+        ("(a: {)", "(a: {)"),
+        ("('a)", "('a)"),
+        ("1e-4", 1e-4),
+        ("no", "no"),
+    ],
+)
+def test_hyperpyyaml_makes_flat_tuples_of_parentheses(text: str, value: object) -> None:
+    """Inside a tuple it is PyYAML that reads (hyperpyyaml 1.2.3): 1e-4 is text there and a number outside."""
+    assert read_as(text, Style.PLAIN, Loader.HYPERPYYAML) == value
+
+
 def test_a_node_reads_by_style_tag_and_anchor() -> None:
     document = parse("a: &x 1e-4\nb: *x\nc: '1e-4'\nd: !!float 1e-4\n", "x.yaml")
 

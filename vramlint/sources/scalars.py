@@ -19,6 +19,9 @@ from vramlint.sources.model import Plain, Scalar, Style
 MAX_NUMBER = 400
 """Characters of the longest number; reading ``1:59:59:…`` takes quadratic time."""
 
+MAX_TUPLE = 10_000
+"""Characters of the longest text that is read as a tuple or literal."""
+
 Value = None | bool | int | float | str
 
 
@@ -107,6 +110,19 @@ def yaml12(text: str) -> Value:
     return text
 
 
+def hyperpyyaml(text: str) -> Plain:
+    """ruamel.yaml's YAML 1.2, and ``(16, 32)`` as a flat tuple, here a list (hyperpyyaml/core.py#_make_tuple 1.2.3)."""
+    if not (text[:1] == "(" and text[-1:] == ")" and len(text) < MAX_TUPLE) or any(sign in text for sign in "[{\n"):
+        return yaml12(text)
+    import yaml
+
+    try:
+        items = yaml.load(f"[{text[1:-1]}]", Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return text
+    return _as_plain(items, text)
+
+
 def toml(text: str) -> Value:
     """A bare TOML value; text that is no valid bare value stays text."""
     import tomllib
@@ -137,7 +153,7 @@ def hjson(text: str) -> Value:
 
 def python_literal(text: str) -> Plain:
     """Text as ``ast.literal_eval`` reads it, tuples as lists; text that is no literal stays text (yacs/config.py)."""
-    if len(text) > 10_000:
+    if len(text) > MAX_TUPLE:
         return text
     from ast import literal_eval
 
@@ -161,7 +177,7 @@ _READERS: dict[Loader, Callable[[str], Plain]] = {
     Loader.OMEGACONF: yaml11_floats,
     Loader.JSONARGPARSE: yaml11_floats,
     Loader.YACS: yacs,
-    Loader.HYPERPYYAML: yaml12,
+    Loader.HYPERPYYAML: hyperpyyaml,
     Loader.RUAMEL12: yaml12,
     Loader.TOML: toml,
     Loader.HJSON: hjson,
