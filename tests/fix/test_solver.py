@@ -231,6 +231,27 @@ def test_a_round_queue_always_divides_and_never_shrinks(queue: int, batch: int, 
     assert rounded <= max(queue * 1.2, nearest_queue(queue, batch))
 
 
+class SlackRun(FakeRun):
+    """A run whose upper bound is far away, so that a larger batch passes by the lower bound."""
+
+    def estimate(self, plan: TrainingPlan | None = None) -> Estimate:
+        found = super().estimate(plan)
+        assert found.required is not None
+        return found._replace(required=found.required._replace(low=0))
+
+
+def test_no_repair_to_fit_needs_more_than_before() -> None:
+    """Micro batch 1 may not fit and nothing safe brings it down: a batch of 2 by the lower bound is no repair."""
+    run = SlackRun(plan(micro_batch=1, accumulation=8, precision=Precision.FP16), gib_per_sample=21.8)
+    before = run.estimate().required
+    assert before is not None
+    assert run.estimate().verdict is not Verdict.FITS
+    for repair in run.repairs_to_fit():
+        after = run.estimate(revise(run.plan, values(repair))).required
+        assert after is not None
+        assert after.value < before.value
+
+
 # --- invariants ------------------------------------------------------------------------------------------------------
 
 

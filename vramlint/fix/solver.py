@@ -67,9 +67,17 @@ def repairs_to_fit(problem: Problem) -> Sequence[Repair]:
         options.sort(key=_detector_order)
     if not safe:
         options[:0] = hopeful_option(problem) or safe_part(problem, options)
+    options = [found for found in options if _needs_less(found.estimate, before)]
     is_over = before.verdict is MemoryVerdict.OVER
     repairs = (_repair(problem, found, before, shown_only=not (is_over or found.splits_alone)) for found in options)
     return tuple(repairs)[:_MOST_REPAIRS]
+
+
+def _needs_less(after: Estimate, before: Estimate) -> bool:
+    """A larger batch can pass one standard and need more all the same: that repairs nothing."""
+    if after.required is None or before.required is None:
+        return False
+    return after.required.value < before.required.value and after.required.high < before.required.high
 
 
 def _without_twins(options: Sequence[Option]) -> list[Option]:
