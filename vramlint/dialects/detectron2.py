@@ -23,13 +23,15 @@ global_batch: 16 file 5
 accumulation: 1 derived
 effective_batch: 16 derived
 precision: fp32 default
+image_size: 800x1333 default
 workers_per_rank: 2 file 8
 learning_rate: 0.02 file 6
 task: segment derived
 ```
 
-Sources: detectron2 2026-06, ``config/defaults.py`` (defaults), ``data/build.py#build_batch_data_loader`` (the batch has
-to divide by the number of ranks). ``_BASE_`` files are followed when they are in the repository.
+Sources: detectron2 2026-06, ``config/defaults.py`` (defaults, the same in maskrcnn-benchmark but for ``DTYPE``),
+``data/build.py#build_batch_data_loader`` (the batch has to divide by the number of ranks). ``_BASE_`` files are followed
+when they are in the repository; ``KEY VALUE`` words of the one line that launches the file win over it.
 """
 
 from __future__ import annotations
@@ -46,10 +48,21 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import only_launch
 from vramlint.dialects.places import FlagSource, Place, Source, location
-from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    Whole,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.values import as_count
-from vramlint.plan import Fact, Origin, Precision, default, derived, unknown
-from vramlint.sources.model import Document, Entry, Mapping, Scalar
+from vramlint.plan import Fact, ImageSize, Origin, Precision, default, derived, unknown
+from vramlint.sources.model import Document, Entry, Mapping, Node, Scalar, Sequence
 
 NAME = "detectron2"
 TITLE = "detectron2 and maskrcnn-benchmark"
@@ -72,7 +85,12 @@ class Config(Schema):
     amp: Flag | None = keys("SOLVER.AMP.ENABLED")
     mask_on: Flag | None = keys("MODEL.MASK_ON")
     meta_architecture: Text | None = keys("MODEL.META_ARCHITECTURE")
-    weights: Any = keys("MODEL.WEIGHTS", "MODEL.WEIGHT")
+    dtype: Text | None = keys("DTYPE")
+    short_sides: Any = keys("INPUT.MIN_SIZE_TRAIN", default=[800])
+    long_side: Whole | None = keys("INPUT.MAX_SIZE_TRAIN", default=1333)
+    crops: Flag | None = keys("INPUT.CROP.ENABLED", default=False)
+    crop_type: Text | None = keys("INPUT.CROP.TYPE", default="relative_range")
+    crop: Any = keys("INPUT.CROP.SIZE")
 
 
 _DEFAULTS: dict[str, Any] = {"global_batch": 16, "learning_rate": 0.001, "workers_per_rank": 4}
@@ -92,6 +110,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
             reason = "a _BASE_ file that is not at hand may say"
             draft.put(name, default(value, f"default of {_SOURCE}") if complete else unknown(reason))
     draft.put("precision", _precision(settings, complete=complete))
+    _sizes(draft, settings, complete=complete)
     draft.put("task", _task(settings))
     draft.put("model", unknown("detectron2 builds its models from many keys"))
     found = ranks(document, context)
@@ -145,12 +164,18 @@ def _opts(document: Document, context: Context) -> list[Source]:
     if launched is None:
         return []
     at, command = launched
-    words = command.positionals
+    # The words behind a flag's value go to the flag, as with nargs; only the order of the line tells them apart.
+    behind = [item for entry in command.options.entries for item in _items(entry.value) if isinstance(item, Scalar)]
+    words = sorted([*command.positionals, *behind], key=lambda word: word.span)
     root = Mapping(command.span, [], "options")
     for name, value in itertools.pairwise(words):
         if re.fullmatch(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+", str(name.value)):
             root.entries.append(Entry(str(name.value), name.span, value, name.span._replace(end=value.span.end)))
     return [FlatSource(at, root, Origin.LAUNCH)] if root.entries else []
+
+
+def _items(node: Node) -> list[Node]:
+    return node.items if isinstance(node, Sequence) else []
 
 
 class FlatSource(Source):
@@ -193,9 +218,44 @@ def _precision(settings: Settings[Config], *, complete: bool) -> Fact[Precision]
     fact = settings.fact("amp")
     if fact.known:
         return Fact(Precision.FP16 if fact.value else Precision.FP32, fact.origin, fact.location)
+    dtype = settings.fact("dtype")
+    if dtype.value in ("float16", "float32"):  # maskrcnn-benchmark, config/defaults.py: apex mixed precision
+        kind = Precision.FP16 if dtype.value == "float16" else Precision.FP32
+        return Fact(kind, dtype.origin, dtype.location)
     if settings.spelled("amp") or not complete:
         return unknown(fact.note or "a _BASE_ file that is not at hand may say", fact.location)
     return default(Precision.FP32, f"default of {_SOURCE}")
+
+
+def _sizes(draft: Draft, settings: Settings[Config], *, complete: bool) -> None:
+    """The largest frame an image is fitted into (short side x long side), or the crop that is cut out of it.
+
+    Source: detectron2 2026-06 ``data/detection_utils.py#build_augmentation``, ``config/defaults.py`` (INPUT).
+    """
+    values = settings.values
+    named = ("crop",) if values.crops else ("short_sides", "long_side")
+    place = next((settings.places[name] for name in named if name in settings.places), None)
+    if place is None and not complete:
+        draft.put("image_size", unknown("a _BASE_ file that is not at hand may say"))
+        return
+    sides = sorted(_numbers(values.short_sides))
+    cut = _numbers(values.crop) if values.crops and values.crop_type == "absolute" else []
+    if (values.crops and len(cut) != 2) or not sides or not values.long_side:
+        draft.put("image_size", unknown("crops are a share of the image" if values.crops else "no constant sizes"))
+        return
+    size = ImageSize(*cut) if cut else ImageSize(sides[-1], values.long_side)
+    where = location(place) if place is not None else None
+    origin = place.source.origin if place is not None else Origin.DEFAULT
+    note = "" if place is not None else f"default of {_SOURCE}"
+    draft.put("image_size", Fact(size, origin, where, note))
+    draft.put("multi_scale", derived(len(sides) > 1 and not cut, f"{len(sides)} short sides to draw from"))
+
+
+def _numbers(value: object) -> list[int]:
+    """The whole numbers of a list, or of a tuple as yacs reads it from text (``"(640, 800)"``)."""
+    if isinstance(value, list):
+        return [side for side in value if isinstance(side, int) and side > 0]
+    return [int(word) for word in re.findall(r"\d+", str(value))] if "." not in str(value) else []
 
 
 def _task(settings: Settings[Config]) -> Fact[str]:

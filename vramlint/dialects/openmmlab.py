@@ -137,7 +137,9 @@ def model_facts(draft: Draft, config: Config) -> None:
         draft.offer("grad_checkpointing", settings.places["checkpointing"])
     hooks = lookup(config.root, "custom_hooks")
     averaged = [hook for hook in hooks.items if _is_average(hook)] if isinstance(hooks, Sequence) else []
-    draft.put("ema", left_out(config, value=bool(averaged), note="an EMAHook" if averaged else "no EMAHook"))
+    draft.put(
+        "ema", derived(value=True, note="an EMAHook") if averaged else left_out(config, value=False, note="no EMAHook")
+    )
 
 
 class _Model(Schema):
