@@ -320,6 +320,12 @@ _NO_TRAINING: tuple[Row, ...] = (
 
 FRAMEWORKS: tuple[Row, ...] = (
     row(
+        "kubeflow",
+        "Kubeflow training job",
+        keys("apiVersion kind=^(TrainJob|PyTorchJob)$ spec", syntaxes=YAML, text=r"(?i)batch|accum"),
+        module="kubeflow",
+    ),
+    row(
         "kubernetes",
         "Kubernetes and CI manifests",
         keys("apiVersion kind", syntaxes=YAML),

@@ -1,0 +1,245 @@
+"""Kubeflow jobs: the world is the job's, the run is that of the command inside.
+
+``TrainJob`` (v2) and ``PyTorchJob`` (v1) say how many nodes and processes there are; torchrun takes them from the
+environment::
+
+    ranks = numNodes x numProcPerNode (auto: the GPUs of a node)
+    effective batch = as the dialect of the command has it
+
+Example (``job.yaml``):
+
+```yaml
+apiVersion: trainer.kubeflow.org/v1alpha1
+kind: TrainJob
+metadata:
+  name: sft
+spec:
+  trainer:
+    numNodes: 2
+    numProcPerNode: 4
+    command:
+      - torchrun
+      - train.py
+      - --per_device_train_batch_size=2
+      - --gradient_accumulation_steps=8
+```
+
+```plan
+world_size: 8 file 8
+nodes: 2 file 7
+micro_batch: 2 launch 12
+accumulation: 8 launch 13
+effective_batch: 128 derived
+```
+
+Without ``numProcPerNode`` the GPUs in ``resourcesPerNode`` count, or the ``resources.limits`` of the container. A
+shell text after ``bash -c`` is read as a script. Repairs leave such files alone: values stand inside words of a list.
+Runtimes and charts are templates of jobs and no run; neither is a job whose command names no batch.
+
+Sources: kubeflow/trainer 2026-08-21, ``pkg/runtime/framework/plugins/torch/torch.go`` lines 121-194 (auto),
+``manifests/base/crds``; kubeflow/training-operator 1.9 ``PyTorchJob`` (replicas, ``nprocPerNode``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vramlint import sources
+from vramlint.dialects import registry
+from vramlint.dialects.draft import Draft, locate
+from vramlint.dialects.launch import World, world
+from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.places import Place, Source, location
+from vramlint.dialects.reading import plain_value
+from vramlint.dialects.values import as_count
+from vramlint.errors import SourceError
+from vramlint.hardware.model import Target
+from vramlint.plan import FACT_NAMES, Fact, Location, Origin, default, unknown
+from vramlint.sources.model import Command, Document, Mapping, Node, Scalar, Syntax, lookup
+from vramlint.sources.model import Sequence as Items
+from vramlint.sources.shell_reader import parse_argv
+
+NAME = "kubeflow"
+TITLE = "Kubeflow training job"
+
+_GPU = "nvidia.com/gpu"
+_SHELLS = ("bash", "sh", "/bin/bash", "/bin/sh")
+
+
+class _Around:
+    """The surroundings of the command inside a job: those of the file, on the job's own nodes."""
+
+    def __init__(self, context: Context, target: Target) -> None:
+        self._context = context
+        self.target = target
+
+    def document(self, path: str) -> Document | None:
+        return self._context.document(path)
+
+    def launches(self, document: Document) -> Sequence[tuple[Document, Command]]:
+        return self._context.launches(document)
+
+
+def read(claim: Claim, document: Document, context: Context) -> Reading:
+    """The plan of the first command that a dialect knows, in the world of the job."""
+    found = _world(document, context)
+    around = _Around(context, _target(context.target, found))
+    for inner, where in _documents(document):
+        for inside in registry.claims(inner):
+            if not isinstance(inside.subject, Command):
+                continue
+            reading = registry.dialect(inside.dialect).read(inside, inner, around)
+            return _of_the_job(reading, document, found, where)
+    draft = Draft(claim, document)
+    draft.put("micro_batch", unknown("no dialect knows the command of this job"))
+    return draft.close(found)
+
+
+def _of_the_job(reading: Reading, document: Document, found: World, where: Location | None) -> Reading:
+    """The inner plan with the job's places; ``where`` is set when the inner text has places of its own."""
+    plan = reading.plan
+    plan.dialect, plan.path = NAME, document.path
+    if where is not None:
+        for name, fact in list(plan.facts()):
+            if fact.location is not None:
+                _put(plan, name, dataclasses.replace(fact, location=where))
+    if plan.world_size.origin is not Origin.LAUNCH:
+        plan.world_size, plan.nodes = found
+    findings = [] if where is not None else reading.findings
+    return Reading(plan, document, {}, findings, [document])
+
+
+def _put(plan: Any, name: str, fact: Fact[Any]) -> None:
+    if name in FACT_NAMES:
+        setattr(plan, name, fact)
+    else:
+        plan.extra[name] = fact
+
+
+def _target(target: Target, found: World) -> Target:
+    ranks, nodes = found.ranks.value, found.nodes.value or 1
+    if ranks is None or ranks % nodes:
+        return target
+    return target._replace(gpus=ranks // nodes, nodes=nodes, source="the job")
+
+
+def _world(document: Document, context: Context) -> World:
+    """``numNodes`` x ``numProcPerNode`` of a TrainJob, the sum of a PyTorchJob's replicas x ``nprocPerNode``."""
+    root = document.root
+    source = Source(document, root) if isinstance(root, Mapping) else None
+    if source is None:
+        return world(document, None, context)
+    nodes = _nodes(source)
+    place = source.find("spec.trainer.numProcPerNode") or source.find("spec.nprocPerNode")
+    each, where = _number(place), location(place) if place is not None else None
+    if each is None:
+        each, where = _gpus(document)
+    if nodes.value is None or each is None:
+        return World(unknown("neither numProcPerNode nor GPUs of a node"), nodes)
+    note = "" if nodes.value == 1 else f"{each} on each of {nodes.value} nodes"
+    return World(Fact(each * nodes.value, Origin.FILE, where, note), nodes)
+
+
+def _nodes(source: Source) -> Fact[int]:
+    place = source.find("spec.trainer.numNodes")
+    if place is not None:
+        count = _number(place)
+        where = location(place)
+        return unknown("numNodes is no number", where) if count is None else Fact(count, Origin.FILE, where)
+    replicas = lookup(source.mapping, "spec.pytorchReplicaSpecs")
+    if not isinstance(replicas, Mapping):
+        return default(1, "numNodes of the runtime, 1 unless it says otherwise")
+    counts = [_replicas(entry.value) for entry in replicas.entries]
+    total = sum(counts)
+    return Fact(total, Origin.FILE, locate(source.document, replicas.span), "replicas") if total else unknown()
+
+
+def _replicas(node: Node) -> int:
+    value = plain_value(node.get("replicas") or node) if isinstance(node, Mapping) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else 1
+
+
+def _number(place: Place | None) -> int | None:
+    if place is None:
+        return None
+    try:
+        value = as_count(plain_value(place.node))
+    except ValueError:
+        return None
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _gpus(document: Document) -> tuple[int | None, Location | None]:
+    """GPUs that a node or the first container asks for."""
+    holders = [lookup(document.root, f"spec.trainer.resourcesPerNode.{kind}") for kind in ("limits", "requests")]
+    holders += [lookup(container, "resources.limits") for container in _containers(document)]
+    for holder in holders:
+        entry = holder.entry(_GPU) if isinstance(holder, Mapping) else None
+        if entry is None:
+            continue
+        try:
+            value = as_count(plain_value(entry.value))
+        except ValueError:
+            continue
+        if isinstance(value, int) and value > 0:
+            return value, locate(document, entry.value.span)
+    return None, None
+
+
+def _containers(document: Document) -> Iterator[Mapping]:
+    replicas = lookup(document.root, "spec.pytorchReplicaSpecs")
+    if not isinstance(replicas, Mapping):
+        return
+    for entry in replicas.entries:
+        listed = lookup(entry.value, "template.spec.containers")
+        if isinstance(listed, Items):
+            yield from (item for item in listed.items if isinstance(item, Mapping))
+
+
+def _documents(document: Document) -> Iterator[tuple[Document, Location | None]]:
+    """The job's commands as shell documents; a place for those whose own places are not the file's."""
+    trainer = lookup(document.root, "spec.trainer")
+    holders = [trainer] if isinstance(trainer, Mapping) else list(_containers(document))
+    for holder in holders:
+        words = [*_words(holder.get("command")), *_words(holder.get("args"))]
+        if not words:
+            continue
+        script = _script(words)
+        if script is None:
+            command = parse_argv(words)
+            if command is not None:
+                yield _shell(document, _without_bare_torchrun(command)), None
+            continue
+        try:
+            inner = sources.read("command.sh", str(script.value).encode())
+        except SourceError:
+            continue
+        inner.commands = [_without_bare_torchrun(command) for command in inner.commands]
+        yield inner, locate(document, script.span)
+
+
+def _words(node: Node | None) -> list[Scalar]:
+    if isinstance(node, Items):
+        return [item for item in node.items if isinstance(item, Scalar)]
+    return [node] if isinstance(node, Scalar) else []
+
+
+def _script(words: list[Scalar]) -> Scalar | None:
+    """The text after ``bash -c``."""
+    if len(words) < 3 or words[0].value not in _SHELLS or not str(words[1].value).endswith("c"):
+        return None
+    return words[2]
+
+
+def _shell(document: Document, command: Command) -> Document:
+    return Document(
+        document.path, document.text, Syntax.SHELL, Mapping(command.span, [], "overrides"), commands=[command]
+    )
+
+
+def _without_bare_torchrun(command: Command) -> Command:
+    """torchrun without ``--nproc_per_node`` takes the job's numbers from ``PET_*``, so it says nothing itself."""
+    told = any("nproc" in entry.key for launcher in command.launchers for entry in launcher.options.entries)
+    return command if told else dataclasses.replace(command, launchers=[])
