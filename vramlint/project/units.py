@@ -28,8 +28,9 @@ _CONFIG_SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".py")
 _NAMING_FLAGS = frozenset({"config_name", "cn", "config", "cfg"})
 """Flags whose value may name a config without its suffix (Hydra's ``--config-name``)."""
 
-_FROM_IMPORT = re.compile(rb"^[ \t]*from[ \t]+([.\w]+)[ \t]+import[ \t]+([^\r\n#]+)", re.MULTILINE)
-_IMPORT = re.compile(rb"^[ \t]*import[ \t]+([.\w]+)", re.MULTILINE)
+_FROM_IMPORT = re.compile(rb"\n[ \t]*from[ \t]+([.\w]+)[ \t]+import[ \t]+([^\r\n#]+)")
+_IMPORT = re.compile(rb"\n[ \t]*import[ \t]+([.\w]+)")
+"""Lines of Python; ``\\n`` instead of ``^`` lets the search skip from line to line."""
 _CONFIG_NAME = re.compile(rb"(?i)config|cfg|settings|hparams|hyperparam|options|arguments")
 
 Launch = tuple[Document, Command]
@@ -235,6 +236,7 @@ class FileContext(NamedTuple):
 
 
 def _imports(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    data = b"\n" + data
     for match in _FROM_IMPORT.finditer(data):
         yield match[1], match[2]
     for match in _IMPORT.finditer(data):

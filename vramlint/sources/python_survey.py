@@ -67,9 +67,21 @@ def survey(tree: ast.Module, places: Places, path: str) -> Survey:
             case ast.Call() if statement is not None and _worth_reading(node, function):
                 found.calls.setdefault(id(statement), []).append(node)
                 _mark_busy(function, outer, found.busy)
-        children = list(ast.iter_child_nodes(node))
-        pending.extend((child, statement, function) for child in reversed(children))
+        pending.extend([(child, statement, function) for child in _children_last_first(node)])
     return found
+
+
+def _children_last_first(node: ast.AST) -> list[ast.AST]:
+    """The child nodes, without ``Load``, ``Store`` and ``Del``: ``ast.iter_child_nodes`` backwards, twice as fast."""
+    children: list[ast.AST] = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            children.extend([item for item in value if isinstance(item, ast.AST)])
+        elif isinstance(value, ast.AST) and name != "ctx":
+            children.append(value)
+    children.reverse()
+    return children
 
 
 def imports_of(statement: ast.Import | ast.ImportFrom, places: Places) -> list[Import]:
