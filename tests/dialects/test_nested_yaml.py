@@ -122,4 +122,4 @@ def test_the_files_own_gpu_count(line: str, ranks: int | None) -> None:
     ],
 )
 def test_not_a_training_program_of_its_own(text: str) -> None:
-    assert readings("config.yml", text) == []
+    assert [found for found in readings("config.yml", text) if found.plan.dialect == "nested_yaml"] == []

@@ -51,7 +51,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import STAGES, language_facts, product, torch_prefetch
+from vramlint.dialects.language import STAGES, language_facts, low_precision_weights, product, torch_prefetch
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import only_launch
@@ -82,6 +82,7 @@ class Config(Schema):
     workers_per_rank: Natural | None = keys("num_workers", default=2)
     max_steps: Count | None = keys("train_iters")
 
+    packing: Text | None = keys("pack_impl", default="packed")
     pipeline: Natural | None = keys("pipe_parallel_size", default=0)
     tensor: Natural | None = keys("model_parallel_size", default=1)
     gpus: Count | None = keys("num_gpus")
@@ -145,6 +146,10 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("pin_memory", default(value=True, note=f"the loader of {_SOURCE}"))
     torch_prefetch(draft)
     language_facts(draft, "gpt-neox")
+    if settings.values.packing == "packed":
+        draft.put("packing", derived(value=True, note="samples are cut from joined documents"))
+    if draft.plan.precision.value in (Precision.BF16, Precision.FP16):
+        low_precision_weights(draft, "DeepSpeed holds fp32 main weights")
     draft.put("model_shape", _shape(settings))
     draft.put("model", unknown(draft.plan.model_shape.note))
     return draft.close(found, model_parallel=shared)

@@ -94,6 +94,16 @@ def language_facts(draft: Draft, implementation: str) -> None:
     draft.put("implementation", derived(implementation, f"the models of {implementation}"))
 
 
+def low_precision_weights(draft: Draft, note: str) -> None:
+    """For the estimator: weights are held or gathered in 16 bits beside fp32 main copies, and nothing autocasts."""
+    draft.put("low_precision_weights", derived(value=True, note=note))
+
+
+def sharded_accumulation(draft: Draft, note: str) -> None:
+    """For the estimator: gradients are reduced at every micro step, so that a rank never holds all of them."""
+    draft.put("sharded_accumulation", derived(value=True, note=note))
+
+
 def spelled_true(settings: Settings[Any], name: str) -> bool:
     """Whether a switch is on; words such as ``auto`` and ``full`` count as on."""
     value = getattr(settings.values, name)

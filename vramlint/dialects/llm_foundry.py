@@ -58,7 +58,7 @@ from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.interpolation import interpolated
-from vramlint.dialects.language import language_facts, torch_prefetch
+from vramlint.dialects.language import language_facts, low_precision_weights, sharded_accumulation, torch_prefetch
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import only_launch, word_overrides
@@ -92,6 +92,7 @@ class Config(Schema):
     adapter_rank: Count | None = keys("model.peft_config.r")
     grad_checkpointing: Flag | None = keys("fsdp_config.activation_checkpointing", default=False)
 
+    loader: Text | None = keys("train_loader.name")
     precision: Text | None = keys("precision", default="amp_bf16")
     fsdp: Any = keys("fsdp_config")
     strategy: Text | None = keys("fsdp_config.sharding_strategy", default="FULL_SHARD")
@@ -128,9 +129,14 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if "precision" in settings.places:
         draft.offer("precision", settings.places["precision"], lambda value: _WORDS[Precision(str(value))])
     _model(draft, settings)
+    if settings.values.loader == "text":
+        draft.put("packing", derived(value=True, note="the text loader reads joined documents"))
     torch_prefetch(draft)
     if found.ranks.value is not None:
         draft.put("sharding", _sharding(settings, found.ranks.value))
+    if draft.plan.sharding.value in ("fsdp", "zero2"):
+        low_precision_weights(draft, "FSDP gathers the weights in the precision of the run")
+        sharded_accumulation(draft, "composer lets FSDP reduce at every micro batch")
     return draft.close(found, CeiledAccumulation())
 
 

@@ -43,7 +43,7 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft, title_of
-from vramlint.dialects.language import language_facts, product, torch_prefetch
+from vramlint.dialects.language import language_facts, low_precision_weights, product, torch_prefetch
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Place, Source, location
@@ -149,6 +149,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if not other_defaults or settings.spelled("distributed_optimizer"):
         draft.put("sharding", _sharding(settings, found.ranks))
     _model(draft, settings, command)
+    if draft.plan.precision.value in (Precision.BF16, Precision.FP16):
+        low_precision_weights(draft, "fp32 main parameters")
     draft.put("pin_memory", default(value=True, note=f"the loader of {_SOURCE}"))
     if draft.plan.workers_per_rank.value:
         draft.put("persistent_workers", default(value=True, note=f"the loader of {_SOURCE}, with workers"))
@@ -325,6 +327,7 @@ def _model(draft: Draft, settings: Settings[Config], command: Command | None) ->
         draft.put("model", unknown(f"{command.program} trains no plain decoder"))
         return
     language_facts(draft, "megatron")
+    draft.put("packing", derived(value=True, note="samples are cut from joined documents"))
     shape = _shape(settings)
     draft.put("model_shape", shape)
     name = settings.fact("model")

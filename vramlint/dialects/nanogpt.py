@@ -131,6 +131,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("model_shape", shape)
     draft.put("model", _name(settings, shape))
     language_facts(draft, "nanogpt")
+    draft.put("packing", derived(value=True, note="blocks are cut from one stream of tokens"))
     return draft.close(found, policy)
 
 

@@ -58,7 +58,7 @@ from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.interpolation import interpolated
-from vramlint.dialects.language import language_facts, product, torch_prefetch
+from vramlint.dialects.language import language_facts, low_precision_weights, product, torch_prefetch
 from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import word_overrides
@@ -134,6 +134,7 @@ class Config(Schema):
     context: Count | None = _parallel("context_parallel_size")
     precision: Any = keys("trainer.precision", "plugins.precision", "trainer.plugins.precision")
     fp8: Flag | None = keys("model.fp8", default=False)
+    amp: Flag | None = keys("model.megatron_amp_O2", default=False)
     recompute: Text | None = keys("model.activations_checkpoint_granularity")
     optimizer: Text | None = keys(
         "model.optim.name", "optim.name", "optim.config.optimizer", "model.optimizer._target_", "optim._target_"
@@ -180,6 +181,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if megatron:
         _checkpointing(draft, settings)
         _model(draft, settings)
+        if settings.values.amp:
+            low_precision_weights(draft, "megatron_amp_O2: fp32 main parameters")
     elif settings.values.pretrained is not None:
         draft.put("model", unknown("a language model behind an audio encoder"))
     else:

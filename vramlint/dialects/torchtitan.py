@@ -57,7 +57,7 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import language_facts, product
+from vramlint.dialects.language import language_facts, low_precision_weights, product, sharded_accumulation
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import flag_overrides
@@ -141,6 +141,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     found = _world(document, context, settings)
     if found.ranks.value is not None:
         draft.put("sharding", _sharding(settings, found.ranks.value))
+    if draft.plan.sharding.value == "fsdp":
+        low_precision_weights(draft, "FSDP2 gathers the weights in mixed_precision_param")
+        sharded_accumulation(draft, "FSDP2 reduces at every micro batch")
     if settings.values.offload:
         draft.put("cpu_offload", settings.fact("offload"))
     shared = product(settings.values.tensor, settings.values.pipeline, settings.values.context)
@@ -257,6 +260,7 @@ def _model(draft: Draft, settings: Settings[Config]) -> None:
     name, flavor, assets = (settings.fact(key) for key in ("name", "flavor", "assets"))
     if name.value != "flux":
         language_facts(draft, "torchtitan")
+        draft.put("packing", derived(value=True, note="documents are joined and cut to seq_len"))
     if name.value is None:
         draft.put("model", unknown("the model is built in code"))
         return

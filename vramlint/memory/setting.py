@@ -92,7 +92,7 @@ def settings_of(plan: TrainingPlan, found: Resolution) -> Settings:
         found.knowledge,
         workload,
         optimizer or ADAMW,
-        sharding_of(plan.sharding.value or ("ddp" if ranks > 1 else None), ranks),
+        _sharding(plan, ranks),
         bool(plan.ema.value),
         ranks,
         bool(plan.fact("double_quantization").value),
@@ -108,11 +108,29 @@ def settings_of(plan: TrainingPlan, found: Resolution) -> Settings:
     return settings
 
 
+_HELD_IN_16_BITS = {Precision.BF16: Precision.PURE_BF16, Precision.FP16: Precision.PURE_FP16}
+
+
+def _sharding(plan: TrainingPlan, ranks: int) -> Sharding:
+    """What the plan divides. ``low_precision_weights`` keep fp32 main copies; ``sharded_accumulation`` reduces the
+    gradients at every micro step, so that a rank keeps its shard alone."""
+    found = sharding_of(plan.sharding.value or ("ddp" if ranks > 1 else None), ranks)
+    if plan.fact("low_precision_weights").value:
+        found = found._replace(master_weights=True)
+    if plan.fact("sharded_accumulation").value:
+        found = found._replace(kept_gradients=found.gradients)
+    return found
+
+
 def _workload(plan: TrainingPlan) -> Workload:
     size = plan.image_size.value
+    precision = plan.precision.value or Precision.FP32
+    if plan.fact("low_precision_weights").value:
+        # The wrapper or the optimizer casts, not autocast: nothing keeps a second copy of the weights for backward.
+        precision = _HELD_IN_16_BITS.get(precision, precision)
     return Workload(
         micro_batch=plan.micro_batch.value or 0,
-        precision=plan.precision.value or Precision.FP32,
+        precision=precision,
         checkpointing=bool(plan.grad_checkpointing.value),
         height=size.height if size else 0,
         width=size.width if size else 0,
