@@ -57,6 +57,8 @@ _LINES = re.compile(
 def _python(data: bytes) -> bool:
     if _has(data, _CALLS) or (b"config(" in data and _TRL_CONFIG.search(data)):
         return True
+    if b".fit(" in data and b"batch_size" in data and (b"keras" in data or b"tensorflow" in data):
+        return True
     return _has(data, _LINE_WORDS) and _LINES.search(b"\n" + data) is not None
 
 

@@ -338,6 +338,12 @@ FRAMEWORKS: tuple[Row, ...] = (
     *_LAYOUTS,
     *_NO_TRAINING,
     row(
+        "keras",
+        "Keras",
+        call(r"\.fit$", any_of="batch_size", imports=r"^(tensorflow|keras|tf_keras)(\.|$)", constant="batch_size"),
+        module="keras",
+    ),
+    row(
         "trl",
         "TRL",
         keys(
