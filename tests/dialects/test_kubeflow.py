@@ -84,6 +84,10 @@ def test_pytorch_jobs(each: int, workers: int, ranks: int) -> None:
     assert values(found, "world_size", "effective_batch") == (ranks, 2 * ranks)
 
 
-def test_runtimes_and_jobs_without_a_batch_are_no_run() -> None:
+def test_a_runtime_is_no_run() -> None:
     assert readings("r.yaml", job("numNodes: 1").replace("TrainJob", "ClusterTrainingRuntime")) == []
-    assert readings("j.yaml", job("numNodes: 1", "python, train.py")) == []
+
+
+def test_of_a_job_with_a_foreign_command_the_world_is_known() -> None:
+    found = reading("j.yaml", job("numNodes: 2\n    numProcPerNode: 8", "python, train.py"))
+    assert values(found, "world_size", "nodes", "micro_batch") == (16, 2, None)

@@ -34,8 +34,7 @@ max_steps: 20000 file 15
 ```
 
 What a file leaves out stands in the recipe, not in fairseq2, so sharding, checkpointing and the token bound stay
-UNKNOWN then. A file that names neither a bound nor a regime, trainer or optimizer is left alone: it has nothing to
-check.
+UNKNOWN then. Cards of models and data sets (``assets/cards``) are no configs.
 
 Sources: fairseq2 2026-04-10, ``src/fairseq2/recipe/config.py`` lines 217-350 (sections and their defaults),
 ``recipes/lm/sft/config.py`` (``batch_size`` wins over ``max_num_tokens``). fairseq2 reads the file as YAML 1.2, so

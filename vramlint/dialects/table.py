@@ -98,6 +98,7 @@ _LANGUAGE: tuple[Row, ...] = (
         "verl",
         "verl",
         keys("actor_rollout_ref", syntaxes=YAML),
+        keys("transfer_queue defaults", syntaxes=YAML),
         keys("data.train_batch_size data.micro_batch_size_per_gpu trainer.n_gpus_per_node", syntaxes=YAML),
         line(r"(^|\.)verl\.(trainer|experimental)\.|(^|/)verl/trainer/\w+\.py$"),
         line(any_of=r"~^actor_rollout_ref\."),
@@ -109,7 +110,6 @@ _LANGUAGE: tuple[Row, ...] = (
         keys(
             any_of="ppo_mini_batch_size ppo_micro_batch_size_per_gpu log_prob_micro_batch_size_per_gpu", syntaxes=YAML
         ),
-        keys("transfer_queue defaults", syntaxes=YAML),
     ),
     row("openrlhf", "OpenRLHF", line(r"openrlhf\.cli\.train_"), module="openrlhf"),
     row("openrlhf_other", "OpenRLHF serving and combining", line(r"openrlhf\.cli\.")),
@@ -151,6 +151,7 @@ _LANGUAGE: tuple[Row, ...] = (
         "fairseq2",
         keys("regime", "trainer dataset optimizer gang model", syntaxes=YAML),
         keys(any_of="dataset.max_num_tokens dataset.max_num_elements gang pretrained_model", syntaxes=YAML),
+        keys("dataset.train_split model.config_overrides", syntaxes=YAML),
         module="fairseq2",
     ),
     row(
@@ -322,9 +323,10 @@ FRAMEWORKS: tuple[Row, ...] = (
     row(
         "kubeflow",
         "Kubeflow training job",
-        keys("apiVersion kind=^(TrainJob|PyTorchJob)$ spec", syntaxes=YAML, text=r"(?i)batch|accum"),
+        keys("apiVersion kind=^(TrainJob|PyTorchJob)$ spec", syntaxes=YAML),
         module="kubeflow",
     ),
+    row("kubeflow_runtime", "Kubeflow runtime", keys("apiVersion kind=^(Cluster)?TrainingRuntime$", syntaxes=YAML)),
     row(
         "kubernetes",
         "Kubernetes and CI manifests",
