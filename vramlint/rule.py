@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from vramlint.hardware.model import GIB, MIB, Gpu, Host, Target
 from vramlint.memory.model import Component, Estimate, Interval
@@ -64,6 +64,7 @@ class Verdict(NamedTuple):
 
     ``fact`` names the plan's fact the finding is about; ``message`` says what, the number, the consequence; ``label``
     is the few words to print under the value; ``help`` one imperative sentence. ``severity`` overrides the rule's own.
+    ``key`` names a setting to point at instead, as ``Run.setting`` takes it.
     """
 
     fact: str
@@ -73,6 +74,7 @@ class Verdict(NamedTuple):
     repairs: tuple[Repair, ...] = ()
     severity: Severity | None = None
     confidence: Confidence | None = None
+    key: str = ""
 
 
 class Case(NamedTuple):
@@ -139,6 +141,15 @@ class Run(Protocol):
 
     def spelling(self, fact: str) -> str:
         """What the file calls the fact: ``batch_size``, ``--accum``; the plan's own name where no file spells it."""
+        ...
+
+    def setting(self, key: str) -> Fact[Any]:
+        """A setting by the name its file gives it: ``bf16``, ``zero_optimization.stage``, a flag without its dashes.
+
+        It is looked up in the claimed file, call or command and on the launch line that uses it. UNKNOWN where it is an
+        expression or may come from a file that is not at hand; the value None with origin DEFAULT where nobody spells
+        it; the value None with origin FILE where it is spelled as null.
+        """
         ...
 
     def repairs_to_fit(self) -> Sequence[Repair]:

@@ -65,6 +65,10 @@ class Reading:
     findings: list[Finding] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
     """Every file the plan was read from, ``document`` first."""
+    subject: Document | Command | Definition | Mapping | None = None
+    """What was claimed: the engine sets it, for rules that look at single keys."""
+    launches: Sequence[tuple[Document, Command]] = ()
+    """The launch lines known to use ``document``; the engine sets them."""
 
 
 class Dialect(Protocol):

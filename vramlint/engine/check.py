@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, bytes] = {}
 _LINKING_SUFFIXES = (".py", ".sh", ".bash", ".slurm", ".sbatch")
 """Files that may choose a config without being one: a script by its import, a launch line by its words."""
+_TEXT_SUFFIXES = (*_LINKING_SUFFIXES, ".yaml", ".yml", ".json", ".jsonc", ".toml")
 DEFAULTS = CheckOptions()
 
 
@@ -66,10 +67,19 @@ def check_candidates(
         if may_be_config or (candidate.explicit and candidate.path.endswith(_LINKING_SUFFIXES)):
             session = session or _session(finder, options, overlay, candidates)
             session.look(candidate, may_be_config=may_be_config)
+        elif candidate.explicit and _is_wide(candidate.path, data):
+            failures.append(
+                Failure(candidate.path, "the file is UTF-16 or UTF-32, not UTF-8", help="Save it as UTF-8.")
+            )
         else:
             finder.for_file(candidate.path)  # broken settings are said even where nothing needs them
     found = CheckResult((), (), (), 0, 0) if session is None else session.result()
     return found._replace(failures=(*failures, *found.failures), files_seen=len(candidates))
+
+
+def _is_wide(path: str, data: bytes) -> bool:
+    """Whether a text of the kinds that are read holds two or four bytes a character: no search finds a word in it."""
+    return path.endswith(_TEXT_SUFFIXES) and (data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4])
 
 
 def _data(path: str, overlay: Mapping[str, bytes]) -> bytes:

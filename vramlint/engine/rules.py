@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import cast
 
-from vramlint.engine import unused_suppression, value_misread
+from vramlint.engine import duplicate_key, unknown_key, unused_suppression, value_misread
 from vramlint.errors import PluginError, UsageError
 from vramlint.rule import RuleInfo, RuleModule
 
@@ -102,7 +102,7 @@ def load_rules(plugins: Sequence[str] = ()) -> RuleSet:
 
 @lru_cache(maxsize=8)
 def _load(plugins: tuple[str, ...]) -> RuleSet:
-    own = [cast("RuleModule", module) for module in (value_misread, unused_suppression)]
+    own = [cast("RuleModule", module) for module in (value_misread, duplicate_key, unknown_key, unused_suppression)]
     return RuleSet([*own, *(rule for plugin in plugins for rule in _plugin(plugin))])
 
 

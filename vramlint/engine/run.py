@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from vramlint.dialects.model import Reading
 from vramlint.findings import Finding
@@ -11,10 +12,13 @@ from vramlint.fix.edits import is_editable, location_of, plan_fix
 from vramlint.hardware.model import Target
 from vramlint.memory.model import Estimate
 from vramlint.memory.model import Verdict as MemoryVerdict
-from vramlint.plan import Location, TrainingPlan
+from vramlint.plan import Fact, Location, TrainingPlan
 from vramlint.results import Failure
 from vramlint.rule import Limits, Repair, RuleInfo, RuleModule, Verdict
 from vramlint.sources.model import Document, Span
+
+if TYPE_CHECKING:
+    from vramlint.engine.spelled import SpelledSettings
 
 _RELATIVES = {
     "effective_batch": ("micro_batch", "global_batch", "accumulation"),
@@ -39,6 +43,7 @@ class EngineRun:
         self._estimates: dict[tuple[object, ...], Estimate] = {}
         self._editable: dict[str, bool] = {}
         self._repairs: dict[str, Sequence[Repair]] = {}
+        self._spelled: SpelledSettings | None = None
         self.failures: list[Failure] = []
 
     @property
@@ -72,6 +77,13 @@ class EngineRun:
     def spelling(self, fact: str) -> str:
         slot = self._reading.slots.get(fact)
         return fact if slot is None else slot.name
+
+    def setting(self, key: str) -> Fact[Any]:
+        if self._spelled is None:
+            from vramlint.engine.spelled import SpelledSettings
+
+            self._spelled = SpelledSettings(self._reading)
+        return self._spelled.fact(key)
 
     def repairs_to_fit(self) -> Sequence[Repair]:
         from vramlint.fix.solver import repairs_to_fit
@@ -139,12 +151,12 @@ def _finding(info: RuleInfo, verdict: Verdict, run: EngineRun, reading: Reading)
         name=info.name,
         severity=verdict.severity or info.severity,
         confidence=verdict.confidence or info.confidence,
-        location=locate(verdict.fact, reading),
+        location=(run.setting(verdict.key).location if verdict.key else None) or locate(verdict.fact, reading),
         message=verdict.message,
         label=verdict.label,
         help=verdict.help,
         fixes=tuple(plan_fix(repair, reading) for repair in verdict.repairs),
-        fact=verdict.fact,
+        fact=verdict.fact or verdict.key,
         run=run.plan.title,
     )
 

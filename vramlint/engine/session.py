@@ -124,12 +124,14 @@ class Session:
         first = targets((document,), full, settings, self._options)
         context = FileContext(self._project, document.path, first[0])
         reading = dialect(claim.dialect).read(claim, document, context)
+        reading.subject = claim.subject
+        reading.launches = tuple(context.launches(document)) if claim.subject is document else ()
         launching = [script for script, _ in context.launches(document)]
         documents = {each.path: each for each in (document, *reading.documents, *launching)}
         chosen = targets(documents.values(), full, settings, self._options) if len(documents) > 1 else first
         for target in chosen:
             self._judge_run(reading, target, settings, full)
-        for each in (document, *reading.documents):
+        for each in documents.values():
             self._documents.setdefault(each.path, each)
 
     def _judge_run(self, reading: Reading, target: Target, settings: Settings, full: str) -> None:
@@ -141,7 +143,8 @@ class Session:
         selection = Selection(select, ignore, pedantic=options.pedantic)
         run = EngineRun(reading, target, settings.limits or Limits(), verbose=options.verbose)
         estimate = run.estimate()
-        findings = [found for found in reading.findings if selection.shows(found.code, found.name)]
+        read = (*reading.findings, *self._reading_findings(reading))
+        findings = [found for found in read if selection.shows(found.code, found.name)]
         for rule in self._rules(settings) if options.with_rules else ():
             if not selection.runs(rule.RULE):
                 continue
@@ -152,6 +155,19 @@ class Session:
         for failure in run.failures:
             self._fail(failure)
         self._runs.append(_Run(RunResult(reading, target, estimate, tuple(findings), run.limits), selection))
+
+    @staticmethod
+    def _reading_findings(reading: Reading) -> Iterator[Finding]:
+        """What the engine itself sees in how a file is written (VL0)."""
+        if reading.subject is not reading.document:
+            return
+        from vramlint.engine import unknown_key  # imported with the rules anyway
+
+        yield from unknown_key.findings(reading)
+        if reading.document.problems:
+            from vramlint.engine import duplicate_key
+
+            yield from duplicate_key.findings(reading)
 
     def _rules(self, settings: Settings) -> RuleSet:
         rules = load_rules((*settings.plugins, *self._options.plugins))

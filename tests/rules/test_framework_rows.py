@@ -1,0 +1,90 @@
+"""Every declared fact of a framework proves itself: its failing examples make its finding, its passing ones none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from vramlint_rules._rows import FOLDER, rows_of
+
+from vramlint.constraints import Row, read_rows
+from vramlint.constraints.examples import example_path, example_text
+from vramlint.engine import CheckOptions, check_source
+from vramlint.findings import Finding
+
+FRAMEWORKS = sorted(name.removesuffix(".yaml") for name in os.listdir(FOLDER))
+
+
+class Example(NamedTuple):
+    """A row's example under the framework whose file holds the row."""
+
+    framework: str
+    row: Row
+    settings: Mapping[str, Any]
+
+
+def examples(kind: str) -> list[object]:
+    return [
+        pytest.param(Example(framework, row, settings), id=f"{framework}-{row.name}-{number}")
+        for framework in FRAMEWORKS
+        for row in own_rows(framework)
+        for number, settings in enumerate(getattr(row, kind), 1)
+    ]
+
+
+def own_rows(framework: str) -> tuple[Row, ...]:
+    """The rows that stand in the framework's own file."""
+    path = os.path.join(FOLDER, f"{framework}.yaml")
+    return read_rows(Path(path).read_text(encoding="utf-8"), path).rows
+
+
+@pytest.fixture(autouse=True)
+def _empty_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+def found(example: Example) -> tuple[str, list[Finding]]:
+    path, text = example_path(example.row), example_text(example.row, example.settings)
+    gpus = example.row.example.get("gpus")
+    result = check_source(path, text.encode(), CheckOptions(select=("VL7",), isolated=True, pedantic=True, gpus=gpus))
+    assert not result.failures
+    assert {run.reading.plan.dialect for run in result.runs} == {example.framework}, "the example is not recognised"
+    return text, [finding for finding in result.findings if example.row.source in finding.help]
+
+
+@pytest.mark.parametrize("example", examples("fails"))
+def test_a_failing_example_is_found(example: Example) -> None:
+    text, findings = found(example)
+    mine = [finding for finding in findings if _is_of(finding, example.row)]
+    assert len(mine) == 1, [finding.message for finding in findings]
+    place = mine[0].location
+    assert text[place.start : place.end]
+    assert "{" not in mine[0].message.replace("{'", "")
+
+
+@pytest.mark.parametrize("example", examples("passes"))
+def test_a_passing_example_is_silent(example: Example) -> None:
+    _, findings = found(example)
+    assert [finding.message for finding in findings if _is_of(finding, example.row)] == []
+
+
+def _is_of(finding: Finding, row: Row) -> bool:
+    """Rows of one source are told apart by their words before the first value."""
+    return finding.message.startswith(row.message.split("{")[0]) and finding.severity is row.severity
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_file_of_rows_is_complete(framework: str) -> None:
+    rows = rows_of(framework)
+    assert len({row.name for row in rows}) == len(rows)
+    for row in own_rows(framework):
+        assert row.fails, row.name
+        assert row.passes, row.name
+        assert row.source, row.name
+        assert ": " in row.message or "," in row.message, f"{row.name}: the message says no consequence"
+        assert not row.message.endswith("."), row.name
+        assert row.help.endswith("."), row.name
