@@ -229,6 +229,8 @@ def _segmentation(claim: Claim, document: Document, settings: Settings[Train]) -
 
 def _model(draft: Draft, size: Fact[str], task: Fact[str], settings: Settings[Train], seg_class: bool) -> None:
     draft.put("task", task)
+    if task.value == "segment" and not seg_class:
+        draft.put("mask_head", derived("own", "the script is none of the package's segmentation classes"))
     if size.value is None:
         draft.put("model", unknown(size.note, size.location))
     else:

@@ -96,14 +96,17 @@ def option(problem: Problem, values: Values, safety: Safety) -> Option:
 
 
 def safe_options(problem: Problem) -> list[Option]:
-    """Safe repairs that fit, best first: for each set of switches the largest micro batch that it allows."""
+    """Safe repairs that fit, best first: for each set of switches the largest micro batch that it allows.
+
+    Where the upper bound is over with any micro batch, the smallest one is the best chance.
+    """
     half, checkpointing = half_precision(problem), _checkpointing(problem)
     cheap = [Values(), half] if half else [Values()]
     dear = [{**switches, **checkpointing} for switches in reversed(cheap)] if checkpointing else []
     splits = keeping_splits(problem.plan, problem.editable)
-    best = _with_splits(problem, cheap, splits, comfortable) or _with_splits(problem, cheap, splits, close)
+    best = _with_splits(problem, cheap, splits, comfortable) or _with_splits(problem, cheap, splits[-1:], close)
     best += _with_splits(problem, dear, splits, comfortable)
-    return _distinct(best or _with_splits(problem, dear, splits, close))
+    return _distinct(best or _with_splits(problem, dear, splits[-1:], close))
 
 
 def hopeful_option(problem: Problem) -> list[Option]:

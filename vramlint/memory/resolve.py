@@ -10,6 +10,7 @@ from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.implementations import HUGGING_FACE, IMPLEMENTATIONS, Implementation
 from vramlint.memory.knowledge import ModelKnowledge
+from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.profile import Profile, find_profile
 from vramlint.plan import TrainingPlan
@@ -85,6 +86,18 @@ def _family(name: str, known: tuple[Profile, ...]) -> Resolution:
 
 
 def _with_masks(plan: TrainingPlan, profile: Profile) -> Resolution:
+    """The profile of a detector, with what is known of its mask head."""
+    found = _packaged_masks(plan, profile)
+    queries = plan.num_queries.value
+    if plan.fact("mask_head").value != "own" or queries is None:
+        return found
+    text = f"mask head of the project's own: the upper bound holds the masks of all {queries} queries at full size"
+    return found._replace(
+        alternatives=(*found.alternatives, FullSizeMasks(profile, queries)), assumptions=(*found.assumptions, text)
+    )
+
+
+def _packaged_masks(plan: TrainingPlan, profile: Profile) -> Resolution:
     """A detector's profile where masks are trained too and no such profile exists: the largest one bounds it."""
     if plan.task.value != "segment" or not re.fullmatch(r"rfdetr_(?!seg)\w+", profile.name):
         return Resolution(profile, assumptions=profile.assumptions)
