@@ -174,6 +174,13 @@ def test_insert(source: str, after: str | None, expected: str) -> None:
     assert plain(target(parse(edited, "t.py"))) == {**before, "new": 4}
 
 
+def test_a_declared_option_is_not_taken_out() -> None:
+    document = parse('p = ArgumentParser()\np.add_argument("--b", type=int, default=8)\n', "t.py")
+    members = document.definitions[0].members
+    with pytest.raises(EditRefused, match="declared option"):
+        delete_entry(document, members, members.entries[0])
+
+
 def test_insert_into_a_module() -> None:
     document = parse("a = 1  # c\n\n\ndef f(): ...\n", "t.py")
     assert isinstance(document.root, Mapping)

@@ -77,6 +77,8 @@ def delete_entry(document: Document, mapping: Mapping, entry: Entry) -> TextEdit
         raise EditRefused(f"{entry.key} is not spelled here", path=document.path)
     if mapping.style in ("class", "module"):
         return _delete_line(document, entry)
+    if entry not in _own(mapping):
+        raise EditRefused("a declared option is taken out by hand", path=document.path)
     return _checked(document, _delete_item(document, mapping, entry))
 
 

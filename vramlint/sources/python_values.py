@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from vramlint.sources import python_arithmetic as arithmetic
 from vramlint.sources.model import Definition, Entry, Mapping, Node, Scalar, Sequence, Span, Style, Unknown
+from vramlint.sources.python_comprehension import MAX_ITEMS, comprehension
 from vramlint.sources.python_places import Places
 from vramlint.sources.python_scope import Scope, dotted_name, inherited, item_of, last_name, share
 
@@ -332,6 +333,10 @@ class Evaluator:
             items.extend(spread.items)
         return Sequence(self._places.span(expression), items, "flow")
 
+    def _comprehension(self, expression: ast.ListComp, scope: Scope) -> Node:
+        self._spend(MAX_ITEMS * 10)  # each item is an expression to work out, and a file may hold many
+        return comprehension(self, expression, scope, self._places.span(expression))
+
     def _dictionary(self, expression: ast.Dict, scope: Scope) -> Node:
         entries: list[Entry] = []
         for key, item in zip(expression.keys, expression.values, strict=True):
@@ -435,6 +440,7 @@ _HANDLERS: dict[type[ast.expr], _Handler] = {
     ast.List: Evaluator._sequence,
     ast.Tuple: Evaluator._sequence,
     ast.Set: Evaluator._set,
+    ast.ListComp: Evaluator._comprehension,
     ast.Dict: Evaluator._dictionary,
     ast.Call: Evaluator._call,
 }
