@@ -88,11 +88,16 @@ def _aimed_at(run: Run, total: int, ranks: int) -> Iterator[Verdict]:
     sizes = _around(total, unit)
     yield Verdict(
         "global_batch",
-        f"{run.spelling('nominal_batch')} {total} does not divide over {ranks} GPUs{each}: {consequence}",
+        f"{_name(run)} {total} does not divide over {ranks} GPUs{each}: {consequence}",
         label=f"not a multiple of {unit}",
         help=f"Use a multiple of {unit}: {' or '.join(map(str, sizes))}",
         repairs=tuple(_repairs(run, "nominal_batch", {size: size for size in sizes})),
     )
+
+
+def _name(run: Run) -> str:
+    """The key, where it is the file's own to change; a value that is referred to has several."""
+    return run.spelling("nominal_batch") if run.editable("nominal_batch") else "the global batch"
 
 
 def _around(total: int, unit: int) -> list[int]:
