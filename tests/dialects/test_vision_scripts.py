@@ -92,7 +92,7 @@ def test_yolov7() -> None:
     """WongKinYiu/yolov7 README, "Multiple GPU training"; train.py 535 (two sizes: train and test)."""
     line = (
         "python -m torch.distributed.launch --nproc_per_node 4 train.py --workers 8 --device 0,1,2,3 "
-        "--sync-bn --batch-size 128 --data data/coco.yaml --img 1280 640 --cfg cfg/training/yolov7-w6.yaml --weights '' "
+        "--sync-bn --batch-size 128 --data data/coco.yaml --img 1280 640 --cfg cfg/yolov7-w6.yaml --weights '' "
         "--hyp data/hyp.scratch.p5.yaml --multi-scale\n"
     )
     found = reading("t.sh", line)

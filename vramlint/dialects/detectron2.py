@@ -30,8 +30,8 @@ task: segment derived
 ```
 
 Sources: detectron2 2026-06, ``config/defaults.py`` (defaults, the same in maskrcnn-benchmark but for ``DTYPE``),
-``data/build.py#build_batch_data_loader`` (the batch has to divide by the number of ranks). ``_BASE_`` files are followed
-when they are in the repository; ``KEY VALUE`` words of the one line that launches the file win over it.
+``data/build.py#build_batch_data_loader`` (the batch has to divide by the ranks). ``_BASE_`` files are followed when
+they are in the repository; ``KEY VALUE`` words of the one line that launches the file win over it.
 """
 
 from __future__ import annotations

@@ -26,13 +26,18 @@ _BATCH_WORDS = (
     b"trainjob pytorchjob train_split max_num_tokens max_num_elements max_tokens per_device model_args training_method pipe-parallel-size pipe_parallel_size"
 ).split()
 _BATCH_KEY = re.compile(rb"(?:^|[\s\"'])bs[\"']?\s*:")
+_TRAINER_GROUP = (b"- trainer:", b"override /trainer:")
 
 
 def _data(data: bytes) -> bool:
-    return _has(data, _BATCH_WORDS) or (b"bs" in data and _BATCH_KEY.search(data) is not None)
+    return (
+        _has(data, _BATCH_WORDS)
+        or _has(data, _TRAINER_GROUP)
+        or (b"bs" in data and _BATCH_KEY.search(data) is not None)
+    )
 
 
-_FLAG_WORDS = b"batch accum per_device rfdetr".split()
+_FLAG_WORDS = b"batch accum per_device rfdetr trainer. trainer= experiment=".split()
 _FLAGS = re.compile(rb"--bs\b|\s-b\s|\byolo\b")
 _LAUNCHER_WORDS = b"python torchrun accelerate deepspeed yolo srun mpirun train rfdetr".split()
 _LAUNCHERS = re.compile(rb"\btrl\b|\btune\b")

@@ -5,6 +5,11 @@ from __future__ import annotations
 from vramlint.dialects.rows import NOT_A_TRAINER, PYTHON, YAML, Row, a_class, call, keys, line, row
 
 _OPENMMLAB = "train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks"
+_NOT_EVALUATION = r"(^|/)(?!eval|test|predict)[^/]*$"
+_DATA_AND_TRAINER = (
+    r"(?m)^ *- *(?:override */)?(?:data|datamodule) *: *\w+(?=[\s\S]*^ *- *(?:override */)?trainer *: *\w)"
+)
+"""A list of defaults that chooses both makes a run; a group's own list does not."""
 _COMMON = r"(^|/)common/"
 _LAZY_PART = r"\b(LazyCall|get_config|dataloader)\b"
 _LAZY_IMPORT = (
@@ -145,6 +150,17 @@ VISION: tuple[Row, ...] = (
     ),
     row("moco", "MoCo reference code", line(r"main_moco\.py$"), module="moco"),
     row("detr", "DETR", line(all_of="coco_path", any_of="batch_size lr_drop backbone"), module="detr"),
+    row(
+        "lightning_hydra",
+        "lightning-hydra-template",
+        keys("defaults[]", syntaxes=YAML, path=_NOT_EVALUATION, text=_DATA_AND_TRAINER),
+        line(
+            r"(^|/)train\w*\.py$",
+            any_of=r"~^\+*(trainer|data|datamodule|experiment)$ ~^\+*(trainer|data|datamodule)\.\w",
+            none_of=r"~^\+*(model\.train_ds|actor_rollout_ref|dataset|optimization|task)\.",
+        ),
+        module="lightning_hydra",
+    ),
     row("detectron2_part", "parts of detectron2 LazyConfigs", keys(syntaxes=PYTHON, path=_COMMON, text=_LAZY_PART)),
     row(
         "detectron2_lazy",
