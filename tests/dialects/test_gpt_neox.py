@@ -140,6 +140,13 @@ def test_fragments(text: str) -> None:
     assert readings("x.yml", text) == []
 
 
+def test_json_of_the_same_keys_is_no_deepspeed_file() -> None:
+    text = '{"num-layers": 2, "train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": [0, 1]}, '
+    text += '"seq-length": 8, "pipe-parallel-size": 1, "num-attention-heads": 2}'
+    found = reading("tune.json", text, Surroundings(gpus=2))
+    assert (found.plan.dialect, *values(found, "effective_batch", "sharding")) == ("gpt_neox", 2, None)
+
+
 def test_the_prefilter_lets_half_a_run_through() -> None:
     assert registry.prefilter("7B.yml", b'{"pipe-parallel-size": 1, "num-layers": 2}')
 

@@ -52,12 +52,13 @@ _LANGUAGE: tuple[Row, ...] = (
     row(
         "deepspeed",
         "DeepSpeed JSON",
-        keys("zero_optimization", none_of="num_layers pipe-parallel-size pipe_parallel_size", syntaxes=JSON),
+        keys("zero_optimization", none_of="num_layers num-layers pipe-parallel-size pipe_parallel_size", syntaxes=JSON),
         keys(
             any_of="train_batch_size train_micro_batch_size_per_gpu gradient_accumulation_steps fp16{} bf16{} "
             "steps_per_print wall_clock_breakdown",
             least=2,
-            none_of="base_model model_name_or_path output_dir max_bucket_reso LoRA_type train_text_encoder epoch",
+            none_of="num_layers num-layers base_model model_name_or_path output_dir max_bucket_reso LoRA_type "
+            "train_text_encoder epoch",
             syntaxes=JSON,
         ),
         module="deepspeed",
@@ -74,7 +75,7 @@ _LANGUAGE: tuple[Row, ...] = (
             "lr-decay-style attention_config attention-config",
             least_also=3,
             none_of="model_name_or_path base_model model{} trainer{}",
-            syntaxes=YAML,
+            syntaxes=(*YAML, *JSON),
         ),
         module="gpt_neox",
     ),
@@ -150,7 +151,8 @@ _LANGUAGE: tuple[Row, ...] = (
         "fairseq2",
         "fairseq2",
         keys("regime", "trainer dataset optimizer gang model", syntaxes=YAML),
-        keys(any_of="dataset.max_num_tokens dataset.max_num_elements gang pretrained_model", syntaxes=YAML),
+        keys(any_of="dataset.max_num_tokens dataset.max_num_elements gang.tensor_parallel_size", syntaxes=YAML),
+        keys("pretrained_model.name", "trainer regime dataset", syntaxes=YAML),
         keys("dataset.train_split model.config_overrides", syntaxes=YAML),
         module="fairseq2",
     ),
