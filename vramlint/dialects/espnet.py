@@ -36,7 +36,7 @@ epochs: 50.0 file 4
 UNKNOWN. A batch that does not divide goes out unevenly, so the micro batch stays UNKNOWN too. Models are ESPnet's
 own: no memory.
 
-Sources: ESPnet 202412, https://espnet.github.io/espnet/espnet2_distributed.html and
+Sources: espnet/espnet f0aa385, https://espnet.github.io/espnet/espnet2_distributed.html and
 https://espnet.github.io/espnet/espnet2_training_option.html (batch types, "the batch-size is the total over GPUs"),
 espnet issue 4436; defaults as in ``espnet2/tasks/abs_task.py``: ``batch_size`` 20, ``batch_bins`` 1000000,
 ``accum_grad`` 1, ``num_workers`` 1, ``use_amp`` false.
@@ -60,7 +60,7 @@ from vramlint.sources.model import Document
 NAME = "espnet"
 TITLE = "ESPnet2"
 
-_SOURCE = "ESPnet 202412"
+_SOURCE = "espnet/espnet f0aa385"
 
 
 class Config(Schema):
