@@ -46,6 +46,7 @@ from vramlint.dialects import spelling_out
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.overrides import only_launch
 from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import (
@@ -189,6 +190,7 @@ class FlatSource(Source):
 
 def _chain(document: Document, context: Context) -> Iterator[Source]:
     """The file and the ``_BASE_`` files it inherits from, nearest first."""
+    read = reader_of(document, context)
     at: Document | None = document
     for _ in range(_MOST_BASES):
         if at is None or not isinstance(at.root, Mapping):
@@ -197,7 +199,7 @@ def _chain(document: Document, context: Context) -> Iterator[Source]:
         base = at.root.get("_BASE_")
         if not isinstance(base, Scalar) or not isinstance(base.value, str):
             return
-        at = context.document(posixpath.normpath(posixpath.join(posixpath.dirname(at.path), base.value)))
+        at = read(posixpath.normpath(posixpath.join(posixpath.dirname(at.path), base.value)))
 
 
 def _complete(sources: list[Source]) -> bool:

@@ -45,7 +45,8 @@ from typing import Any, ClassVar
 from vramlint.dialects import detectron2, spelling_out
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.openmmlab import ResolvedSource, reader_of
+from vramlint.dialects.neighbours import reader_of
+from vramlint.dialects.openmmlab import ResolvedSource
 from vramlint.dialects.overrides import word_overrides
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown

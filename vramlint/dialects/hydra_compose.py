@@ -15,6 +15,7 @@ from collections.abc import Mapping as MappingType
 from typing import NamedTuple
 
 from vramlint.dialects.model import Context
+from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.overrides import WordSource
 from vramlint.dialects.places import Place, Source
 from vramlint.sources.model import Command, Document, Mapping, Scalar, Sequence
@@ -64,7 +65,7 @@ class PackageSource(Source):
 
 def compose(folder: str, primary: Document, context: Context, choices: MappingType[str, str]) -> Composition:
     """The run of ``primary`` in the config folder ``folder``; ``choices`` are the command's ``group=name`` words."""
-    composer = _Composer(folder, context, dict(choices))
+    composer = _Composer(folder, primary, context, dict(choices))
     for experiment in composer.experiments():
         composer.choices = {**_overridden(experiment), **composer.choices}
     weakest_first = list(composer.parts(primary, "", folder))
@@ -95,9 +96,9 @@ def main_config(script: Document) -> tuple[str, str] | None:
 
 
 class _Composer:
-    def __init__(self, folder: str, context: Context, choices: dict[str, str]) -> None:
+    def __init__(self, folder: str, primary: Document, context: Context, choices: dict[str, str]) -> None:
         self._folder = folder
-        self._context = context
+        self._read = reader_of(primary, context)
         self.choices = choices
         self.missing: list[str] = []
         self._opened = 0
@@ -151,7 +152,7 @@ class _Composer:
         if self._opened > _MOST_FILES or "$" in name:
             return None
         stem = posixpath.normpath(posixpath.join(self._folder, group, re.sub(r"\.ya?ml$", "", name)))
-        return self._context.document(f"{stem}.yaml") or self._context.document(f"{stem}.yml")
+        return self._read(f"{stem}.yaml") or self._read(f"{stem}.yml")
 
 
 def _overridden(document: Document) -> dict[str, str]:

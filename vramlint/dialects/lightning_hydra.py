@@ -51,6 +51,7 @@ from vramlint.dialects.hydra_compose import Composition, choices_of, compose, ma
 from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.places import FlagSource, Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_precision
@@ -123,7 +124,7 @@ def _of_file(document: Document, context: Context) -> Parts:
         return _parts(compose(folder, document, context, {}), [])
     stem = posixpath.splitext(posixpath.basename(document.path))[0]
     above = posixpath.dirname(folder)
-    primary = context.document(posixpath.join(above, "train.yaml"))
+    primary = reader_of(document, context)(posixpath.join(above, "train.yaml"))
     if primary is None:
         return Parts([Source(document, own)], ["trainer/default"] if own.get("trainer") is None else [])
     composed = compose(above, primary, context, {"experiment": stem})

@@ -6,12 +6,12 @@ Base files merge as mmengine 0.10.7 ``Config._merge_a_into_b`` does it; a value 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
 from typing import ClassVar, NamedTuple, TypeVar
 
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Context
+from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.overrides import WordSource
 from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, plain_value, read_settings
@@ -238,16 +238,3 @@ def _number(place: Place) -> int | None:
     except ValueError:
         return None
     return value if isinstance(value, int) and value > 0 else None
-
-
-def reader_of(document: Document, context: Context) -> Callable[[str], Document | None]:
-    """Files by their path from the project root, for the resolvers of :mod:`vramlint.sources`."""
-    folder = posixpath.dirname(document.path)
-
-    def read(path: str) -> Document | None:
-        if path == document.path:
-            return document
-        # Named from the config's own folder the file is found wherever the project's root is.
-        return context.document(posixpath.relpath(path, folder or ".")) or context.document(path)
-
-    return read

@@ -208,8 +208,7 @@ class PythonProject:
         return None
 
     def _document_at(self, path: str) -> Document | None:
-        if path.startswith(("../", "/..")):
-            return None
+        # What lies outside of the project is for ``read`` to refuse: paths may be relative to a folder inside it.
         try:
             return self._read(path)
         except SourceError:
