@@ -102,6 +102,10 @@ def _make(name: str, options: argparse.Namespace) -> bool:
 
 
 def _current(data: dict[str, Any]) -> bool:
+    from vramlint.trace.making import TRACER
+
+    if data.get("tracer") != TRACER:
+        return False
     try:
         return all(metadata.version(package).split("+")[0] == version for package, version in data["built_by"].items())
     except metadata.PackageNotFoundError:

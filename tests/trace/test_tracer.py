@@ -216,3 +216,37 @@ def test_autocast_lists_are_those_of_the_installed_header() -> None:
     assert set(ours.PROMOTE) == listed("AT_FORALL_PROMOTE")
     left_out = {name for name in listed("AT_FORALL_LOWER_PRECISION_FP") if "cell" in name or name.startswith("_")}
     assert set(ours.LOWER_PRECISION) == listed("AT_FORALL_LOWER_PRECISION_FP") - left_out
+
+
+def test_gradients_that_meet_are_added_in_place(apart: Apart) -> None:
+    """A residual connection: the engine adds the branch's gradient to the stream's and allocates nothing for it."""
+
+    def job() -> Job:
+        layer = torch.nn.Linear(64, 64, bias=False)
+        return Job(layer, lambda: torch.empty(8, 64), lambda m, b: _residual(m, m(b)).mean())
+
+    def _residual(layer: Any, x: Any) -> Any:
+        return x + layer(torch.relu(x))
+
+    recording = apart(lambda: record(job, Shape(8), Options(second_step=False, evaluation=False)))
+    start, end = (recording.events.index(f"fresh:{name}") for name in ("forward", "backward"))
+    made = [recording.makers[e] for e in recording.events[start:end] if isinstance(e, int) and e > 0]
+    assert made.count("aten.add.Tensor") == 1  # the weight's gradients of its two uses, which are views, not this one
+
+
+def test_constructors_read_the_values_of_short_sequences(apart: Apart) -> None:
+    """timm takes drop path rates from linspace: with any other answer every block would drop its path."""
+
+    def values() -> list[Any]:
+        found: list[Any] = []
+
+        def job() -> Job:
+            rates = torch.linspace(0, 0.5, 3)
+            found.extend([rate.item() for rate in rates])
+            found.append((torch.arange(3) * 2 + 1).tolist())
+            return Job(torch.nn.Linear(2, 2), lambda: torch.empty(2, 2), lambda m, b: m(b).mean())
+
+        record(job, Shape(2))
+        return found
+
+    assert apart(values) == [0.0, 0.25, 0.5, [1, 3, 5]]

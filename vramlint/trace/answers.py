@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._mode_utils import no_dispatch
 
 aten = torch.ops.aten
 
@@ -74,6 +76,38 @@ def scalar(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool | i
     if tensor.dtype == torch.bool:
         return True
     return 1.0 if tensor.is_floating_point() else 1
+
+
+_MAKERS = (aten.linspace.default, aten.arange.default, aten.arange.start, aten.arange.start_step)
+"""Operators that make a sequence of numbers from numbers."""
+
+_FEW = 1024
+"""Longest sequence that keeps its values."""
+
+
+def keep_values(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    """Short sequences of numbers, and what is computed from them alone, keep their values beside the fake tensor.
+
+    Constructors read them. timm takes each block's drop path rate from ``linspace(0, rate, depth)``: answered with 1.0,
+    as any other number, every block would drop its path, and keep for backward what that saves.
+    """
+    if not isinstance(output, FakeTensor) or output.constant is not None or output.numel() > _FEW:
+        return
+    tensors = [item for item in args if isinstance(item, torch.Tensor)]
+    if func not in _MAKERS and not (tensors and all(_value(item) is not None for item in tensors)):
+        return
+    if func._schema.is_mutable or kwargs.keys() - {"dtype", "layout", "device", "pin_memory"}:
+        return
+    with no_dispatch():
+        values = [_value(item) if isinstance(item, torch.Tensor) else item for item in args]
+        result = func(*values, **({**kwargs, "device": "cpu"} if "device" in kwargs else kwargs))
+        output.constant = result.clone()
+    output.fake_mode.fake_tensor_converter.add_constant_storage_mapping(output)
+
+
+def _value(tensor: torch.Tensor) -> torch.Tensor | None:
+    value: torch.Tensor | None = getattr(tensor, "constant", None)
+    return value
 
 
 def _numbered(indices: list[torch.Tensor | None], count: Callable[[torch.Tensor], int]) -> list[torch.Tensor | None]:

@@ -16,6 +16,12 @@ from vramlint.trace.pairing import Fit, Point, fit, residual
 from vramlint.trace.targets import Target
 from vramlint.trace.tracer import Options, record
 
+TRACER = 2
+"""Raised whenever the same model traces differently; profiles of another number are made again.
+
+2: gradients that meet are added in place as autograd does; constructors read the values of short sequences.
+"""
+
 TOLERANCE = 0.005
 """Largest difference between profile and direct trace with which a profile is written."""
 
@@ -71,6 +77,7 @@ def make_profile(
     assert first is not None
     return {
         "schema": SCHEMA,
+        "tracer": TRACER,
         "name": target.name,
         "parameters": first.parameters,
         "trainable": first.trainable,

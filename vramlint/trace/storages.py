@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vramlint.trace.accumulation import adds_in_place
+from vramlint.trace.answers import keep_values
 from vramlint.trace.events import Recording
 
 aten = torch.ops.aten
@@ -35,8 +37,11 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         del types
         self._recording.operations += 1
+        if adds_in_place(func, args):
+            func = aten.add_.Tensor
         answer = self._answers.get(func)
         output = func(*args, **(kwargs or {})) if answer is None else answer(func, args, kwargs or {})
+        keep_values(func, args, kwargs or {}, output)
         self._track(output, func)
         return output
 
