@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from types import ModuleType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from vramlint.engine import duplicate_key, unknown_key, unused_suppression, value_misread
 from vramlint.errors import PluginError, UsageError
 from vramlint.rule import RuleInfo, RuleModule
+
+if TYPE_CHECKING:
+    from vramlint.project.settings import Settings
 
 DEFAULT_PLUGINS = ("vramlint_rules",)
 """The plugin that ships with vramlint, by package name."""
@@ -91,19 +95,39 @@ def means(selector: str, code: str, name: str) -> bool:
     return wanted == name or (len(wanted) > 1 and wanted[:2].isalpha() and code.lower().startswith(wanted))
 
 
-def load_rules(plugins: Sequence[str] = ()) -> RuleSet:
+def load_rules(plugins: Sequence[str] = (), files: Sequence[str] = ()) -> RuleSet:
     """Import every rule of vramlint's own plugin and of ``plugins``: names of entry points of ``vramlint.rules``.
 
     A plugin package exposes ``RULES: tuple[str, ...]``, the names of its rule modules (relative to the package).
-    Raises PluginError where a plugin is missing or breaks the interface.
+    ``files`` are YAML files of rules (``vramlint.engine.repository_rules``). Raises PluginError where a plugin is
+    missing or breaks the interface, SettingsError where a file of rules is missing or wrong.
     """
-    return _load(tuple(dict.fromkeys((*DEFAULT_PLUGINS, *plugins))))
+    stamped = tuple((path, _changed(path)) for path in files)
+    return _load(tuple(dict.fromkeys((*DEFAULT_PLUGINS, *plugins))), stamped)
+
+
+def own_files(settings: Settings) -> tuple[str, ...]:
+    """The files of rules that ``settings`` name; their paths are relative to the settings file."""
+    return tuple(os.path.normpath(os.path.join(settings.root, name)) for name in settings.rules)
+
+
+def _changed(path: str) -> int:
+    """When the file was last written, so that an editor's session sees its new contents."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0  # reading it says what is wrong
 
 
 @lru_cache(maxsize=8)
-def _load(plugins: tuple[str, ...]) -> RuleSet:
+def _load(plugins: tuple[str, ...], files: tuple[tuple[str, int], ...]) -> RuleSet:
     own = [cast("RuleModule", module) for module in (value_misread, duplicate_key, unknown_key, unused_suppression)]
-    return RuleSet([*own, *(rule for plugin in plugins for rule in _plugin(plugin))])
+    shipped = [*own, *(rule for plugin in plugins for rule in _plugin(plugin))]
+    if not files:
+        return RuleSet(shipped)
+    from vramlint.engine.repository_rules import rules_in
+
+    return RuleSet([*shipped, *(rule for path, _ in files for rule in rules_in(path))])
 
 
 def _plugin(name: str) -> Iterator[RuleModule]:

@@ -11,7 +11,7 @@ from vramlint.dialects.model import Claim, Reading
 from vramlint.dialects.prefilter import prefilter
 from vramlint.dialects.registry import claims, dialect
 from vramlint.engine.options import CheckOptions
-from vramlint.engine.rules import RuleSet, Selection, load_rules, means
+from vramlint.engine.rules import RuleSet, Selection, load_rules, means, own_files
 from vramlint.errors import SettingsError, SourceError, UsageError, VramlintError
 from vramlint.findings import Finding
 from vramlint.hardware.model import Target
@@ -110,6 +110,8 @@ class Session:
         for claim in found:
             try:
                 self._judge_claim(claim, document, settings)
+            except SettingsError:
+                raise
             except VramlintError as error:
                 if error.path is None or error.path == settings.path:
                     raise
@@ -170,7 +172,7 @@ class Session:
             yield from duplicate_key.findings(reading)
 
     def _rules(self, settings: Settings) -> RuleSet:
-        rules = load_rules((*settings.plugins, *self._options.plugins))
+        rules = load_rules((*settings.plugins, *self._options.plugins), own_files(settings))
         per_file = (code for _, codes in settings.per_file_ignores for code in codes)
         try:
             rules.expect((*settings.select, *settings.ignore, *per_file))

@@ -82,11 +82,12 @@ LIST_FIELDS = {
     "ignore": "ignore",
     "exclude": "exclude",
     "plugins": "plugins",
+    "rules": "rules",
     "per-file-ignores": "per_file_ignores",
 }
 KEYS: dict[str, Check] = {
     **dict.fromkeys(LIMIT_FIELDS, _share),
-    **dict.fromkeys(("select", "ignore", "exclude", "plugins"), _texts),
+    **dict.fromkeys(("select", "ignore", "exclude", "plugins", "rules"), _texts),
     "per-file-ignores": _table_of_texts,
     "targets": _tables,
 }

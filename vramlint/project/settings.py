@@ -16,6 +16,7 @@ for upwards as far as the repository goes. Every key, with its default:
     ignore = []
     exclude = ["legacy/"]           # patterns as in .gitignore
     plugins = ["my_company_rules"]  # rule plugins besides vramlint's own
+    rules = ["ops/rules.yaml"]      # files of rules in YAML, relative to the settings file
 
     [per-file-ignores]
     "experiments/**" = ["vram-wasted"]
@@ -69,6 +70,8 @@ class Settings(NamedTuple):
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     exclude: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    """Files of the repository's own rules, relative to ``root``."""
 
     def targets_for(self, path: str) -> tuple[TargetTable, ...]:
         """The tables that match the file ``path`` (absolute), then the general one: the first to speak wins."""
