@@ -90,6 +90,8 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run vramlint with ``argv`` (the process's own arguments where None) and return the exit code."""
+    # Looking for pydantic's plugins reads the metadata of every installed package; vramlint has no use for any.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="vramlint", standalone_mode=False)
     except SystemExit as stop:  # click ends so when the reader of a pipe has gone, and after shell completion

@@ -102,8 +102,6 @@ def view() -> View:
 
     Sources: https://no-color.org, https://force-color.org
     """
-    import shutil
-
     from vramlint.report.text import DEFAULT_WIDTH, View
 
     terminal = sys.stdout.isatty()
@@ -112,8 +110,14 @@ def view() -> View:
         colour = True
     if os.environ.get("NO_COLOR"):
         colour = False
-    columns = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns if terminal else DEFAULT_WIDTH
+    columns = _terminal_columns(DEFAULT_WIDTH) if terminal else DEFAULT_WIDTH
     return View(colour, min(max(columns, _NARROWEST), _WIDEST))
+
+
+def _terminal_columns(fallback: int) -> int:
+    import shutil  # and with it three compression modules, which output to a file or a pipe does not need
+
+    return shutil.get_terminal_size((fallback, 24)).columns
 
 
 def write(text: str, *, err: bool = False) -> None:

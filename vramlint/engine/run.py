@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +125,14 @@ def findings_of(rule: RuleModule, run: EngineRun, reading: Reading) -> Iterator[
 def crash(what: str, path: str, error: Exception, *, verbose: bool) -> Failure:
     """The report of a part of vramlint or of a plugin that broke."""
     message = f"{what} failed: {type(error).__name__}: {error}"
-    trace = "".join(traceback.format_exception(error)) if verbose else ""
+    trace = _trace(error) if verbose else ""
     return Failure(path, message, help=trace or "Please report it; --verbose shows where it happened.")
+
+
+def _trace(error: Exception) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))
 
 
 def locate(fact: str, reading: Reading) -> Location:

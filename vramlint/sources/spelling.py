@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
 
@@ -29,6 +28,8 @@ def spell_float(value: float, old: str = "") -> str:
         return _scientific(value, "E" if "E" in old else "e", len(exponent.lstrip("+-")))
     smallest = 1e-6 if _is_number(old) else 1e-4
     if value == 0 or smallest <= magnitude < 1e16:
+        from decimal import Decimal  # its import takes 1.5 ms, and few repairs write a float
+
         text = format(Decimal(repr(value)), "f")
         return text if "." in text else f"{text}.0"
     return _scientific(value, "e", 2)
@@ -41,6 +42,8 @@ def spell_quoted(value: str) -> str:
 
 
 def _scientific(value: float, mark: str, width: int) -> str:
+    from decimal import Decimal
+
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     assert isinstance(exponent, int)
     power = exponent + len(digits) - 1
