@@ -29,7 +29,8 @@ class Target(NamedTuple):
 
     ``make`` builds the job at a shape, with activation checkpointing where asked (``has_checkpointing`` says whether
     the model offers it). ``packages`` are the distributions whose versions matter. ``shapes`` determine the profile and
-    ``confirm`` check it, within ``tolerance``. ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size.
+    ``confirm`` check it, within ``tolerance``. ``size_multiple`` is what image sides must be a multiple of;
+    ``fixed_size`` the one size.
     """
 
     name: str
