@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
+import timeit
 from importlib import resources
 
 import pytest
@@ -132,3 +135,23 @@ def test_aliases_lead_to_shipped_profiles() -> None:
 
 def test_an_unknown_model_has_no_profile() -> None:
     assert find_profile("no-such-model-9000") is None
+
+
+def test_looking_up_a_profile_is_fast() -> None:
+    """In a fresh process, imports aside: the first look-up reads one small file."""
+    code = (
+        "import time; from vramlint.memory.profile import find_profile\n"
+        "start = time.perf_counter(); assert find_profile('resnet50'); print(time.perf_counter() - start)"
+    )
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(seconds) < 0.005
+
+
+def test_evaluating_a_profile_takes_microseconds() -> None:
+    profile = find_profile("resnet50")
+    assert profile is not None
+    case = Workload(8, Precision.FP32, checkpointing=False, height=224, width=224)
+    assert min(timeit.repeat(lambda: profile.moments(case), number=100, repeat=5)) / 100 < 100e-6
