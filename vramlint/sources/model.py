@@ -193,8 +193,8 @@ class Definition:
     function: str | None = None
     """Enclosing function, None at module level."""
     arguments: Mapping | None = None
-    """For ``argparse``: flag -> mapping of its ``dest``, ``type``, ``nargs``, ``action``, ``choices``, ``required``, and
-    ``flags`` with every spelling of the option. A name such as ``int`` is an Unknown whose text is the name."""
+    """For ``argparse``: flag -> mapping of its ``dest``, ``type``, ``nargs``, ``action``, ``choices``, ``required``,
+    and ``flags`` with every spelling of the option. A name such as ``int`` is an Unknown whose text is the name."""
 
 
 class Import(NamedTuple):
