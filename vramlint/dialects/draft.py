@@ -23,6 +23,7 @@ EDITABLE: Mapping[str, Callable[[str, object], Spell]] = {
     "micro_batch": lambda _key, _current: spelling_out.number,
     "accumulation": lambda _key, _current: spelling_out.number,
     "nominal_batch": lambda _key, _current: spelling_out.number,
+    "global_accumulation": lambda _key, _current: spelling_out.number,
     "queue_size": lambda _key, _current: spelling_out.number,
     "workers_per_rank": lambda _key, _current: spelling_out.number,
     "prefetch_factor": lambda _key, _current: spelling_out.number,

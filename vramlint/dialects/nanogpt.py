@@ -162,6 +162,8 @@ def _batch(draft: Draft, settings: Settings[Config], ranks: Fact[int]) -> PerRan
         draft.put("accumulation", unknown(steps.note, steps.location))
         return PerRank()
     place = settings.places.get("global_accumulation")
+    if place is not None:
+        draft.offer("global_accumulation", place)
     if ranks.value is not None and steps.value % ranks.value == 0:
         share = Fact(steps.value // ranks.value, Origin.DERIVED, steps.location, f"{steps.value} / {ranks.value}")
         draft.put("accumulation", share)
