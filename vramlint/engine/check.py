@@ -22,6 +22,7 @@ _NOTHING: Mapping[str, bytes] = {}
 _LINKING_SUFFIXES = (".py", ".sh", ".bash", ".slurm", ".sbatch")
 """Files that may choose a config without being one: a script by its import, a launch line by its words."""
 _TEXT_SUFFIXES = (*_LINKING_SUFFIXES, ".yaml", ".yml", ".json", ".jsonc", ".toml")
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 DEFAULTS = CheckOptions()
 
 
@@ -63,7 +64,7 @@ def check_candidates(
         except OSError as error:
             failures.append(Failure(candidate.path, f"cannot be read: {error.strerror}"))
             continue
-        may_be_config = prefilter(candidate.path, data)
+        may_be_config = prefilter(candidate.path, _narrowed(data))
         if may_be_config or (candidate.explicit and candidate.path.endswith(_LINKING_SUFFIXES)):
             session = session or _session(finder, options, overlay, candidates)
             session.look(candidate, may_be_config=may_be_config)
@@ -77,9 +78,18 @@ def check_candidates(
     return found._replace(failures=(*failures, *found.failures), files_seen=len(candidates))
 
 
+def _narrowed(data: bytes) -> bytes:
+    """``data``, or as UTF-8 where its mark says UTF-16: words are looked for in bytes."""
+    if data[:2] not in _WIDE_MARKS:
+        return data
+    from vramlint.engine.unreadable import narrow
+
+    return narrow(data)
+
+
 def _is_wide(path: str, data: bytes) -> bool:
     """Whether a text of the kinds that are read holds two or four bytes a character: no search finds a word in it."""
-    return path.endswith(_TEXT_SUFFIXES) and (data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4])
+    return path.endswith(_TEXT_SUFFIXES) and (data[:2] in _WIDE_MARKS or b"\0" in data[:4])
 
 
 def _data(path: str, overlay: Mapping[str, bytes]) -> bytes:

@@ -96,12 +96,17 @@ class Session:
             document = self._project.document(candidate.path)
             return claims(document)
         except SourceError as error:
-            # In a walked folder the file may be anything (a template, say); the user said nothing about it.
-            if candidate.explicit:
+            if candidate.explicit or self._is_broken_config(candidate.path, error):
                 self._fail(Failure(candidate.path, error.message, error.line, error.column, error.help))
         except Exception as error:  # noqa: BLE001 - one file must not stop the others; reported
             self._crash("reading the file", candidate.path, error)
         return ()
+
+    def _is_broken_config(self, path: str, error: SourceError) -> bool:
+        """In a walked folder the file may be anything (a template, say); it counts where it reads as a config."""
+        from vramlint.engine.unreadable import is_training_config
+
+        return is_training_config(path, self._project.data(path), error)
 
     def _judge(self, path: str, found: Iterable[Claim]) -> None:
         document = self._project.document(path)
