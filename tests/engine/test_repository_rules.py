@@ -14,7 +14,10 @@ from vramlint.errors import SettingsError
 from vramlint.findings import Finding
 
 PAGE = (Path(__file__).parents[2] / "docs/repository-rules.md").read_text(encoding="utf-8")
-ROW = "rows:\n- {code: TEAM001, name: too-big, template: accepts, key: '@micro_batch', values: {at_most: 4}, message: m}\n"
+ROW = (
+    "rows:\n- {code: TEAM001, name: too-big, template: accepts, key: '@micro_batch', "
+    "values: {at_most: 4}, message: m}\n"
+)
 
 
 def block(after: str) -> str:

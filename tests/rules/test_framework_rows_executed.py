@@ -87,6 +87,20 @@ def rfdetr(settings: Settings, _folder: Path) -> None:
     import_module("rfdetr.config").TrainConfig(**settings)
 
 
+def axolotl(settings: Settings, _folder: Path) -> None:
+    """The schema that ``axolotl train`` validates its file with."""
+    words = import_module("axolotl.utils.dict").DictDefault(settings)
+    import_module("axolotl.utils.schemas.config").AxolotlInputConfig(**words)
+
+
+def llamafactory(settings: Settings, folder: Path) -> None:
+    """``get_train_args``; the versions beside it are not its own here, and its checks are what is asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISABLE_VERSION_CHECK", "1")
+        parse = import_module("llamafactory.hparams.parser").get_train_args
+        parse({**settings, "output_dir": str(folder), "use_cpu": True, "report_to": "none"})
+
+
 def accelerate(settings: Settings, _folder: Path) -> None:
     """The parallelism and FSDP plugins that ``accelerate launch`` fills from the file."""
     if "parallelism_config" in settings:
@@ -113,6 +127,10 @@ FRAMEWORKS = {
     "hf_trainer": Executed("transformers", training_arguments, ("unknown-wrap-policy",)),
     "trl": Executed("trl", grpo),
     "deepspeed": Executed("deepspeed", deepspeed, ("parameter-offload-below-stage-3", "nvme-without-path")),
+    "axolotl": Executed("axolotl", axolotl),
+    "llamafactory": Executed(
+        "llamafactory", llamafactory, ("galore-with-deepspeed", "apollo-with-deepspeed", "lora-with-galore")
+    ),
     "lightning": Executed("lightning", lightning, ("fsdp-on-cpu", "no-accumulation")),
     "litgpt": Executed(
         "litgpt",
