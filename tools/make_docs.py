@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import re
 import sys
 import textwrap
@@ -15,8 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from vramlint_rules._rows import FOLDER
 
 from vramlint.cli.main import COMMANDS, cli
+from vramlint.constraints import read_rows
 from vramlint.dialects import registry
 from vramlint.dialects.draft import EXTRA_FACTS
 from vramlint.engine import load_rules
@@ -47,8 +50,26 @@ def pages() -> dict[str, str]:
 def rule_pages() -> dict[str, str]:
     rules = list(load_rules())
     made = {f"rules/{rule.RULE.name}.md": rule_page(rule) for rule in rules}
+    made["rules/framework-rows.md"] = framework_rows_page()
     made["rules/README.md"] = f"# Rules\n\n{rule_table([rule.RULE for rule in rules])}"
     return made
+
+
+def framework_rows_page() -> str:
+    """Every declared fact of a framework, with its source."""
+    parts = ["# What frameworks refuse at start-up", "Facts behind `conflicting-settings` and its kin, by dialect."]
+    for name in sorted(os.listdir(FOLDER)):
+        path = os.path.join(FOLDER, name)
+        found = read_rows(Path(path).read_text(encoding="utf-8"), name)
+        also = f"\n\nAnd those of {found.extends}." if found.extends else ""
+        rows = [f"| `{row.name}` | {row.severity} | {_cell(row.message)} | {_cell(row.source)} |" for row in found.rows]
+        table = "\n".join(["| row | severity | finding | source |", "|---|---|---|---|", *rows])
+        parts.append(f"## {', '.join(found.frameworks)}{also}\n\n{table}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\{@?([\w.-]+)\}", r"*\1*", text).replace("|", "\\|")
 
 
 def dialect_pages() -> dict[str, str]:

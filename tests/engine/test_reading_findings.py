@@ -1,4 +1,4 @@
-"""VL0: what the engine sees in how a file is written: keys that stand twice, misspelled ones, files of wide characters."""
+"""VL0: what the engine sees in how a file is written: keys twice, misspelled keys, wide characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from vramlint.engine import CheckOptions, check, check_source
 from vramlint.findings import Finding
 
 HF = "output_dir: out\nnum_train_epochs: 1\nper_device_train_batch_size: 4\nlearning_rate: 2.0e-5\n"
-TUNE = "batch_size: 2\nepochs: 1\nmodel:\n  _component_: torchtune.models.a\noptimizer:\n  _component_: torch.optim.AdamW\n"
+TUNE = """\
+batch_size: 2
+epochs: 1
+model:
+  _component_: torchtune.models.a
+optimizer:
+  _component_: torch.optim.AdamW
+"""
 DEEPSPEED = '{"train_micro_batch_size_per_gpu": 4,\n "zero_optimization": {"stage": 2, "stage": 3}}\n'
 ACCELERATE = "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nnum_processes: 8\n"
 
