@@ -168,7 +168,8 @@ def _inserted(document: Document, mapping: Mapping, edit: TextEdit, before: str,
     holders = [each.keys() - {PROBE} for each in again.mappings() if each.get(PROBE) is not None]
     if mapping.keys() not in holders:
         return "vramlint does not see the key in this mapping"
-    return "" if not document.text[edit.span.start : edit.span.end].strip() else "other text was replaced"
+    # A comma goes in front of a comment and the new line behind it: the comment is in the edit, unchanged.
+    return "" if document.text[edit.span.start : edit.span.end].rstrip() in edit.text else "other text was replaced"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
