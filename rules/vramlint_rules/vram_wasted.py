@@ -5,15 +5,16 @@ than it could, and accumulation steps that are not needed cost time.
 
 Example: ResNet-50 MoCo with batch 64 takes 4.6 of 8 GB; batch 96 with a queue of 76,800 takes 6.9.
 
-Fix safety: safe where the effective batch stays (micro batch up, accumulation down). A larger effective batch is only
-shown: the learning rate would have to follow it.
+Fix safety: unsafe, although the effective batch stays (micro batch up, accumulation down): a run that works must not run
+out of memory because an estimate was low. A larger effective batch is only shown: the learning rate would have to
+follow it.
 
 Sources: Goyal et al., arXiv 1706.02677 (learning rate and batch size); the estimator, ``docs/memory.md``.
 """
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint.rule import Case, Confidence, Repair, RuleInfo, Run, Safety, Severity, Verdict
 from vramlint_rules._words import advice, memory_fact, need
 
 RULE = RuleInfo(
@@ -22,7 +23,7 @@ RULE = RuleInfo(
     summary="a larger micro batch would fit the card",
     severity=Severity.INFO,
     confidence=Confidence.MEDIUM,
-    fix=Safety.SAFE,
+    fix=Safety.UNSAFE,
     sources=("https://arxiv.org/abs/1706.02677",),
 )
 
@@ -35,7 +36,7 @@ VALID = (
     Case("train.sh", _LINE.format(1, 6)),
 )
 INVALID = (
-    Case("train.sh", _LINE.format(32, 8), gpu="rtx3060-12gb", fixed=_LINE.format(128, 2)),
+    Case("train.sh", _LINE.format(32, 8), gpu="rtx3060-12gb", fixed=_LINE.format(128, 2), unsafe=True),
     Case("train.sh", _LINE.format(64, 1), gpu="rtx3060-12gb"),
 )
 
@@ -49,7 +50,7 @@ def check(run: Run) -> Iterator[Verdict]:
     share = required.value / usable
     if share >= run.limits.wasted_below or required.high / usable >= run.limits.fill_to:
         return
-    repairs = tuple(run.repairs_to_fill())
+    repairs = tuple(map(_asked_for, run.repairs_to_fill()))
     if not repairs:
         return
     certain = required.high / usable < run.limits.wasted_below
@@ -61,3 +62,7 @@ def check(run: Run) -> Iterator[Verdict]:
         repairs=repairs,
         confidence=Confidence.HIGH if certain else Confidence.MEDIUM,
     )
+
+
+def _asked_for(repair: Repair) -> Repair:
+    return repair._replace(safety=Safety.UNSAFE) if repair.safety is Safety.SAFE else repair

@@ -87,3 +87,36 @@ def test_config_classes_are_read(example: Callable[[str], Project]) -> None:
     (plan,) = plans
     assert (plan["micro_batch"]["value"], plan["accumulation"]["value"]) == (4, 4)
     assert plan["effective_batch"]["value"] == 16
+
+
+ONE_SIZE = """\
+from pydantic import BaseModel
+
+# vramlint: gpu=gtx1650ti-4gb gpus=1
+
+
+class ModelConfig(BaseModel):
+    num_queries: int = 300
+    amp: bool = True
+    gradient_checkpointing: bool = False
+
+
+class RFDETRNanoConfig(ModelConfig):
+    resolution: int = 384  # nano
+
+
+class TrainConfig(BaseModel):
+    lr: float = 1e-4
+    batch_size: int = 16   # the laptop dies
+    grad_accum_steps: int = 1
+    multi_scale: bool = False
+"""
+
+
+def test_the_fix_of_the_classes(project: Project) -> None:
+    project.write("rfdetr/config.py", ONE_SIZE)
+    assert project.estimate("rfdetr/config.py")["verdict"] == "over"
+    expected = ONE_SIZE.replace("batch_size: int = 16 ", "batch_size: int = 4 ")
+    expected = expected.replace("grad_accum_steps: int = 1", "grad_accum_steps: int = 4")
+    assert project.fix("rfdetr/config.py") == expected
+    assert project.estimate("rfdetr/config.py")["verdict"] == "fits"
