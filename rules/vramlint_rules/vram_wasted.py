@@ -5,8 +5,8 @@ than it could, and accumulation steps that are not needed cost time.
 
 Example: ResNet-50 MoCo with batch 64 takes 4.6 of 8 GB; batch 96 with a queue of 76,800 takes 6.9.
 
-Fix safety: unsafe, although the effective batch stays (micro batch up, accumulation down): a run that works must not run
-out of memory because an estimate was low. A larger effective batch is only shown: the learning rate would have to
+Fix safety: unsafe, although the effective batch stays (micro batch up, accumulation down): a run that works must not
+run out of memory because an estimate was low. A larger effective batch is only shown: the learning rate would have to
 follow it.
 
 Sources: Goyal et al., arXiv 1706.02677 (learning rate and batch size); the estimator, ``docs/memory.md``.

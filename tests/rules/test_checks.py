@@ -168,7 +168,7 @@ def test_vram_wasted() -> None:
     facts = {"micro_batch": 2, "accumulation": 8, "precision": Precision.FP16}
     (found,) = verdicts("vram_wasted", facts)
     assert "2.0 GiB (1.8 to 2.2) of 12.0 usable on rtx3060-12gb (17 %)" in found.message
-    assert found.repairs[0].safety is Safety.SAFE
+    assert found.repairs[0].safety is Safety.UNSAFE
     assert not verdicts("vram_wasted", facts, spread=6.0), "the upper bound reaches the target"
     assert not verdicts("vram_wasted", facts, limits=Limits(wasted_below=0.1))
 
