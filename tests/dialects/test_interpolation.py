@@ -27,6 +27,8 @@ model:
   a: ${.b}
   b: ${.a}
   own: 7
+  asked: ???
+  asking: ${.asked}
 """
 
 
@@ -45,7 +47,7 @@ def test_followed(key: str, value: int, line: int) -> None:
     assert place.source.editable is (key == "model.own")
 
 
-@pytest.mark.parametrize("key", ["model.gone", "model.text", "model.here", "model.a"])
+@pytest.mark.parametrize("key", ["model.gone", "model.text", "model.here", "model.a", "model.asking"])
 def test_not_followed(key: str) -> None:
     (source,) = interpolated(document("x.yaml", TEXT))
     place = source.find(key)

@@ -13,6 +13,8 @@ from vramlint.dialects.places import Place, Source
 from vramlint.sources.model import Document, Entry, Mapping, Node, Scalar, Unknown, lookup
 
 _REFERENCE = re.compile(r"^\$\{(?P<dots>\.*)(?P<path>[\w\-]+(?:\.[\w\-]+)*)\}$")
+_MISSING = "???"
+"""OmegaConf's mark of a mandatory value; to read it, or a reference to it, is an error there."""
 _MOST_STEPS = 8
 """References that refer to references; a longer chain is taken for a circle."""
 
@@ -45,6 +47,8 @@ class Interpolated(Source):
             if entry is None or not isinstance(parent, Mapping):
                 return _unknown(place, f"{place.node.value} leads nowhere in this file")
             place = Place(self._referred, dotted, entry, parent)
+            if isinstance(entry.value, Scalar) and entry.value.value == _MISSING:
+                return _unknown(place, f"{path} is still to be given")
             home = path.split(".")[:-1]
         return None if place is None else _unknown(place, "references that lead in a circle")
 

@@ -5,10 +5,12 @@ Only a single launch line counts: two lines make two runs, and the file alone sa
 
 from __future__ import annotations
 
+import dataclasses
+
 from vramlint.dialects.model import Context
 from vramlint.dialects.places import FlagSource, Place, Source
 from vramlint.plan import Origin
-from vramlint.sources.model import Command, Document, Mapping
+from vramlint.sources.model import Command, Document, Entry, Mapping, Scalar, Style
 
 
 class WordSource(Source):
@@ -21,8 +23,16 @@ class WordSource(Source):
         """The last word that sets ``dotted``."""
         for entry in reversed(self.mapping.entries):
             if entry.key.lstrip("+") == dotted:
-                return Place(self, dotted, entry, self.mapping)
+                return Place(self, dotted, _with_null(entry), self.mapping)
         return None
+
+
+def _with_null(entry: Entry) -> Entry:
+    """``key=null`` unsets a key (Hydra 1.3, "Override grammar"); the shell knows it as a word only."""
+    node = entry.value
+    if not isinstance(node, Scalar) or node.value != "null" or node.style in (Style.SINGLE, Style.DOUBLE):
+        return entry
+    return dataclasses.replace(entry, value=dataclasses.replace(node, value=None))
 
 
 def only_launch(document: Document, context: Context) -> tuple[Document, Command] | None:
