@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from vramlint_rules._rows import FOLDER
 
 from vramlint.cli.main import COMMANDS, cli
 from vramlint.constraints import read_rows
@@ -27,6 +26,7 @@ from vramlint.plan import FACT_NAMES, TrainingPlan, batch
 from vramlint.project import settings
 from vramlint.report.glossary import GLOSSARY
 from vramlint.report.pages import dialect_page, dialect_table, markdown, rule_page, rule_table
+from vramlint_rules._rows import FOLDER
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

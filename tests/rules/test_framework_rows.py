@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from vramlint_rules._rows import FOLDER, rows_of
 
 from vramlint.constraints import Row, read_rows
 from vramlint.constraints.examples import example_path, example_text
 from vramlint.engine import CheckOptions, check_source
 from vramlint.findings import Finding
+from vramlint_rules._rows import FOLDER, rows_of
 
 FRAMEWORKS = sorted(name.removesuffix(".yaml") for name in os.listdir(FOLDER))
 

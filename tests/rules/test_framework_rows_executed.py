@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from vramlint_rules._rows import FOLDER
 
 from vramlint.constraints import Row, read_rows
+from vramlint_rules._rows import FOLDER
 
 Settings = dict[str, Any]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import vramlint_rules
 
+import vramlint_rules
 from vramlint.engine import CheckOptions, check_source, fix_source
 from vramlint.findings import Finding
 from vramlint.hardware.model import GIB, MIB, Host
