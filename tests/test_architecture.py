@@ -32,6 +32,7 @@ ROOMS = {
     "cli",
     "sources",
     "dialects",
+    "constraints",
     "project",
     "plan",
     "hardware",

@@ -101,6 +101,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         rule_set = RuleSet([cast("RuleModule", unused_suppression), *(rules or (LARGE, QUEUE, PEDANTIC))])
         monkeypatch.setattr(session, "claims", lambda document: tuple(dialect.claims(document)))
         monkeypatch.setattr(session, "dialect", lambda _name: dialect)
-        monkeypatch.setattr(session, "load_rules", lambda _plugins: rule_set)
+        monkeypatch.setattr(session, "load_rules", lambda *_: rule_set)
 
     return install

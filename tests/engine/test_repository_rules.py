@@ -47,7 +47,7 @@ def shown(finding: Finding) -> str:
 
 def test_the_example_of_the_page(project: Path) -> None:
     result = check(["train/sft.yaml"], CheckOptions(select=("TEAM",)))
-    lines = PAGE.split("```console\n")[1].split("```")[0].splitlines()[1:]
+    lines = PAGE.split("```text\n")[1].split("```")[0].splitlines()
     assert [shown(finding) for finding in result.findings] == lines
 
 

@@ -52,6 +52,7 @@ def test_every_key_is_read() -> None:
         ignore = ["vram-wasted"]
         exclude = ["legacy/"]
         plugins = ["mine"]
+        rules = ["ops/rules.yaml"]
         per-file-ignores = { "old/**" = ["VL1"] }
         [[targets]]
         path = "cluster/**"
@@ -69,9 +70,18 @@ def test_every_key_is_read() -> None:
         ("mine",),
     )
     assert found.per_file_ignores == (("old/**", ("VL1",)),)
+    assert found.rules == ("ops/rules.yaml",)
     assert [(table.path, table.gpus) for table in found.targets] == [("cluster/**", 8)]
     given = {"gpu", "gpus", "nodes", "cores", "ram", "shm", "headroom", "wasted-below", "fill-to"}
-    assert set(SETTING_NAMES) == given | {"select", "ignore", "exclude", "plugins", "per-file-ignores", "targets"}
+    assert set(SETTING_NAMES) == given | {
+        "select",
+        "ignore",
+        "exclude",
+        "plugins",
+        "rules",
+        "per-file-ignores",
+        "targets",
+    }
 
 
 def test_the_closest_file_wins_whole() -> None:
