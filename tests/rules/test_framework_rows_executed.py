@@ -131,7 +131,7 @@ FRAMEWORKS = {
     "llamafactory": Executed(
         "llamafactory", llamafactory, ("galore-with-deepspeed", "apollo-with-deepspeed", "lora-with-galore")
     ),
-    "lightning": Executed("lightning", lightning, ("fsdp-on-cpu", "no-accumulation")),
+    "lightning": Executed("lightning", lightning, ("fsdp-on-cpu", "no-accumulation", "adam-in-fp16")),
     "litgpt": Executed(
         "litgpt",
         litgpt,
