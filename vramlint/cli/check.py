@@ -80,8 +80,9 @@ def command(**given: Unpack[Given]) -> int:
     """Check training configs and launch scripts.
 
     PATH is a file or a folder (default: the current one); `-` is standard input. Files that are no training
-    configuration are passed over in silence. Exit code: 0 clean, 1 findings of severity warning or error, 2 something
-    could not be checked.
+    configuration are passed over in silence. A file that cannot be read is told when it is named, and in a folder when
+    what can be read of it is a training configuration. Exit code: 0 clean, 1 findings of severity warning or error, 2
+    something could not be checked.
     """
     if given["unsafe_fixes"] and not (given["fix"] or given["diff"]):
         raise UsageError("--unsafe-fixes does nothing alone", help="add --fix or --diff")
