@@ -54,6 +54,34 @@ def test_a_shell_text_is_read_as_a_script() -> None:
     assert found.slots == {}
 
 
+SCRIPT = """\
+apiVersion: trainer.kubeflow.org/v1alpha1
+kind: TrainJob
+metadata: {name: a}
+spec:
+  trainer:
+    numProcPerNode: 2
+    command: [bash, -c]
+    args:
+      - |
+        cd /work   # first
+        torchrun train.py \\
+          --per_device_train_batch_size 3 \\
+          --gradient_accumulation_steps=4
+"""
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_settings_of_a_script_stand_where_they_are_written(newline: str) -> None:
+    text = SCRIPT.replace("\n", newline)
+    plan = reading("job.yaml", text).plan
+    assert (plan.micro_batch.value, plan.accumulation.value, plan.effective_batch.value) == (3, 4, 24)
+    for fact, line in ((plan.micro_batch, 12), (plan.accumulation, 13)):
+        place = fact.location
+        assert place is not None
+        assert (place.path, place.line, text[place.start : place.end]) == ("job.yaml", line, str(fact.value))
+
+
 def test_a_batch_over_all_ranks_is_shared_out_by_the_jobs_world() -> None:
     command = "python, train.py, --data, coco.yaml, --hyp, hyp.yaml, --weights, yolov5s.pt, --batch-size, '16'"
     found = readings("job.yaml", job("numProcPerNode: 4", command))

@@ -46,7 +46,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vramlint import sources
 from vramlint.dialects import registry
 from vramlint.dialects.draft import Draft, locate
 from vramlint.dialects.launch import World, world
@@ -54,10 +53,10 @@ from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import plain_value
 from vramlint.dialects.values import as_count
-from vramlint.errors import SourceError
 from vramlint.hardware.model import Target
 from vramlint.plan import FACT_NAMES, Fact, Location, Origin, default, unknown
-from vramlint.sources.model import Command, Document, Mapping, Node, Scalar, Syntax, lookup
+from vramlint.sources.embedded import Script, scripts_of
+from vramlint.sources.model import Command, Document, Mapping, Node, Scalar, Span, Syntax, lookup
 from vramlint.sources.model import Sequence as Items
 from vramlint.sources.shell_reader import parse_argv
 
@@ -65,7 +64,6 @@ NAME = "kubeflow"
 TITLE = "Kubeflow training job"
 
 _GPU = "nvidia.com/gpu"
-_SHELLS = ("bash", "sh", "/bin/bash", "/bin/sh")
 
 
 class _Around:
@@ -86,28 +84,30 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of the first command that a dialect knows, in the world of the job."""
     found = _world(document, context)
     around = _Around(context, _target(context.target, found))
-    for inner, where in _documents(document):
+    for inner, script in _documents(document):
         for inside in registry.claims(inner):
             if not isinstance(inside.subject, Command):
                 continue
             reading = registry.dialect(inside.dialect).read(inside, inner, around)
-            return _of_the_job(reading, document, found, where)
+            return _of_the_job(reading, document, found, script)
     draft = Draft(claim, document)
     draft.put("micro_batch", unknown("no dialect knows the command of this job"))
     return draft.close(found)
 
 
-def _of_the_job(reading: Reading, document: Document, found: World, where: Location | None) -> Reading:
-    """The inner plan with the job's places; ``where`` is set when the inner text has places of its own."""
+def _of_the_job(reading: Reading, document: Document, found: World, script: Script | None) -> Reading:
+    """The inner plan with the job's places; the text of a ``script`` has places of its own."""
     plan = reading.plan
     plan.dialect, plan.path = NAME, document.path
-    if where is not None:
+    if script is not None:
         for name, fact in list(plan.facts()):
-            if fact.location is not None:
-                _put(plan, name, dataclasses.replace(fact, location=where))
+            place = fact.location
+            if place is not None and place.path == script.shell.path:
+                where = script.place(Span(place.start, place.end))
+                _put(plan, name, dataclasses.replace(fact, location=locate(document, where)))
     if plan.world_size.origin is not Origin.LAUNCH:
         plan.world_size, plan.nodes = found
-    findings = [] if where is not None else reading.findings
+    findings = [] if script is not None else reading.findings
     return Reading(plan, document, {}, findings, [document])
 
 
@@ -198,39 +198,25 @@ def _containers(document: Document) -> Iterator[Mapping]:
             yield from (item for item in listed.items if isinstance(item, Mapping))
 
 
-def _documents(document: Document) -> Iterator[tuple[Document, Location | None]]:
-    """The job's commands as shell documents; a place for those whose own places are not the file's."""
+def _documents(document: Document) -> Iterator[tuple[Document, Script | None]]:
+    """The job's commands as shell documents; with the script where their places are not the file's."""
     trainer = lookup(document.root, "spec.trainer")
     holders = [trainer] if isinstance(trainer, Mapping) else list(_containers(document))
     for holder in holders:
-        words = [*_words(holder.get("command")), *_words(holder.get("args"))]
-        if not words:
-            continue
-        script = _script(words)
-        if script is None:
-            command = parse_argv(words)
-            if command is not None:
-                yield _shell(document, _without_bare_torchrun(command)), None
-            continue
-        try:
-            inner = sources.read("command.sh", str(script.value).encode())
-        except SourceError:
-            continue
-        inner.commands = [_without_bare_torchrun(command) for command in inner.commands]
-        yield inner, locate(document, script.span)
+        texts = list(scripts_of(document, holder))
+        for script in texts:
+            script.shell.commands = [_without_bare_torchrun(command) for command in script.shell.commands]
+            yield script.shell, script
+        words = [] if texts else [*_words(holder.get("command")), *_words(holder.get("args"))]
+        command = parse_argv(words) if words else None
+        if command is not None:
+            yield _shell(document, _without_bare_torchrun(command)), None
 
 
 def _words(node: Node | None) -> list[Scalar]:
     if isinstance(node, Items):
         return [item for item in node.items if isinstance(item, Scalar)]
     return [node] if isinstance(node, Scalar) else []
-
-
-def _script(words: list[Scalar]) -> Scalar | None:
-    """The text after ``bash -c``."""
-    if len(words) < 3 or words[0].value not in _SHELLS or not str(words[1].value).endswith("c"):
-        return None
-    return words[2]
 
 
 def _shell(document: Document, command: Command) -> Document:

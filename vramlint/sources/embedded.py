@@ -131,16 +131,21 @@ class Words(NamedTuple):
 def scripts(document: Document) -> Iterator[Script]:
     """Every shell text of a YAML document that reads as shell; those of other languages are left out."""
     for mapping in document.mappings():
-        shell = plain(mapping.get("shell"))
-        if isinstance(shell, str) and shell.startswith(_OTHER_SHELLS):
+        yield from scripts_of(document, mapping)
+
+
+def scripts_of(document: Document, mapping: Mapping) -> Iterator[Script]:
+    """The shell texts that hang on the keys of ``mapping`` itself."""
+    shell = plain(mapping.get("shell"))
+    if isinstance(shell, str) and shell.startswith(_OTHER_SHELLS):
+        return
+    for entry in mapping.entries:
+        if entry.merged or entry.key not in SCRIPT_KEYS | {"args"}:
             continue
-        for entry in mapping.entries:
-            if entry.merged or entry.key not in SCRIPT_KEYS | {"args"}:
-                continue
-            for scalar in _texts(mapping, entry.key, entry.value):
-                script = _script(document, scalar, entry.key)
-                if script is not None:
-                    yield script
+        for scalar in _texts(mapping, entry.key, entry.value):
+            script = _script(document, scalar, entry.key)
+            if script is not None:
+                yield script
 
 
 def words(document: Document) -> Iterator[Words]:
