@@ -208,3 +208,21 @@ def test_several_ranks_without_sharding_are_ddp() -> None:
     found = run({"world_size": 2, "data_parallel": 2})
     assert any("DistributedDataParallel assumed" in text for text in found.assumptions)
     assert "DDP buckets" in {component.name for component in found.components}
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("facts", "each"),
+    [
+        ({}, 2),
+        ({"precision": Precision.FP32}, 4),
+        ({"adapter": "qlora"}, None),
+        ({"sharding": "fsdp"}, None),
+        ({"precision": ...}, None),
+    ],
+)
+def test_weights_are_told_where_their_width_is_known(facts: dict[str, Any], each: int | None) -> None:
+    """What is known is said although the image size is missing, and nothing is said that would be wrong."""
+    found = run({"image_size": ..., "precision": Precision.PURE_BF16, **facts})
+    assert found.verdict is Verdict.UNKNOWN
+    assert [part.bytes for part in found.components] == ([] if each is None else [each * Linear().parameters])

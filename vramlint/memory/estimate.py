@@ -23,7 +23,7 @@ from vramlint.memory.model import Component, Estimate, Interval, Verdict
 from vramlint.memory.resolve import resolve
 from vramlint.memory.setting import Setting, missing_facts, readings, settings_of
 from vramlint.memory.states import States, states_of
-from vramlint.plan import TrainingPlan
+from vramlint.plan import Precision, TrainingPlan
 
 CONVOLUTION_WORKSPACE_SHARE = 3.9
 """Upper bound of what vision runs take beyond a trace and a gradient bucket, in units of the parameters' bytes.
@@ -36,6 +36,9 @@ bytes, of which one is the DDP bucket. A description of old stacks, so it only r
 SHARDED_SPREAD = 0.25
 """Half-width for sharded parameters, whose gathering depends on wrapping and timing: the one published run that the
 formula answers (litgpt, FSDP over 4 GPUs) lies 22 % above it."""
+
+
+_SHARDS_WEIGHTS = ("zero3", "fsdp")
 
 
 class Headroom(Protocol):
@@ -63,7 +66,7 @@ def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None)
     missing = missing_facts(plan, found.knowledge)
     if missing:
         because = f"{' and '.join(missing)} unknown"
-        return _unknown(plan, target, because, _weights(found.knowledge), found.assumptions, found.knowledge.name)
+        return _unknown(plan, target, because, _weights(plan, found.knowledge), found.assumptions, found.knowledge.name)
     settings = settings_of(plan, found)
     capability = target.gpu.capability if target.gpu else None
     peaks = [peak for setting in readings(settings) if (peak := _peak(setting, capability))]
@@ -134,9 +137,13 @@ def _unknown(
     )  # fmt: skip
 
 
-def _weights(knowledge: ModelKnowledge) -> tuple[Component, ...]:
-    text = f"{knowledge.parameters:,} parameters in fp32; {knowledge.source}"
-    return (Component("parameters", 4 * knowledge.parameters, text),)
+def _weights(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[Component, ...]:
+    """The weights alone, where the plan says how wide they are and nothing shards or quantises them."""
+    if plan.precision.value is None or plan.adapter.value == "qlora" or plan.sharding.value in _SHARDS_WEIGHTS:
+        return ()
+    each = 2 if plan.precision.value in (Precision.PURE_BF16, Precision.PURE_FP16) else 4
+    text = f"{knowledge.parameters:,} parameters of {each} bytes; {knowledge.source}"
+    return (Component("parameters", each * knowledge.parameters, text),)
 
 
 def _states(setting: Setting) -> States:
