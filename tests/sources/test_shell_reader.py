@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vramlint.errors import SourceError
 from vramlint.sources.model import Command, Document, Mapping, Scalar, Sequence, Span, Style, Unknown, plain
 from vramlint.sources.shell_reader import parse, parse_argv, parse_commands
 
@@ -278,3 +279,14 @@ def test_nothing_is_executed(tmp_path: Path) -> None:
     mark = tmp_path / "executed"
     parse(f"touch {mark}\nX=$(touch {mark})\npython t.py --b `touch {mark}`\n", "t.sh")
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("line", ["for i in 1 2; do\n", "for i in 1 2; do\nA$i=1\ndone\n", "A=1\nwhile b; do A=2\n"])
+def test_loops_do_not_look_through_the_script_again_and_again(line: str) -> None:
+    import contextlib
+    import time
+
+    started = time.process_time()
+    with contextlib.suppress(SourceError):
+        parse(line * (240_000 // len(line)), "loops.sh")
+    assert time.process_time() - started < 3

@@ -5,6 +5,7 @@ A variable that is set in a branch is known inside it and unknown behind it, unl
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,10 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\[[^\]]*\])?(\+?)=")
 _USED = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _DEFAULTED = re.compile(r"\b([A-Za-z_]\w*)=\"?\$\{\1:?[-=]")
 """``BATCH=${BATCH:-8}`` reads the variable only to keep what the caller gave."""
+_LOOPS = frozenset({"while", "until", "for", "select"})
+_Mark = tuple[int, int, str]
+"""A token that matters to a loop: its number, 1 and -1 where a loop begins and ends, and the variable it sets."""
+
 _DECLARING = frozenset({"export", "declare", "typeset", "readonly", "local"})
 _REDIRECT = re.compile(r"\d*(?:[<>]|&>)")
 
@@ -50,6 +55,7 @@ class Script:
         self._expander = Expander(text, uses, path)
         self._tokens: list[Token] = []
         self._at = 0
+        self._marks: list[_Mark] | None = None
         self._variables = Variables()
         self._blocks: list[Block] = []
         self._exported: dict[str, Entry] = {}
@@ -187,19 +193,22 @@ class Script:
 
     def _forget_until_done(self) -> None:
         """Variables that the loop's body sets are unknown in it until they are set there."""
+        if self._marks is None:
+            self._marks = _loop_marks(self._tokens)
         depth = 1
-        for token in self._tokens[self._at :]:
-            if token.text in ("while", "until", "for", "select"):
-                depth += 1
-            elif token.text == "done":
-                depth -= 1
-                if depth == 0:
-                    return
-            elif isinstance(token, Word) and (found := _ASSIGNMENT.match(token.text)):
-                name = found.group(1)
-                if self._variables.find(name) is not None:
-                    unknown = Unknown(token.span, token.text, f"${name} changes in a loop")
-                    self._variables.values[name] = Binding(Valued(unknown, None))
+        seen: set[str] = set()
+        for number in range(bisect.bisect_left(self._marks, (self._at, -1, "")), len(self._marks)):
+            index, step, name = self._marks[number]
+            depth += step
+            if depth == 0:
+                return
+            if step or name in seen:
+                continue
+            seen.add(name)
+            if self._variables.find(name) is not None:
+                token = self._tokens[index]
+                unknown = Unknown(token.span, token.text, f"${name} changes in a loop")
+                self._variables.values[name] = Binding(Valued(unknown, None))
 
     def _do(self, _: Word) -> None:
         return
@@ -396,6 +405,19 @@ class Script:
         if name in self._exported:
             old = self._exported[name]
             self._exported[name] = Entry(name, old.key_span, binding.value.node, old.span)
+
+
+def _loop_marks(tokens: list[Token]) -> list[_Mark]:
+    """The tokens that loops look ahead for, found once: loops inside loops would look through the script each."""
+    marks: list[_Mark] = []
+    for index, token in enumerate(tokens):
+        if token.text in _LOOPS:
+            marks.append((index, 1, ""))
+        elif token.text == "done":
+            marks.append((index, -1, ""))
+        elif isinstance(token, Word) and (found := _ASSIGNMENT.match(token.text)):
+            marks.append((index, 0, found.group(1)))
+    return marks
 
 
 _KEYWORDS: dict[str, Callable[[Script, Word], None]] = {
