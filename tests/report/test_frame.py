@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.report.support import place
@@ -69,6 +69,7 @@ def test_a_long_line_is_cut_around_the_span(before: int, after: int) -> None:
     assert source[mark.index("^") : mark.index("^") + 6] == "NEEDLE"
 
 
+@example("00000000000\u05f5\u0cf3\u0e5c\u0e5c\u0e5c\u0e5c\u1c38", "0000\u05f5\u0e5c\xad0", 47)
 @given(
     st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=200),
     st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=200),

@@ -93,7 +93,10 @@ def _window(line: str, start: int, end: int, width: int) -> tuple[str, tuple[int
 
 
 def _slice_columns(text: str, skip: int, width: int) -> str:
-    """The columns ``[skip, skip + width)`` of ``text``, with an ellipsis in place of what is cut on either side."""
+    """The columns ``[skip, skip + width)`` of ``text``, with an ellipsis in place of what is cut on either side.
+
+    Marks without a width of their own leave no room for an ellipsis and go with the character they stand on.
+    """
     pieces: list[str] = []
     column = 0
     for character in text:
@@ -105,9 +108,18 @@ def _slice_columns(text: str, skip: int, width: int) -> str:
         elif column + size > skip:
             pieces.append(" ")
         column += size
+    while skip and pieces and not display_width(pieces[0]):
+        pieces.pop(0)
     if skip and pieces:
-        pieces[0] = "…" + " " * (display_width(pieces[0]) - 1)
+        pieces[0] = _cut(pieces[0])
     if column < display_width(text) and pieces:
-        last = pieces.pop()
-        pieces.append("…" + " " * (display_width(last) - 1))
+        cut = pieces.pop()
+        while pieces and not display_width(cut):
+            cut = pieces.pop()
+        pieces.append(_cut(cut))
     return "".join(pieces)
+
+
+def _cut(character: str) -> str:
+    """An ellipsis in the columns of ``character``."""
+    return "…" + " " * (display_width(character) - 1)

@@ -16,7 +16,7 @@ from vramlint.sources.python_survey import survey
 from vramlint.sources.python_values import Evaluator
 
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-MAX_CHARACTERS = 500_000
+MAX_CHARACTERS = 250_000
 """Parsing takes up to a second for so much; the largest Python config of mmdet 3.3.0 has 29,440."""
 _TELLTALES = (
     "batch", "_base_", "read_base", "samples_per_gpu", "TrainingArguments", "DataLoader", "Trainer", "grad_accum",
