@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 
 import click
@@ -34,6 +35,8 @@ def command(device: int, models: tuple[str, ...], batches: tuple[int, ...], quic
     """
     if importlib.util.find_spec("torch") is None:
         raise ProbeError("probe needs torch", help="Install it with: pip install 'vramlint[probe]'")
+    # torch speaks of NumPy, which nothing here uses, before the one line that matters.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     from vramlint.probe.compare import compare, table
     from vramlint.probe.cuda import CudaBackend
     from vramlint.probe.plans import chosen
