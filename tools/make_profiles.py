@@ -39,7 +39,7 @@ NAMES = (
     "vit_small_patch16_224",
     "vit_base_patch16_224",
     "convnext_tiny",
-    *(f"rfdetr/rfdetr_{size}" for size in ("small", "base", "medium", "large")),
+    *(f"rfdetr/rfdetr_{size}" for size in ("small", "base", "medium", "large", "large_deprecated")),
     *(f"rfdetr/rfdetr_seg_{size}" for size in ("nano", "small", "medium", "large", "xlarge", "2xlarge", "preview")),
     *(f"ultralytics/yolo12{size}" for size in "nml"),
     *(f"ultralytics/yolo11{size}" for size in "nsm"),
