@@ -27,9 +27,9 @@ TRACE_SPREAD = 0.10
 """Half-width of the interval on a profile's activations, as a share of them.
 
 The profile equals its trace (each variant's ``residual``). What a trace cannot see is what kernels allocate inside
-themselves. Of 14 models on a CPU, real steps lay within 0.01 % of the trace in ten, 0.2 % above in two, and 2 % and
-16 % above in two whose convolutions take buffers of their own (docs/trace.md). Not measured on a card yet, so this is a
-judgement between those.
+themselves. Of 14 models on a CPU, real steps lay within 0.01 % of the trace in ten, 0.2 to 0.3 % above in two, and
+2 % and 16 % above in two whose convolutions take buffers of their own (docs/trace.md). Not measured on a card yet, so
+this is a judgement between those.
 """
 
 TERMS: dict[str, Callable[[Workload], int]] = {
