@@ -23,8 +23,8 @@ CASES = {
 }
 
 INSIDE_KERNELS = {"unet-adamw": 0.03}
-"""Cases where buffers that convolutions allocate inside themselves are part of the real peak. The trace cannot see them,
-so it is low by up to this share; it must never be high."""
+"""Cases where buffers that convolutions allocate inside themselves are part of the real peak. The trace cannot see
+them, so it is low by up to this share; it must never be high."""
 
 
 @pytest.mark.parametrize("name", CASES)
