@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
+import importlib
 import math
 import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,14 +18,19 @@ TRUTH = ROOT.parent / "shared" / "truth" / "dev.csv"
 
 
 @pytest.fixture(scope="module")
-def score() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("score_memory", ROOT / "tools" / "score_memory.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["score_memory"] = module
-    spec.loader.exec_module(module)
-    return module
+def score() -> SimpleNamespace:
+    """The scoring tool's functions; its folder is on the path for these tests alone."""
+    tools = str(ROOT / "tools")
+    sys.path.insert(0, tools)
+    try:
+        command = importlib.import_module("score_memory")
+        predictions = importlib.import_module("scoring.predictions")
+        rows = importlib.import_module("scoring.rows")
+    finally:
+        sys.path.remove(tools)
+    return SimpleNamespace(
+        main=command.main, plan_of=predictions.plan_of, predicted=predictions.predicted, group_of=rows.group_of
+    )
 
 
 ROW = {
@@ -54,7 +59,7 @@ ROW = {
 }
 
 
-def test_a_row_becomes_a_plan(score: ModuleType) -> None:
+def test_a_row_becomes_a_plan(score: SimpleNamespace) -> None:
     made = score.plan_of(ROW)
     assert made.micro_batch.value == 8
     assert made.adapter_rank.value == 32
@@ -62,12 +67,12 @@ def test_a_row_becomes_a_plan(score: ModuleType) -> None:
     assert score.group_of(ROW) == "LLM LoRA"
 
 
-def test_a_row_that_cannot_be_expressed_is_not_answered(score: ModuleType) -> None:
+def test_a_row_that_cannot_be_expressed_is_not_answered(score: SimpleNamespace) -> None:
     assert score.predicted({**ROW, "peft": "adalora"}) is None
     assert score.predicted({**ROW, "metric_group": "unspecified"}) is None
 
 
-def test_the_report_runs(score: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_runs(score: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "truth.csv"
     with table.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(ROW))
@@ -82,7 +87,7 @@ def test_the_report_runs(score: ModuleType, tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.skipif(not TRUTH.exists(), reason="no published measurements beside the checkout")
 @pytest.mark.parametrize(("group", "median", "p90"), [("LLM LoRA", 0.03, 0.06), ("LLM QLoRA", 0.10, 0.15)])
-def test_published_adapter_runs(score: ModuleType, group: str, median: float, p90: float) -> None:
+def test_published_adapter_runs(score: SimpleNamespace, group: str, median: float, p90: float) -> None:
     """litgpt's published peaks: what holds today must go on holding."""
     with TRUTH.open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["tier"] in ("A", "B-seq")]

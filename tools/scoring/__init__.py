@@ -1,0 +1,1 @@
+"""The parts of ``tools/score_memory.py``: rows to plans, predictions, baselines, statistics."""

@@ -1,0 +1,61 @@
+"""What the estimator says about a truth row, in the row's own metric."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from scoring import rows_llm
+from scoring.rows import Row, group_of, measured_bytes
+from scoring.rows_llm import language_plan
+from scoring.rows_vision import vision_plan
+from vramlint.hardware import Target
+from vramlint.memory import Interval, estimate
+from vramlint.plan import TrainingPlan
+
+
+class Prediction(NamedTuple):
+    """What the estimator says about one row, in bytes."""
+
+    low: float
+    value: float
+    high: float
+
+
+class Scored(NamedTuple):
+    """A row with its prediction, None where it was not answered."""
+
+    row: Row
+    group: str
+    measured: float
+    predicted: Prediction | None
+
+    @property
+    def error(self) -> float:
+        assert self.predicted is not None
+        return math.log(self.predicted.value / self.measured)
+
+
+def plan_of(row: Row) -> TrainingPlan | None:
+    """The training plan of a row; None where its settings cannot be expressed yet."""
+    if row["seq_len"] and row["framework"] in rows_llm.FRAMEWORKS:
+        return language_plan(row)
+    if row["image_h"] and not row["seq_len"]:
+        return vision_plan(row)
+    return None
+
+
+def scored(row: Row) -> Scored:
+    return Scored(row, group_of(row), measured_bytes(row), predicted(row))
+
+
+def predicted(row: Row) -> Prediction | None:
+    """The estimator's answer in the row's own metric."""
+    plan = plan_of(row)
+    if plan is None:
+        return None
+    found = estimate(plan, Target())
+    interval = {"allocated": found.allocated, "reserved": found.reserved, "device": found.device}.get(
+        row["metric_group"]
+    )
+    return Prediction(*interval) if isinstance(interval, Interval) else None
