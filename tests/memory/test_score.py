@@ -38,6 +38,7 @@ ROW = {
     "tier": "A",
     "metric_group": "allocated",
     "cluster": "c",
+    "source_repo": "Lightning-AI/litgpt",
     "framework": "litgpt",
     "config_path": "config_hub/finetune/tiny-llama/lora.yaml",
     "model": "tiny-llama",
@@ -77,7 +78,9 @@ def test_the_report_runs(score: SimpleNamespace, tmp_path: Path, capsys: pytest.
     with table.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(ROW))
         writer.writeheader()
-        writer.writerows([ROW, {**ROW, "cluster": "d", "batch_per_gpu": "4.0", "measured_gib": "7.5"}])
+        writer.writerows(
+            [ROW, {**ROW, "cluster": "d", "source_repo": "other/repo", "batch_per_gpu": "4.0", "measured_gib": "7.5"}]
+        )
     assert score.main([str(table), "--rows"]) == 0
     printed = capsys.readouterr().out
     assert "LLM LoRA" in printed
