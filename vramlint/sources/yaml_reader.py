@@ -307,6 +307,8 @@ class _Builder:
         mark = error.problem_mark or error.context_mark
         line, column = position_in(self.text, mark.index) if mark is not None else (None, None)
         problem = error.problem or "malformed YAML"
+        if problem == _LIBYAML_TOO_DEEP:
+            self._limit(f"nested more than {MAX_DEPTH} deep", mark.index if mark is not None else 0)
         message = f"{error.context}: {problem}" if error.context else problem
         if "{{" in self.text or "{%" in self.text:
             raise TemplateSource(
@@ -319,6 +321,11 @@ class _Builder:
         raise SourceError(
             message, path=self.path, line=line, column=column, help="Correct the YAML at this place."
         ) from None
+
+
+_LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
+"""libyaml 0.2.6 (in PyYAML 6.0.4) refuses by itself, while it looks ahead and before our own limit is asked; 0.2.5 never
+does (``src/scanner.c``, ``yaml_parser_increase_flow_level``)."""
 
 
 def _custom(tag: str | None) -> str | None:
