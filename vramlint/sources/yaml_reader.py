@@ -324,8 +324,8 @@ class _Builder:
 
 
 _LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
-"""libyaml 0.2.6 (in PyYAML 6.0.4) refuses by itself, while it looks ahead and before our own limit is asked; 0.2.5 never
-does (``src/scanner.c``, ``yaml_parser_increase_flow_level``)."""
+"""libyaml 0.2.6 (in PyYAML 6.0.4) refuses by itself, while it looks ahead and before our own limit is asked; 0.2.5
+never does (``src/scanner.c``, ``yaml_parser_increase_flow_level``)."""
 
 
 def _custom(tag: str | None) -> str | None:
