@@ -43,6 +43,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from vramlint.dialects import spelling_out
+from vramlint.dialects.detectron2_memory import memory_facts
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
@@ -112,6 +113,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
             draft.put(name, default(value, f"default of {_SOURCE}") if complete else unknown(reason))
     draft.put("precision", _precision(settings, complete=complete))
     _sizes(draft, settings, complete=complete)
+    memory_facts(draft, sources, complete=complete, source=_SOURCE)
     draft.put("task", _task(settings))
     draft.put("model", unknown("detectron2 builds its models from many keys"))
     found = ranks(document, context)

@@ -45,13 +45,15 @@ from typing import Any, ClassVar
 from vramlint.dialects import detectron2, spelling_out
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.model_tree import model_tree
 from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.openmmlab import ResolvedSource
 from vramlint.dialects.overrides import word_overrides
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys, read_settings
-from vramlint.plan import Fact, Precision, default, derived, unknown
-from vramlint.sources.model import Document
+from vramlint.plan import Fact, ModelTree, Origin, Precision, default, derived, unknown
+from vramlint.sources.model import Document, Mapping
 from vramlint.sources.python_lazy import resolve_lazy
+from vramlint.sources.python_project import Resolved
 
 NAME = "detectron2_lazy"
 TITLE = "detectron2 LazyConfig"
@@ -108,6 +110,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("image_size", settings.fact("image_size"))
     draft.put("task", derived("segment" if settings.spelled("mask_head") else "detect", "the heads of the model"))
     draft.put("model", unknown("detectron2 builds its models from many parts"))
+    draft.put("architecture", _architecture(resolved))
     found = detectron2.ranks(document, context)
     draft.put("accumulation", derived(1, f"{_SOURCE} has no accumulation"))
     place = settings.places.get("global_batch")
@@ -115,6 +118,13 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.offer("micro_batch", place, spelling_out.scaled(found.ranks.value))
     draft.put("micro_batch", detectron2.share(draft.plan.global_batch, found.ranks))
     return draft.close(found)
+
+
+def _architecture(resolved: Resolved) -> Fact[ModelTree]:
+    section = resolved.mapping.get("model")
+    if not isinstance(section, Mapping):
+        return unknown(f"{resolved.missing[0]} is not at hand" if resolved.missing else "the config sets no model")
+    return Fact(model_tree(section, "detectron2_lazy", "detectron2"), Origin.FILE)
 
 
 def _of_detectron2(name: str, settings: Settings[Config], missing: list[str]) -> Fact[Any]:

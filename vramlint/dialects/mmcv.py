@@ -34,7 +34,8 @@ Fragments are the same as with MMEngine: files in a folder called ``_base_``, an
 
 Sources: mmcv 1.7.2 ``runner/hooks/optimizer.py`` (GradientCumulativeOptimizerHook, cumulative_iters 1; the
 Fp16OptimizerHook when ``fp16`` is set), mmdet 2.28 ``apis/train.py`` and ``datasets/builder.py#build_dataloader``
-(samples and workers per GPU), mmrotate 0.3 ``configs/_base_/datasets/dotav1.py``.
+(samples and workers per GPU), mmaction2 0.24.1 ``apis/train.py`` (``videos_per_gpu``),
+mmrotate 0.3 ``configs/_base_/datasets/dotav1.py``.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from vramlint.dialects.openmmlab import (
     ranks,
     start,
 )
+from vramlint.dialects.openmmlab_memory import memory_facts
 from vramlint.dialects.openmmlab_sizes import training_sizes
 from vramlint.dialects.places import location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
@@ -71,7 +73,12 @@ class Settings1(Schema):
 
     source: ClassVar[str] = _SOURCE
 
-    micro_batch: Count | None = keys("data.train_dataloader.samples_per_gpu", "data.samples_per_gpu")
+    micro_batch: Count | None = keys(
+        "data.train_dataloader.samples_per_gpu",
+        "data.samples_per_gpu",
+        "data.train_dataloader.videos_per_gpu",
+        "data.videos_per_gpu",
+    )
     accumulation: Count | None = keys("optimizer_config.cumulative_iters")
     workers_per_rank: Natural | None = keys("data.train_dataloader.workers_per_gpu", "data.workers_per_gpu")
     prefetch_factor: Count | None = keys("data.train_dataloader.prefetch_factor")
@@ -109,7 +116,9 @@ def read_config(claim: Claim, config: Config, context: Context) -> Reading:
     draft.put("precision", _precision(settings, config))
     torch_prefetch(draft)
     model_facts(draft, config)
-    put_sizes(draft, training_sizes(config, "data.train"))
+    sizes = training_sizes(config, "data.train")
+    put_sizes(draft, sizes)
+    memory_facts(draft, config, "data.train", sizes)
     offer_child_key(draft, config, "workers_per_rank", "data", "workers_per_gpu")
     return draft.close(ranks(config, context))
 

@@ -60,6 +60,7 @@ from vramlint.dialects.openmmlab import (
     ranks,
     start,
 )
+from vramlint.dialects.openmmlab_memory import memory_facts
 from vramlint.dialects.openmmlab_sizes import training_sizes
 from vramlint.dialects.places import Place, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
@@ -115,7 +116,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("precision", _precision(settings, config))
     torch_prefetch(draft)
     model_facts(draft, config)
-    put_sizes(draft, training_sizes(config, "train_dataloader.dataset"))
+    sizes = training_sizes(config, "train_dataloader.dataset")
+    put_sizes(draft, sizes)
+    memory_facts(draft, config, "train_dataloader.dataset", sizes)
     offer_child_key(draft, config, "accumulation", "optim_wrapper", "accumulative_counts")
     offer_child_key(draft, config, "workers_per_rank", "train_dataloader", "num_workers")
     return draft.close(ranks(config, context))

@@ -27,6 +27,7 @@ _SCALED |= {"Mosaic": "img_scale", "CachedMosaic": "img_scale"}
 _SCALED |= {"TopdownAffine": "input_size", "BottomupRandomAffine": "input_size", "BottomupResize": "input_size"}
 _CROPPED = {"RandomCrop": "crop_size size", "CenterCrop": "crop_size", "RandomResizedCrop": "scale size"}
 _CROPPED |= {"RandomCenterCropPad": "crop_size", "EfficientNetRandomCrop": "scale", "Pad": "size"}
+_CROPPED |= {"MultiScaleCrop": "input_size"}
 
 
 class _Seen(NamedTuple):
@@ -41,7 +42,7 @@ def training_sizes(config: Config, section: str, preprocessor: str = "model.data
     padded = _padding(config, preprocessor) or _padding(config, "data_preprocessor")
     seen: _Seen | None = None
     unclear: Fact[ImageSize] = unknown("no transform of the training pipeline fixes the image size")
-    for transform in _transforms(config, lookup(config.root, section), _MOST_NESTED):
+    for transform in transforms_of(config, section):
         found = _sizes_of(config, transform)
         if isinstance(found, Fact):
             seen, unclear = None, found
@@ -58,6 +59,11 @@ def training_sizes(config: Config, section: str, preprocessor: str = "model.data
     if batched is not None:
         fact = Fact(usual, Origin.FILE, location(seen.place), "batches are resized around it")
     return Sizes(fact, sizes[-1] if len(sizes) > 1 else None, len(sizes) > 1)
+
+
+def transforms_of(config: Config, section: str) -> Iterator[Mapping]:
+    """Every transform of the dataset at ``section``, in the order in which an image passes them."""
+    return _transforms(config, lookup(config.root, section), _MOST_NESTED)
 
 
 def _transforms(config: Config, dataset: Node | None, depth: int) -> Iterator[Mapping]:
@@ -79,7 +85,7 @@ def _flat(pipeline: Sequence, depth: int) -> Iterator[Mapping]:
     for item in pipeline.items:
         if not isinstance(item, Mapping):
             continue
-        choices = item.get("transforms")
+        choices = item.get("transforms") or item.get("policies")
         if isinstance(choices, Sequence) and depth > 0:
             for choice in choices.items:
                 if isinstance(choice, Sequence):

@@ -49,7 +49,7 @@ def _shell(data: bytes) -> bool:
     return flagged and (_has(data, _LAUNCHER_WORDS) or _LAUNCHERS.search(data) is not None)
 
 
-_CALLS = (b"read_base(", b"samples_per_gpu", b"trainingarguments(", b"trainingconfig(", b".train(")
+_CALLS = (b"read_base(", b"samples_per_gpu", b"videos_per_gpu", b"trainingarguments(", b"trainingconfig(", b".train(")
 _TRL_CONFIG = re.compile(rb"\b(?:sft|dpo|grpo|kto|rloo|reward|orpo|cpo|bco|gkd)config\(")
 _LINE_WORDS = (b"batch", b"accum", b"dataloader", b"_base_", b"queue_", b"\tbs", b" bs")
 _LINES = re.compile(

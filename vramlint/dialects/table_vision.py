@@ -175,6 +175,7 @@ VISION: tuple[Row, ...] = (
         "mmcv 1.x",
         keys("data.samples_per_gpu", "_base_ model", syntaxes=PYTHON),
         keys("data.train_dataloader.samples_per_gpu", "_base_ model", syntaxes=PYTHON),
+        keys("data.videos_per_gpu", "_base_ model", syntaxes=PYTHON),
         module="mmcv",
     ),
     row(

@@ -21,6 +21,7 @@ from vramlint.plan.model import (
     Precision,
     TrainingPlan,
 )
+from vramlint.plan.tree import ModelTree
 
 __all__ = [
     "FACT_NAMES",
@@ -34,6 +35,7 @@ __all__ = [
     "FlooredAccumulation",
     "ImageSize",
     "Location",
+    "ModelTree",
     "NominalAccumulation",
     "Origin",
     "PerRank",

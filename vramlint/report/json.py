@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from vramlint.engine import FixOutcome
 from vramlint.findings import FileEdit, Finding, Fix
 from vramlint.memory.model import Component, Estimate, Interval
-from vramlint.plan import Fact, Location, TrainingPlan
+from vramlint.plan import Fact, Location, ModelTree, TrainingPlan
 from vramlint.report.fingerprint import fingerprints
 from vramlint.report.frame import Texts
 from vramlint.results import CheckResult, Failure
@@ -133,6 +133,8 @@ def fact_dict(fact: Fact[Any]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
+    if isinstance(value, ModelTree):
+        return str(value)
     if hasattr(value, "_asdict") and not hasattr(value, "height"):
         return value._asdict()
     return value

@@ -1,0 +1,115 @@
+"""Facts of an OpenMMLab config that only the memory of a run depends on: the model's tree, the padded batch, frames.
+
+Sources: mmdet 3.3.0 ``models/data_preprocessors/data_preprocessor.py`` (pad_size_divisor 1, BatchFixedSizePad), mmdet
+2.28 ``datasets/pipelines/transforms.py#Pad`` (size_divisor), mmaction2 1.2.0 ``datasets/transforms/loading.py``
+(SampleFrames: num_clips 1), mmengine 0.10.7 ``runner/runner.py#setup_env`` (cudnn_benchmark off).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vramlint.dialects.draft import Draft
+from vramlint.dialects.model_tree import model_tree
+from vramlint.dialects.openmmlab import Config, Sizes, left_out
+from vramlint.dialects.openmmlab_sizes import transforms_of
+from vramlint.dialects.reading import Count, Flag, Schema, keys, plain_value, read_settings
+from vramlint.plan import Fact, ImageSize, ModelTree, Origin, derived, unknown
+from vramlint.sources.model import Mapping, Node, Scalar, lookup
+
+FRAMEWORK = "openmmlab"
+
+_SAMPLERS = frozenset(
+    {
+        "SampleFrames",
+        "DenseSampleFrames",
+        "UniformSample",
+        "UniformSampleFrames",
+        "SampleAVAFrames",
+        "UntrimmedSampleFrames",
+        "SampleCharadesFrames",
+    }
+)
+
+
+class _Runtime(Schema):
+    """Switches of the run that change its memory."""
+
+    source: ClassVar[str] = "mmengine 0.10.7 and mmcv 1.7.2"
+
+    cudnn_benchmark: Flag | None = keys("env_cfg.cudnn_benchmark", "cudnn_benchmark")
+    find_unused_parameters: Flag | None = keys("find_unused_parameters")
+    pad_size_divisor: Count | None = keys("model.data_preprocessor.pad_size_divisor", default=1)
+
+
+def memory_facts(draft: Draft, config: Config, dataset: str, sizes: Sizes) -> None:
+    """Put the facts into the plan. ``dataset`` is the training dataset's dotted place, ``sizes`` what it leaves."""
+    settings = read_settings(_Runtime, config.sources)
+    for name in ("cudnn_benchmark", "find_unused_parameters"):
+        fact = settings.fact(name)
+        draft.put(name, fact if settings.spelled(name) else left_out(config, value=False, note="off by default"))
+    draft.put("architecture", _architecture(config))
+    pipeline = list(transforms_of(config, dataset))
+    divisor = max([settings.values.pad_size_divisor or 1, *(_whole(item, "size_divisor") or 1 for item in pipeline)])
+    draft.put("batch_shape", _batch_shape(config, sizes, divisor))
+    _frames(draft, pipeline)
+
+
+def _architecture(config: Config) -> Fact[ModelTree]:
+    section = config.root.get("model")
+    if not isinstance(section, Mapping):
+        return unknown("the config sets no model")
+    if config.missing:
+        return unknown(f"{config.missing[0]} is not at hand")
+    scope = plain_value(config.root.get("default_scope") or Scalar(section.span, "", ""))
+    tree = model_tree(section, FRAMEWORK, str(scope or ""))
+    for key in ("train_cfg", "test_cfg"):  # mmdet 2.4 and before: beside the model, not in it
+        outside = config.root.get(key)
+        if key not in tree and isinstance(outside, Mapping) and (outside.get("rcnn") or outside.get("assigner")):
+            tree[key] = dict(model_tree(outside, FRAMEWORK, ""))
+    return Fact(tree, Origin.FILE)
+
+
+def _batch_shape(config: Config, sizes: Sizes, divisor: int) -> Fact[ImageSize]:
+    """The largest image of the pipeline as it stands in a batch: what the run's peak belongs to."""
+    largest = sizes.largest or sizes.usual.value
+    padded = _fixed_padding(config)
+    if padded is not None:
+        return derived(padded, "BatchFixedSizePad")
+    if largest is None:
+        return unknown(sizes.usual.note)
+    height, width = (-(-side // divisor) * divisor for side in largest)
+    if (height, width) == tuple(largest):
+        return derived(largest, "the largest size of the training pipeline")
+    return derived(ImageSize(height, width), f"the largest size, {largest}, padded to multiples of {divisor}")
+
+
+def _fixed_padding(config: Config) -> ImageSize | None:
+    augments = lookup(config.root, "model.data_preprocessor.batch_augments")
+    items: list[Node] = getattr(augments, "items", [])
+    for item in items:
+        kind = plain_value(item.get("type") or item) if isinstance(item, Mapping) else None
+        size = plain_value(item.get("size") or item) if isinstance(item, Mapping) else None
+        if kind == "BatchFixedSizePad" and isinstance(size, list) and len(size) == 2:
+            height, width = size
+            if isinstance(height, int) and isinstance(width, int):
+                return ImageSize(height, width)
+    return None
+
+
+def _frames(draft: Draft, pipeline: list[Mapping]) -> None:
+    """Frames of a clip and clips of a video, where the pipeline samples any."""
+    for item in pipeline:
+        kind = plain_value(item.get("type") or item)
+        if str(kind).rsplit(".", 1)[-1] not in _SAMPLERS:
+            continue
+        length, clips = _whole(item, "clip_len"), _whole(item, "num_clips") or 1
+        if length is not None:
+            draft.put("clip_len", derived(length, f"frames of a clip: {kind}"))
+            draft.put("num_clips", derived(clips, f"clips of a video: {kind}"))
+
+
+def _whole(item: Mapping, key: str) -> int | None:
+    node = item.get(key)
+    value = plain_value(node) if node is not None else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
