@@ -6,15 +6,60 @@ from typing import NamedTuple
 
 from vramlint.plan import DecoderShape
 
+LAYER_NORMS = ("layer", "plain")
+"""Kinds of ``DecoderConfig.norm`` that are LayerNorm and not RMSNorm."""
+
+
+class Experts(NamedTuple):
+    """A mixture of experts in place of the MLP.
+
+    ``count`` experts of width ``ffn``, ``per_token`` of them for each token. ``shared_ffn``: width of all shared
+    experts together (DeepSeek ``n_shared_experts * moe_intermediate_size``, Qwen2 ``shared_expert_intermediate_size``),
+    0 for none; ``shared_gate``: a sigmoid gate of one output before it (Qwen2). ``dense_layers``: blocks that keep the dense
+    MLP of width ``DecoderShape.ffn`` (DeepSeek ``first_k_dense_replace``; Llama 4 every second; Qwen
+    ``mlp_only_layers``). ``router_bias``: the router has a bias (gpt-oss); ``biases``: the experts do (gpt-oss).
+    """
+
+    count: int
+    per_token: int
+    ffn: int
+    shared_ffn: int = 0
+    shared_gate: bool = False
+    dense_layers: int = 0
+    router_bias: bool = False
+    biases: bool = False
+
+
+class LatentAttention(NamedTuple):
+    """Multi-head latent attention (DeepSeek V2, arXiv 2405.04434): widths of its projections.
+
+    ``q_rank`` 0: queries are projected at once (V2-Lite). Per head, queries and keys have ``nope_dim`` elements without
+    and ``rope_dim`` with rotary positions; values have ``value_dim``. ``DecoderShape.head_dim`` is
+    ``nope_dim + rope_dim`` and ``kv_heads`` equals ``heads``. ``biases``: the down-projections and the output one have
+    biases (``attention_bias``).
+    """
+
+    q_rank: int
+    kv_rank: int
+    nope_dim: int
+    rope_dim: int
+    value_dim: int
+    biases: bool = False
+
 
 class DecoderConfig(NamedTuple):
     """A decoder LLM: its shape and what else of its architecture changes memory.
 
-    ``norm``: ``rms`` (Llama), ``gemma`` (RMS with 1 + weight) or ``layer`` (LayerNorm). ``shared_norm``: attention and
-    MLP read the same normalised input (Phi, Falcon-7B). ``soft_capped``: attention logits are capped, so attention runs
+    ``norm``: ``rms`` (Llama), ``gemma`` (RMS with 1 + weight), ``layer`` (LayerNorm) or ``plain`` (LayerNorm without
+    weights, OLMo 1). ``shared_norm``: attention and MLP read the same normalised input (Phi, Falcon-7B). ``soft_capped``: attention logits are capped, so attention runs
     eager and its score matrix is materialised (Gemma 2); the logits are capped too. ``parallel``: attention and MLP
     read the same residual stream (GPT-NeoX, Phi, Falcon). ``fused_qkv`` and ``python_gelu`` are how transformers
     implements it: one projection for queries, keys and values (Phi-3, GPT-NeoX), ``gelu_new`` written in Python (Phi).
+    ``experts`` and ``latent``: mixture of experts, multi-head latent attention. ``positions``: rows of a learned
+    position table (GPT-2, OPT). ``output_bias``: with ``qkv_bias`` the attention's output projection has a bias too (gpt-oss).
+    ``full_qk_norm``: queries and keys are normalised over their whole width, not per head (OLMo 2, OLMoE).
+    ``attention_sinks``: one learned logit per head (gpt-oss), attention runs eager. ``sliding_window``: tokens of the
+    local attention's window, 0 for none; where longer sequences are trained, transformers builds a mask.
     """
 
     shape: DecoderShape
@@ -29,6 +74,13 @@ class DecoderConfig(NamedTuple):
     parallel: bool = False
     fused_qkv: bool = False
     python_gelu: bool = False
+    experts: Experts | None = None
+    latent: LatentAttention | None = None
+    positions: int = 0
+    output_bias: bool = False
+    full_qk_norm: bool = False
+    attention_sinks: bool = False
+    sliding_window: int = 0
 
     @property
     def attention_width(self) -> int:
@@ -39,31 +91,99 @@ class DecoderConfig(NamedTuple):
         return self.shape.kv_heads * self.shape.head_dim
 
     @property
+    def value_width(self) -> int:
+        """Width of the attention's output before its projection."""
+        return self.shape.heads * self.latent.value_dim if self.latent else self.attention_width
+
+    @property
     def linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one block."""
-        h, a, kv, i = self.shape.hidden, self.attention_width, self.kv_width, self.shape.ffn
-        attention = (
+        """The linear layers of one block; of one with experts, those of attention and the shared experts."""
+        h, i = self.shape.hidden, self._dense_ffn
+        gate = (Linear("gate_proj", h, i, "mlp"),) if self.gated and i else ()
+        mlp = (Linear("up_proj", h, i, "mlp"), Linear("down_proj", i, h, "down")) if i else ()
+        return (*self.attention_linears, *gate, *mlp)
+
+    @property
+    def _dense_ffn(self) -> int:
+        return self.experts.shared_ffn if self.experts else self.shape.ffn
+
+    @property
+    def attention_linears(self) -> tuple[Linear, ...]:
+        """The projections of attention."""
+        if self.latent is not None:
+            return self._latent_linears(self.latent)
+        h, a, kv = self.shape.hidden, self.attention_width, self.kv_width
+        return (
             Linear("q_proj", h, a, "attention"),
             Linear("k_proj", h, kv, "attention"),
             Linear("v_proj", h, kv, "attention"),
             Linear("o_proj", a, h, "output"),
         )
-        gate = (Linear("gate_proj", h, i, "mlp"),) if self.gated else ()
-        return (*attention, *gate, Linear("up_proj", h, i, "mlp"), Linear("down_proj", i, h, "down"))
+
+    def _latent_linears(self, latent: LatentAttention) -> tuple[Linear, ...]:
+        h, a, heads = self.shape.hidden, self.attention_width, self.shape.heads
+        queries = (
+            (Linear("q_a_proj", h, latent.q_rank, "attention"), Linear("q_b_proj", latent.q_rank, a, "q_latent"))
+            if latent.q_rank
+            else (Linear("q_proj", h, a, "attention"),)
+        )
+        return (
+            *queries,
+            Linear("kv_a_proj_with_mqa", h, latent.kv_rank + latent.rope_dim, "attention"),
+            Linear("kv_b_proj", latent.kv_rank, heads * (latent.nope_dim + latent.value_dim), "kv_latent"),
+            Linear("o_proj", heads * latent.value_dim, h, "output"),
+        )
 
     @property
     def layer_linear_parameters(self) -> int:
-        """Weights of one block's linear layers, without biases and norms."""
+        """Weights of one block's linear layers, without experts, biases and norms."""
         return sum(linear.inputs * linear.outputs for linear in self.linears)
 
     @property
+    def expert_parameters(self) -> int:
+        """One block's router and experts, shared ones left out."""
+        if self.experts is None:
+            return 0
+        h, n, i = self.shape.hidden, self.experts.count, self.experts.ffn
+        matrices = 3 if self.gated else 2
+        biases = n * ((matrices - 1) * i + h) if self.experts.biases else 0
+        gate = h if self.experts.shared_gate else 0
+        return n * (matrices * h * i + h + self.experts.router_bias) + biases + gate
+
+    @property
     def layer_parameters(self) -> int:
-        h = self.shape.hidden
-        per_norm = 2 * h if self.norm == "layer" and self.biases else h
+        """One block: with experts where the model has them."""
+        return self.layer_linear_parameters + self._layer_extras(self.linears) + self.expert_parameters
+
+    @property
+    def dense_layer_parameters(self) -> int:
+        """One block of those that keep a dense MLP in a model with experts."""
+        dense = self._replace(experts=None)
+        return dense.layer_parameters
+
+    @property
+    def _norm_parameters(self) -> int:
+        """Weights of one norm; a plain one has none."""
+        if self.norm == "plain":
+            return 0
+        return self.shape.hidden * (2 if self.norm == "layer" and self.biases else 1)
+
+    def _layer_extras(self, linears: tuple[Linear, ...]) -> int:
+        """Norms and biases of one block."""
+        per_norm = self._norm_parameters
         norms = self.norms_per_layer - self.shared_norm
-        biased = self.linears if self.biases else self.linears[:3] if self.shape.qkv_bias else ()
-        qk_norm = 2 * self.shape.head_dim if self.qk_norm else 0
-        return self.layer_linear_parameters + norms * per_norm + sum(linear.outputs for linear in biased) + qk_norm
+        biased = linears if self.biases else linears[: 3 + self.output_bias] if self.shape.qkv_bias else ()
+        return norms * per_norm + sum(linear.outputs for linear in biased) + self._attention_extras()
+
+    def _attention_extras(self) -> int:
+        """Norms inside attention, its sinks, biases of latent projections."""
+        sinks = self.shape.heads if self.attention_sinks else 0
+        if self.latent is not None:
+            biases = self.latent.q_rank + self.latent.kv_rank + self.latent.rope_dim + self.shape.hidden
+            return self.latent.q_rank + self.latent.kv_rank + (biases if self.latent.biases else 0)
+        if self.full_qk_norm:
+            return sinks + self.attention_width + self.kv_width
+        return sinks + (2 * self.shape.head_dim if self.qk_norm else 0)
 
     @property
     def head_parameters(self) -> int:
@@ -74,9 +194,21 @@ class DecoderConfig(NamedTuple):
     def parameters(self) -> int:
         """All parameters, a tied embedding counted once."""
         embedding = self.shape.vocabulary * self.shape.hidden
-        final_norm = self.shape.hidden * (2 if self.norm == "layer" and self.biases else 1)
+        final_norm = self._norm_parameters
         head = 0 if self.shape.tied else self.head_parameters
-        return self.shape.layers * self.layer_parameters + embedding + head + final_norm
+        dense = self.experts.dense_layers if self.experts else 0
+        blocks = (self.shape.layers - dense) * self.layer_parameters + dense * self.dense_layer_parameters
+        return blocks + embedding + self.positions * self.shape.hidden + head + final_norm
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token passes through."""
+        if self.experts is None:
+            return self.parameters
+        matrices = 3 if self.gated else 2
+        idle = self.experts.count - self.experts.per_token
+        sparse = self.shape.layers - self.experts.dense_layers
+        return self.parameters - sparse * idle * matrices * self.shape.hidden * self.experts.ffn
 
 
 class Linear(NamedTuple):

@@ -71,7 +71,7 @@ class Decoder(NamedTuple):
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """Forward end, loss, and backward at the last and the first block; see :class:`_Step` for the terms."""
-        if not workload.seq_len or not workload.micro_batch:
+        if not workload.seq_len or not workload.micro_batch or self.config.experts or self.config.latent:
             return ()
         return _Step(self, workload).moments()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.architecture import LAYER_NORMS, Adapter, DecoderConfig
 from vramlint.memory.implementations import Implementation
 from vramlint.plan import Precision
 
@@ -68,7 +68,7 @@ def _norms(
     h = config.shape.hidden
     count = config.norms_per_layer - config.shared_norm
     trains = adapter is None
-    if config.norm == "layer":
+    if config.norm in LAYER_NORMS:
         # LayerNorm keeps its input, which is the residual stream itself, and mean and reciprocal deviation in fp32.
         inputs = 1 if config.parallel else count
         return [Saved("norm inputs", inputs * numbers.weight * h), Saved("norm statistics", count * 8)]
@@ -176,7 +176,7 @@ _FUSED_LINEARS = 3
 def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains: bool) -> int:
     """Bytes per token of the last norm and the head's input: RMS norm's fp32 input, normalised copy and output."""
     h, low = config.shape.hidden, 2 * config.shape.hidden if numbers.casts_weights else 0
-    if config.norm == "layer":
+    if config.norm in LAYER_NORMS:
         return numbers.weight * h + (low or numbers.weight * h if trains else 0)
     if not trains:
         return 4 * h
@@ -187,7 +187,7 @@ def unsaved_in_first_block(
     config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
 ) -> int:
     """Bytes per token that the first block does not keep where embeddings are frozen: its input needs no gradient."""
-    norm_input = numbers.weight if config.norm == "layer" else 4
+    norm_input = numbers.weight if config.norm in LAYER_NORMS else 4
     found = norm_input * config.shape.hidden
     if adapter is None or not adapter.dropout:
         return found
