@@ -15,8 +15,8 @@ class Experts(NamedTuple):
 
     ``count`` experts of width ``ffn``, ``per_token`` of them for each token. ``shared_ffn``: width of all shared
     experts together (DeepSeek ``n_shared_experts * moe_intermediate_size``, Qwen2 ``shared_expert_intermediate_size``),
-    0 for none; ``shared_gate``: a sigmoid gate of one output before it (Qwen2). ``dense_layers``: blocks that keep the dense
-    MLP of width ``DecoderShape.ffn`` (DeepSeek ``first_k_dense_replace``; Llama 4 every second; Qwen
+    0 for none; ``shared_gate``: a sigmoid gate of one output before it (Qwen2). ``dense_layers``: blocks that keep the
+    dense MLP of width ``DecoderShape.ffn`` (DeepSeek ``first_k_dense_replace``; Llama 4 every second; Qwen
     ``mlp_only_layers``). ``router_bias``: the router has a bias (gpt-oss); ``biases``: the experts do (gpt-oss).
     """
 
@@ -51,15 +51,16 @@ class DecoderConfig(NamedTuple):
     """A decoder LLM: its shape and what else of its architecture changes memory.
 
     ``norm``: ``rms`` (Llama), ``gemma`` (RMS with 1 + weight), ``layer`` (LayerNorm) or ``plain`` (LayerNorm without
-    weights, OLMo 1). ``shared_norm``: attention and MLP read the same normalised input (Phi, Falcon-7B). ``soft_capped``: attention logits are capped, so attention runs
-    eager and its score matrix is materialised (Gemma 2); the logits are capped too. ``parallel``: attention and MLP
-    read the same residual stream (GPT-NeoX, Phi, Falcon). ``fused_qkv`` and ``python_gelu`` are how transformers
-    implements it: one projection for queries, keys and values (Phi-3, GPT-NeoX), ``gelu_new`` written in Python (Phi).
-    ``experts`` and ``latent``: mixture of experts, multi-head latent attention. ``positions``: rows of a learned
-    position table (GPT-2, OPT). ``output_bias``: with ``qkv_bias`` the attention's output projection has a bias too (gpt-oss).
-    ``full_qk_norm``: queries and keys are normalised over their whole width, not per head (OLMo 2, OLMoE).
-    ``attention_sinks``: one learned logit per head (gpt-oss), attention runs eager. ``sliding_window``: tokens of the
-    local attention's window, 0 for none; where longer sequences are trained, transformers builds a mask.
+    weights, OLMo 1). ``shared_norm``: attention and MLP read the same normalised input (Phi, Falcon-7B).
+    ``soft_capped``: attention logits are capped, so attention runs eager and its score matrix is materialised
+    (Gemma 2); the logits are capped too. ``parallel``: attention and MLP read the same residual stream (GPT-NeoX, Phi,
+    Falcon). ``fused_qkv`` and ``python_gelu`` are how transformers implements it: one projection for queries, keys and
+    values (Phi-3, GPT-NeoX), ``gelu_new`` written in Python (Phi). ``experts`` and ``latent``: mixture of experts,
+    multi-head latent attention. ``positions``: rows of a learned position table (GPT-2, OPT). ``output_bias``: with
+    ``qkv_bias`` the attention's output projection has a bias too (gpt-oss). ``full_qk_norm``: queries and keys are
+    normalised over their whole width, not per head (OLMo 2, OLMoE). ``attention_sinks``: one learned logit per head
+    (gpt-oss), attention runs eager. ``sliding_window``: tokens of the local attention's window, 0 for none; where
+    longer sequences are trained, transformers builds a mask.
     """
 
     shape: DecoderShape
