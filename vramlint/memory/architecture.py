@@ -13,14 +13,14 @@ LAYER_NORMS = ("layer", "plain")
 class Experts(NamedTuple):
     """A mixture of experts in place of the MLP.
 
-    ``count`` experts of width ``ffn``, ``per_token`` of them for each token. ``shared_ffn``: width of all shared
+    ``number`` experts of width ``ffn``, ``per_token`` of them for each token. ``shared_ffn``: width of all shared
     experts together (DeepSeek ``n_shared_experts * moe_intermediate_size``, Qwen2 ``shared_expert_intermediate_size``),
     0 for none; ``shared_gate``: a sigmoid gate of one output before it (Qwen2). ``dense_layers``: blocks that keep the
     dense MLP of width ``DecoderShape.ffn`` (DeepSeek ``first_k_dense_replace``; Llama 4 every second; Qwen
     ``mlp_only_layers``). ``router_bias``: the router has a bias (gpt-oss); ``biases``: the experts do (gpt-oss).
     """
 
-    count: int
+    number: int
     per_token: int
     ffn: int
     shared_ffn: int = 0
@@ -145,7 +145,7 @@ class DecoderConfig(NamedTuple):
         """One block's router and experts, shared ones left out."""
         if self.experts is None:
             return 0
-        h, n, i = self.shape.hidden, self.experts.count, self.experts.ffn
+        h, n, i = self.shape.hidden, self.experts.number, self.experts.ffn
         matrices = 3 if self.gated else 2
         biases = n * ((matrices - 1) * i + h) if self.experts.biases else 0
         gate = h if self.experts.shared_gate else 0
@@ -207,7 +207,7 @@ class DecoderConfig(NamedTuple):
         if self.experts is None:
             return self.parameters
         matrices = 3 if self.gated else 2
-        idle = self.experts.count - self.experts.per_token
+        idle = self.experts.number - self.experts.per_token
         sparse = self.shape.layers - self.experts.dense_layers
         return self.parameters - sparse * idle * matrices * self.shape.hidden * self.experts.ffn
 
