@@ -10,4 +10,5 @@ python3 -m venv .venv
 # Real configs and launch code that some tests read as text; nothing of them is imported.
 bash tools/fetch_wheels.sh
 
-.venv/bin/python -m pytest "$@"
+# Two processes, each whole files: the smallest machine that runs this has two cores.
+.venv/bin/python -m pytest --numprocesses 2 --dist loadfile "$@"
