@@ -49,7 +49,7 @@ def imported(folder: Path, name: str, text: str, *arguments: str) -> tuple[int, 
     return code, set(modules)
 
 
-@pytest.mark.parametrize("output_format", ["full", "concise", "json", "github", "sarif"])
+@pytest.mark.parametrize("output_format", ["full", "concise", "json", "github", "sarif", "junit", "html"])
 @pytest.mark.parametrize(
     ("name", "text"),
     [("plain.yml", NO_CONFIG), ("config.yml", CONFIG), ("train.sh", SCRIPT), ("config.py", CLASS)],

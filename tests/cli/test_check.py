@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vramlint.cli.formats import FORMATS
+
 PROGRAM = Path(sys.executable).with_name("vramlint")
 FIXED = b"""\
 model_name_or_path: Qwen/Qwen2.5-0.5B  # klein, aber fein: \xc3\xa4\xc3\xb6\xc3\xbc
@@ -53,14 +55,42 @@ def test_a_folder_is_walked_and_other_files_stay_silent(folder: Path) -> None:
     assert b"1 of 2 files" in done.stdout
 
 
-@pytest.mark.parametrize("output_format", ["full", "concise", "json", "github", "sarif"])
+@pytest.mark.parametrize("output_format", FORMATS)
 def test_a_file_that_is_no_config_is_clean_in_every_format(folder: Path, output_format: str) -> None:
     done = vramlint(folder, "--output-format", output_format, "plain.yml")
     assert done.returncode == 0
-    if output_format in ("json", "sarif"):
+    if output_format in ("json", "sarif", "jsonl", "gitlab"):
         json.loads(done.stdout)
+    elif output_format in ("junit", "markdown", "html"):
+        assert b"vramlint" in done.stdout
+        assert done.stderr == b""
     else:
         assert len((done.stdout + done.stderr).splitlines()) <= 1
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_every_format_tells_the_finding_on_clean_standard_output(folder: Path, output_format: str) -> None:
+    done = vramlint(folder, "--output-format", output_format, "sft.yaml")
+    assert done.returncode == 1
+    assert RULE.encode() in done.stdout
+    again = vramlint(folder, "--output-format", output_format, "sft.yaml")
+    assert again.stdout == done.stdout
+    if output_format != "concise":
+        assert done.stderr == b""
+
+
+def test_a_report_goes_to_a_file_and_the_closing_line_to_standard_error(folder: Path) -> None:
+    done = vramlint(folder, "--output-format", "json", "--output-file", "report.json", "sft.yaml")
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert done.stderr.startswith(b"1 error in 1 file")
+    assert json.loads((folder / "report.json").read_bytes())["summary"]["errors"] == 1
+
+
+def test_a_report_that_cannot_be_written_says_so(folder: Path) -> None:
+    done = vramlint(folder, "--output-format", "html", "--output-file", "no/such/folder.html", "sft.yaml")
+    assert done.returncode == 2
+    assert b"no/such/folder.html: cannot be written" in done.stderr
 
 
 def test_fix_changes_the_file_and_nothing_else(folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
+from vramlint.cli.formats import FORMATS, Report, rendered, show
 from vramlint.cli.main import BROKEN, CLEAN, FOUND
 from vramlint.cli.shared import (
     STDIN,
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from vramlint.engine import CheckOptions, FixOutcome
-    from vramlint.report.frame import Texts
     from vramlint.results import CheckResult
 
 SEVERITIES = ("error", "warning", "info")
-FORMATS = ("full", "concise", "json", "github", "sarif")
 
 
 class Given(TypedDict):
@@ -47,6 +46,7 @@ class Given(TypedDict):
     gpus: int | None
     nodes: int | None
     output_format: str
+    output_file: str | None
     statistics: bool
     fail_on: str
     exit_zero: bool
@@ -68,6 +68,7 @@ class Given(TypedDict):
 @click.option("--gpu", metavar="NAME", help="The card to check against: rtx3060-12gb, a100-80gb, 24gb.")
 @target_options
 @click.option("--output-format", type=click.Choice(FORMATS), default="full", show_default=True)
+@click.option("--output-file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the report to FILE.")
 @click.option("--statistics", is_flag=True, help="Print counts per rule instead of findings.")
 @click.option(
     "--fail-on", type=click.Choice(SEVERITIES), default="warning", show_default=True, help="Exit 1 from here."
@@ -111,7 +112,7 @@ def _stdin(paths: tuple[str, ...], options: CheckOptions, given: Given) -> int:
         return _show_diff(outcome, given)
     text = next((file.new for file in outcome.files if file.path == name), data)
     click.echo(text, nl=False)
-    write(_concise(outcome.result), err=True)
+    write(rendered("concise", Report(outcome.result, texts_of(outcome.result))), err=True)
     return _exit_code(outcome.result, given)
 
 
@@ -159,46 +160,9 @@ def _report(result: CheckResult, overlay: dict[str, bytes], given: Given, outcom
 
         write(render(result))
     else:
-        _findings(result, texts_of(result, overlay), given["output_format"], outcome)
+        report = Report(result, texts_of(result, overlay), outcome)
+        show(given["output_format"], report, given["output_file"])
     return _exit_code(result, given)
-
-
-def _findings(result: CheckResult, texts: Texts, output_format: str, outcome: FixOutcome | None) -> None:
-    """Print the findings; each format's module is imported only where it is asked for."""
-    match output_format:
-        case "full" | "concise" if not result.runs and not result.findings:
-            from vramlint.report.silence import no_run
-
-            line = "" if result.failures else f"{no_run(result.files_seen)}\n"
-            write(line, err=output_format == "concise")
-        case "json":
-            from vramlint.report import json
-
-            write(json.render(result, texts, outcome))
-        case "github":
-            from vramlint.report import github
-
-            write(github.render(result))
-        case "sarif":
-            from vramlint.engine import load_rules
-            from vramlint.report import sarif
-
-            write(sarif.render(result, texts, [rule.RULE for rule in load_rules()]))
-        case "concise":
-            from vramlint.report.summary import closing_line
-
-            write(_concise(result))
-            write(f"{closing_line(result)}\n", err=True)
-        case _:
-            from vramlint.report import full
-
-            write(full.render(result, texts, view()))
-
-
-def _concise(result: CheckResult) -> str:
-    from vramlint.report import concise
-
-    return concise.render(result, view())
 
 
 def _exit_code(result: CheckResult, given: Given) -> int:

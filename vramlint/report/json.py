@@ -31,22 +31,27 @@ class EstimateRow(NamedTuple):
 def render(result: CheckResult, texts: Texts, outcome: FixOutcome | None = None) -> str:
     """The findings of a check; ``outcome`` is what ``--fix`` did before it."""
     marks = fingerprints(result.findings, texts)
-    severities = [finding.severity for finding in result.findings]
     return dump(
         {
             "schema": CHECK_SCHEMA,
-            "findings": [_finding(found, mark) for found, mark in zip(result.findings, marks, strict=True)],
+            "findings": [finding_dict(found, mark) for found, mark in zip(result.findings, marks, strict=True)],
             "failures": failures(result.failures),
-            "summary": {
-                "files_seen": result.files_seen,
-                "files_checked": result.files_checked,
-                "runs": len(result.runs),
-                "suppressed": result.suppressed,
-                **{f"{severity.value}s": severities.count(severity) for severity in Severity},
-            },
+            "summary": summary(result),
             **_repairs(outcome),
         }
     )
+
+
+def summary(result: CheckResult) -> dict[str, int]:
+    """The counts of a check."""
+    severities = [finding.severity for finding in result.findings]
+    return {
+        "files_seen": result.files_seen,
+        "files_checked": result.files_checked,
+        "runs": len(result.runs),
+        "suppressed": result.suppressed,
+        **{f"{severity.value}s": severities.count(severity) for severity in Severity},
+    }
 
 
 def _repairs(outcome: FixOutcome | None) -> dict[str, Any]:
@@ -81,7 +86,8 @@ def failures(found: Sequence[Failure]) -> list[dict[str, Any]]:
     return [failure._asdict() for failure in found]
 
 
-def _finding(finding: Finding, mark: str) -> dict[str, Any]:
+def finding_dict(finding: Finding, mark: str) -> dict[str, Any]:
+    """A finding as the contract has it; ``mark`` is its fingerprint."""
     return {
         "code": finding.code,
         "name": finding.name,

@@ -33,7 +33,7 @@ def _plan(plan: TrainingPlan, view: View) -> str:
 
 
 def _fact(name: str, fact: Fact[Any], path: str, view: View) -> str:
-    value = printable(_value(fact.value))
+    value = printable(value_words(fact.value))
     origin = shorten(printable(_origin(fact, path)), max(view.width - _NAME_WIDTH - _VALUE_WIDTH - 4, 20))
     padding = " " * max(_VALUE_WIDTH - display_width(value), 1)
     return f"  {title(name):<{_NAME_WIDTH}} {value}{padding} {view.dim(origin)}"
@@ -44,7 +44,8 @@ def title(name: str) -> str:
     return _TITLES.get(name, name.replace("_", " "))
 
 
-def _value(value: Any) -> str:
+def value_words(value: Any) -> str:
+    """A fact's value for people: ``yes``, ``65,536``, ``12 layers of 768``."""
     match value:
         case None:
             return "none"

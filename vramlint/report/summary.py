@@ -173,7 +173,12 @@ def _all_well(result: CheckResult) -> str:
 def _without_estimate(result: CheckResult) -> str:
     """Runs whose memory nobody knows are not "well": say so."""
     unknown = [run for run in result.runs if interval_of(run.estimate) is None]
-    return f"{_SEPARATOR}memory of {len(unknown)} unknown" if unknown else ""
+    if not unknown:
+        return ""
+    reasons = Counter(run.estimate.unknown_because for run in unknown if run.estimate.unknown_because)
+    common = f" (mostly: {reasons.most_common(1)[0][0]})" if len(reasons) > 1 else ""
+    only = f" ({next(iter(reasons))})" if len(reasons) == 1 else ""
+    return f"{_SEPARATOR}memory of {len(unknown)} unknown{common or only}"
 
 
 def _digest(run: RunResult) -> str:
@@ -181,7 +186,8 @@ def _digest(run: RunResult) -> str:
     batch = "effective batch unknown" if effective is None else f"effective batch {effective:,}"
     needed, usable = interval_of(run.estimate), run.estimate.usable_bytes
     if needed is None:
-        return f"{batch}{_SEPARATOR}memory unknown"
+        because = run.estimate.unknown_because
+        return f"{batch}{_SEPARATOR}memory unknown{f': {because}' if because else ''}"
     if usable is None or run.estimate.gpu is None:
         return f"{batch}{_SEPARATOR}{gib(needed.value)} GiB"
     return f"{batch}{_SEPARATOR}{gib(needed.value)} of {gib(usable)} GiB on {run.estimate.gpu}"
