@@ -157,9 +157,11 @@ def test_help_stands_in_for_a_missing_fix() -> None:
 def test_runs_of_unknown_memory_are_not_called_well() -> None:
     unknown = run(estimate=unknown_estimate())
     assert render(result(run(), unknown), texts(), PLAIN) == (
-        "2 training runs in 1 file, nothing to report · memory of 1 unknown\n"
+        "2 training runs in 1 file, nothing to report · memory of 1 unknown (no profile of model 'mynet')\n"
     )
-    assert render(result(unknown), texts(), PLAIN).endswith("effective batch 768 · memory unknown\n")
+    assert render(result(unknown), texts(), PLAIN).endswith(
+        "effective batch 768 · memory unknown: no profile of model 'mynet'\n"
+    )
 
 
 def test_what_could_not_be_checked_is_counted() -> None:
