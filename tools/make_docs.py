@@ -21,6 +21,7 @@ from vramlint.cli.main import COMMANDS, cli
 from vramlint.constraints import read_rows
 from vramlint.dialects import registry
 from vramlint.dialects.draft import EXTRA_FACTS
+from vramlint.dialects.further_facts import FACTS
 from vramlint.engine import load_rules
 from vramlint.plan import FACT_NAMES, TrainingPlan, batch
 from vramlint.project import settings
@@ -161,9 +162,11 @@ def _facts() -> Iterator[tuple[str, str, str]]:
 
 
 def _extras() -> list[str]:
-    """The names that dialects give to facts of their own: literals of ``put(...)`` that are no field of the plan."""
+    """The names that dialects give to facts of their own: literals of ``put(...)`` that are no field of the plan, and
+    those of the table of further facts."""
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "vramlint/dialects").glob("*.py")]
     names = {name for text in sources for name in re.findall(r'\bput\(\s*"(\w+)"', text)} | set(EXTRA_FACTS)
+    names |= {row.fact for group in FACTS.values() for row in group.rows}
     return sorted(names - set(FACT_NAMES))
 
 

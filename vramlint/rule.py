@@ -41,6 +41,13 @@ class Safety(StrEnum):
     DISPLAY = "display"
 
 
+class Stability(StrEnum):
+    """``stable``: code, name and meaning stay. ``preview``: what the rule finds may still change."""
+
+    STABLE = "stable"
+    PREVIEW = "preview"
+
+
 class Change(NamedTuple):
     """Give the plan's fact called ``fact`` the plan value ``value``; the dialect knows how the file spells it.
 
@@ -108,6 +115,7 @@ class RuleInfo(NamedTuple):
     sources: tuple[str, ...]
     pedantic: bool = False
     """Shown only with ``--pedantic``."""
+    stability: Stability = Stability.STABLE
 
 
 class Limits(NamedTuple):
@@ -148,7 +156,8 @@ class Run(Protocol):
 
         It is looked up in the claimed file, call or command and on the launch line that uses it. UNKNOWN where it is an
         expression or may come from a file that is not at hand; the value None with origin DEFAULT where nobody spells
-        it; the value None with origin FILE where it is spelled as null.
+        it; the value None with origin FILE where it is spelled as null. ``$NAME`` is a variable of the environment that
+        the launch line sets: UNKNOWN where it sets none.
         """
         ...
 
@@ -198,6 +207,7 @@ __all__ = [
     "Run",
     "Safety",
     "Severity",
+    "Stability",
     "Target",
     "TrainingPlan",
     "Verdict",

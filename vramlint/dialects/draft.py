@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from vramlint.dialects import spelling_out
+from vramlint.dialects.further import further_facts
 from vramlint.dialects.launch import World
 from vramlint.dialects.model import Claim, Reading, Slot
-from vramlint.dialects.places import Place, locate, location
+from vramlint.dialects.places import Place, Source, locate, location
 from vramlint.dialects.reading import Schema, Settings, plain_value
 from vramlint.dialects.spelling_out import Spell
 from vramlint.findings import Finding
@@ -52,6 +53,7 @@ class Draft:
         self.slots: dict[str, Slot] = {}
         self.findings: list[Finding] = []
         self.documents: list[Document] = [document]
+        self._sources: dict[int, Source] = {}
 
     def put(self, name: str, fact: Fact[Any]) -> None:
         """Set the plan's fact ``name``."""
@@ -62,6 +64,8 @@ class Draft:
 
     def fill(self, settings: Settings[S], names: Iterable[str] | None = None) -> None:
         """Every setting that is a plan fact, with the slot of those that are spelled."""
+        found = [place.source for place in settings.places.values()]
+        self._sources.update((id(source), source) for source in (*settings.sources, *found))
         for name in names or type(settings.values).model_fields:
             if name not in FACT_NAMES and name not in EXTRA_FACTS:
                 continue
@@ -110,6 +114,7 @@ class Draft:
 
         ``model_parallel`` is how many ranks share one copy of the model, None where that is unknown.
         """
+        self._add_further_facts()
         self.put("world_size", world.ranks)
         self.put("nodes", world.nodes)
         self.put("data_parallel", data_parallel(world.ranks, model_parallel))
@@ -121,6 +126,15 @@ class Draft:
         self.plan.policy = PerRank() if policy is None else policy
         self.plan = rederive(self.plan)
         return Reading(self.plan, self.document, self.slots, self.findings, self.documents)
+
+    def _add_further_facts(self) -> None:
+        """What the dialect did not read itself and the table of further facts knows."""
+        for name, fact, slot in further_facts(self.plan.dialect, self._sources.values(), self.documents):
+            if self.plan.fact(name).known:
+                continue
+            self.put(name, fact)
+            if slot is not None:
+                self.slots.setdefault(name, slot)
 
 
 def data_parallel(ranks: Fact[int], model_parallel: int | None) -> Fact[int]:

@@ -47,6 +47,8 @@ class Settings(NamedTuple, Generic[S]):
     values: S
     places: dict[str, Place]
     doubts: dict[str, str]
+    sources: tuple[Source, ...] = ()
+    """Where the settings were looked up, first source first."""
 
     def fact(self, name: str) -> Fact[Any]:
         """The setting as a fact: spelled, the framework's default, or UNKNOWN with the reason."""
@@ -74,7 +76,7 @@ def read_settings(schema: type[S], sources: Sequence[Source]) -> Settings[S]:
         place = _first_place(sources, aliases(field.validation_alias) or (name,))
         if place is not None:
             places[name] = place
-    return settings_from(schema, places)
+    return settings_from(schema, places)._replace(sources=tuple(sources))
 
 
 def settings_from(schema: type[S], places: dict[str, Place]) -> Settings[S]:

@@ -28,6 +28,7 @@ class SpelledSettings:
             [FlagSource(document, command.options), WordSource(document, command.overrides)]
             for document, command in reading.launches
         ]
+        self._environments = list(_environments(reading))
         self._complete = _is_complete(reading)
         self._known: dict[str, Fact[Any]] = {}
 
@@ -39,6 +40,8 @@ class SpelledSettings:
         return known
 
     def _found(self, key: str) -> Fact[Any]:
+        if key.startswith("$"):
+            return self._variable(key[1:])
         overriding = [place for sources in self._launches if (place := _first(sources, key)) is not None]
         if overriding and len(self._launches) > 1:
             return unknown("the launch lines differ", location(overriding[0]))
@@ -48,6 +51,18 @@ class SpelledSettings:
         if not self._complete or any(_is_hidden(source.mapping, key) for source in self._own):
             return unknown("another file or an expression may set it")
         return Fact(None, Origin.DEFAULT, None, "not set")
+
+    def _variable(self, name: str) -> Fact[Any]:
+        place = _first(self._environments, name)
+        return unknown("the environment is not at hand") if place is None else _fact(place)
+
+
+def _environments(reading: Reading) -> Iterator[Source]:
+    """The variables that the claimed command or the launch lines are given."""
+    if isinstance(reading.subject, Command):
+        yield Source(reading.document, reading.subject.environment, Origin.LAUNCH)
+    for document, command in reading.launches:
+        yield Source(document, command.environment, Origin.LAUNCH)
 
 
 def _own_sources(reading: Reading) -> Iterator[Source]:

@@ -1,0 +1,30 @@
+"""Repairs of one value, as most rules offer them."""
+
+from __future__ import annotations
+
+from vramlint.rule import Change, Repair, Run, Safety, TrainingPlan
+
+
+def write(run: Run, fact: str, *, to: object, safety: Safety, why: str = "") -> tuple[Repair, ...]:
+    """The repair that gives ``fact`` the plan value ``to``; none where no file has a place for it.
+
+    ``why`` is added to the title in parentheses.
+    """
+    if not run.editable(fact):
+        return ()
+    name = run.spelling(fact)
+    match to:
+        case None:
+            title = f"remove {name}"
+        case True:
+            title = f"switch on {name}"
+        case False:
+            title = f"switch off {name}"
+        case _:
+            title = f"set {name} to {to}"
+    return (Repair(f"{title} ({why})" if why else title, safety, (Change(fact, to),)),)
+
+
+def is_language(plan: TrainingPlan) -> bool:
+    """Whether the run trains on tokens."""
+    return plan.seq_len.value is not None or plan.model_shape.value is not None or plan.task.value == "causal-lm"
