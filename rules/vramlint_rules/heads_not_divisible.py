@@ -30,7 +30,16 @@ RULE = RuleInfo(
     ),
 )
 
-_NANO = 'dataset = "owt"\nbatch_size = 12\ngradient_accumulation_steps = 5\nblock_size = 1024\nn_layer = 12\nn_head = {}\nn_embd = {}\nmax_iters = 600\n'
+_NANO = """\
+dataset = "owt"
+batch_size = 12
+gradient_accumulation_steps = 5
+block_size = 1024
+n_layer = 12
+n_head = {}
+n_embd = {}
+max_iters = 600
+"""
 VALID = (
     Case("train.sh", megatron(**{"hidden-size": 1024, "num-attention-heads": 16, "kv-channels": 64})),
     Case("config/train_gpt2.py", _NANO.format(12, 768)),
