@@ -44,7 +44,8 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """Divide the ranks by the product of the degrees."""
     plan = run.plan
-    degrees = {name: plan.fact(name).value for name in _DEGREES if (plan.fact(name).value or 1) > 1}
+    found = {name: int(plan.fact(name).value or 1) for name in _DEGREES}
+    degrees = {name: degree for name, degree in found.items() if degree > 1}
     shared, ranks = prod(degrees.values()), plan.world_size
     if not degrees or ranks.value is None or ranks.value % shared == 0:
         return
