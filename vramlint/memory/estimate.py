@@ -203,7 +203,8 @@ def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
         swing = hypot(swing, SHARDED_SPREAD * value)
     above = hypot(swing, 0.01 * value)
     if setting.workload.height:
-        above += CONVOLUTION_WORKSPACE_SHARE * 4 * setting.knowledge.trainable
+        share = getattr(setting.knowledge, "workspace_share", CONVOLUTION_WORKSPACE_SHARE)
+        above += share * 4 * setting.knowledge.trainable
     return Interval(round(value - hypot(swing, 0.01 * value)), value, round(value + above))
 
 

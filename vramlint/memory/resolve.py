@@ -54,7 +54,7 @@ def resolve(plan: TrainingPlan) -> Resolution:
         return _decoder(plan, given, config, "shape given in the config")
     name = plan.model.value
     if name is None:
-        return Resolution(None, because=plan.model.note or "the config names no model")
+        return _nameless(plan)
     found = _profile(plan, name)
     if found.knowledge is not None:
         return _self_supervised(plan, found)
@@ -62,6 +62,19 @@ def resolve(plan: TrainingPlan) -> Resolution:
     if decoder is not None:
         return _decoder(plan, decoder.name, decoder.config, "closed form, shape from the catalogue")
     return found
+
+
+def _nameless(plan: TrainingPlan) -> Resolution:
+    """The model that the config itself spells out, layer by layer."""
+    if not plan.fact("architecture").known:
+        return Resolution(None, because=plan.model.note or "the config names no model")
+    from vramlint.memory.layers import UnknownType, planned  # a model with a name never needs them
+
+    try:
+        found = planned.model_of(plan)
+    except UnknownType as error:
+        return Resolution(None, because=error.message)
+    return Resolution(found, assumptions=(f"worked out layer by layer from the config, as {found.stack.name} runs it",))
 
 
 def _profile(plan: TrainingPlan, name: str) -> Resolution:

@@ -1,0 +1,87 @@
+"""The tape: lifetimes, gradients that meet, frozen parts, checkpoints, autocast."""
+
+from __future__ import annotations
+
+from vramlint.memory.layers import Tape
+from vramlint.memory.layers import functions as ops
+from vramlint.memory.layers.nn import RELU, Conv, ConvModule
+
+KIB = 1024
+
+
+def test_an_operation_keeps_what_backward_needs_and_frees_the_rest() -> None:
+    tape = Tape()
+    conv = Conv(tape, 4, 4, 3, padding=1, bias=False)
+    x = tape.new(1, 4, 16, 16)
+    assert tape.live == 4 * KIB
+    y = conv(x)
+    y = conv(ops.relu(y, inplace=True))
+    assert tape.live == 12 * KIB, "the input, the first result (changed in place) and the second"
+    del x
+    assert tape.live == 12 * KIB, "backward needs the input"
+    with tape.no_grad():
+        y = conv(y.detach())
+    assert tape.live == 4 * KIB, "nothing holds the graph any more"
+
+
+def test_a_residual_sum_in_place_adds_nothing_and_gradients_meet_in_place() -> None:
+    tape = Tape()
+    block = ConvModule(tape, 4, 4, 3, padding=1, norm_cfg={"type": "BN"}, act_cfg=None)
+    x = Conv(tape, 4, 4, 1)(tape.new(1, 4, 16, 16))
+    before = tape.live
+    y = ops.relu(ops.add(block(x), x, inplace=True), inplace=True)
+    assert tape.live - before == 8 * KIB + KIB, "convolution, norm, two statistics"
+    loss = ops.mean(y, ())
+    del x, y
+    tape.backward(loss)
+    del loss
+    assert tape.gradients == tape.trainable_count
+    assert tape.live == 0
+
+
+def test_frozen_layers_keep_nothing() -> None:
+    tape = Tape()
+    with tape.frozen():
+        stem = ConvModule(tape, 3, 8, 3, padding=1, norm_cfg={"type": "BN"}, act_cfg=RELU)
+    images = tape.new(1, 3, 16, 16)
+    y = stem(images)
+    assert y.node is None
+    assert tape.live == images.bytes + y.bytes
+    assert (tape.parameter_count, tape.trainable_count) == (216 + 16, 0)
+
+
+def test_a_checkpoint_keeps_its_input_and_works_the_rest_out_again() -> None:
+    def peak(*, checkpointing: bool) -> tuple[int, int]:
+        tape = Tape()
+        first = Conv(tape, 3, 8, 3, padding=1)
+        block = ConvModule(tape, 8, 8, 3, padding=1, norm_cfg={"type": "BN"}, act_cfg=RELU)
+        x = first(tape.new(2, 3, 32, 32))
+        for _ in range(4):
+            x = tape.checkpoint(block, x) if checkpointing else block(x)
+        forward = tape.live
+        tape.backward(ops.mean(x, ()))
+        return forward, tape.gradients
+
+    plain, checkpointed = peak(checkpointing=False), peak(checkpointing=True)
+    assert checkpointed[0] < plain[0] * 0.65
+    assert checkpointed[1] == plain[1], "every weight got its gradient"
+
+
+def test_autocast_casts_inputs_and_caches_the_casts_of_weights() -> None:
+    tape = Tape(half=True)
+    conv = Conv(tape, 16, 16, 3, padding=1, bias=False)
+    x = tape.new(1, 16, 16, 16)
+    y = conv(x)
+    assert y.itemsize == 2
+    weight = -(-2 * 16 * 16 * 9 // 512) * 512
+    assert tape.live == 16 * KIB + 8 * KIB + 8 * KIB + weight
+    conv(y)
+    assert tape.live == 16 * KIB + 8 * KIB + 8 * KIB + weight, "the second call takes the cached weight and no cast"
+
+
+def test_odd_sizes() -> None:
+    tape = Tape()
+    assert Conv(tape, 1, 1, 3, 2, 1)(tape.new(1, 1, 769, 513)).size == (385, 257)
+    assert ops.max_pool(tape.new(1, 1, 385, 257), 3, 2, 1).size == (193, 129)
+    assert ops.avg_pool(tape.new(1, 1, 193, 129), 2, 2, ceil=True).size == (97, 65)
+    assert Conv(tape, 1, 1, 2, 2, transposed=True)(tape.new(1, 1, 17, 9)).size == (34, 18)

@@ -1,0 +1,1 @@
+"""Backbones by family: ``(build, config) -> (image tensor -> list of maps)``."""

@@ -1,0 +1,1 @@
+"""Decode heads of mmsegmentation; each is a :class:`DecodeHead`."""

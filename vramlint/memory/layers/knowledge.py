@@ -1,0 +1,158 @@
+"""A model's memory from its configuration tree: the ledger as one more form of knowledge."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vramlint.memory.knowledge import Moment, Workload
+from vramlint.memory.layers.registry import Build, Model, UnknownType
+from vramlint.memory.layers.tape import MODERN, TORCH_1, Mark, Stack, Tape
+from vramlint.plan import Precision
+
+STACKS: Mapping[str, Stack] = {"modern": MODERN, "torch-1": TORCH_1}
+"""Stacks by the name that the plan's fact ``stack`` has."""
+
+LEDGER_SPREAD = 0.10
+"""Half-width of the interval on activations: published mmsegmentation runs against the ledger (docs/estimate.md)."""
+
+
+class Step(NamedTuple):
+    """What one training step of a model showed."""
+
+    parameters: int
+    trainable: int
+    buffer_bytes: int
+    marks: tuple[Mark, ...]
+
+
+class LayerModel:
+    """A model known by its ``type`` tree. ``facts`` are what the plan knows beside (frames, ground truths, …)."""
+
+    workspace_share = 0.0
+    """Convolution workspaces are part of the ledger itself."""
+
+    def __init__(
+        self,
+        architecture: Mapping[str, Any],
+        scope: str,
+        *,
+        stack: Stack = MODERN,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._architecture = architecture
+        self._scope = scope
+        self.stack = stack
+        self._facts = dict(facts or {})
+        self._steps: dict[Workload, Step] = {}
+        tape = Tape(stack=stack)
+        self._make(tape)
+        self._parameters, self._trainable, self._buffers = tape.parameter_count, tape.trainable_count, tape.buffer_bytes
+
+    def _make(self, tape: Tape) -> Model:
+        build = Build(tape, self._scope, self._facts)
+        made: Model = build.make("model", self._architecture)
+        return made
+
+    @property
+    def name(self) -> str:
+        """The model's type and its backbone's."""
+        backbone = self._architecture.get("backbone")
+        inside = f" with {backbone['type']}{backbone.get('depth', '')}" if isinstance(backbone, Mapping) else ""
+        return f"{self._architecture.get('type')}{inside}"
+
+    @property
+    def parameters(self) -> int:
+        return self._parameters
+
+    @property
+    def trainable(self) -> int:
+        return self._trainable
+
+    @property
+    def buffer_bytes(self) -> int:
+        return self._buffers
+
+    @property
+    def source(self) -> str:
+        return f"layer ledger, {self.stack.name}"
+
+    @property
+    def spread(self) -> float:
+        return LEDGER_SPREAD
+
+    def moments(self, workload: Workload) -> tuple[Moment, ...]:
+        """The moments that can be the peak of a step on images of the workload's size."""
+        if not (workload.height and workload.width and workload.micro_batch):
+            return ()
+        if workload.precision not in (Precision.FP32, Precision.FP16, Precision.BF16):
+            return ()
+        marks = self.step(workload).marks
+        if not workload.gradients_kept:
+            return tuple(Moment(*mark) for mark in marks)
+        return tuple(Moment(mark.phase, mark.activation_bytes, self._trainable) for mark in marks)
+
+    def step(self, workload: Workload) -> Step:
+        """Runs one step on the tape. Raises UnknownType where the model cannot be run at this size."""
+        found = self._steps.get(workload)
+        if found is None:
+            found = self._steps[workload] = self._run(workload)
+        return found
+
+    def _run(self, workload: Workload) -> Step:
+        tape = Tape(
+            half=workload.precision.mixed,
+            gradients_kept=workload.gradients_kept,
+            stack=self.stack,
+        )
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            model = self._make(tape)
+            images = tape.new(
+                workload.micro_batch, int(self._facts.get("in_channels", 3)), workload.height, workload.width
+            )
+            loss = model.loss(images)
+            tape.backward(loss)
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AssertionError,
+            AttributeError,
+            ZeroDivisionError,
+        ) as error:
+            raise UnknownType(f"the model cannot be run at {workload.height}x{workload.width} ({error!r})") from error
+        finally:
+            if collecting:
+                gc.enable()
+        return Step(tape.parameter_count, tape.trainable_count, tape.buffer_bytes, tape.marks())
+
+
+def understood(architecture: Any, scope: str) -> tuple[int, int, tuple[str, ...]]:
+    """How many of the tree's components have a builder, of how many, and the names of those without one."""
+    from vramlint.memory.layers.registry import find
+
+    known = total = 0
+    missing: list[str] = []
+    for kind, name in components(architecture):
+        total += 1
+        if find(kind, name, scope) is not None:
+            known += 1
+        else:
+            missing.append(name)
+    return known, total, tuple(dict.fromkeys(missing))
+
+
+def components(architecture: Any) -> list[tuple[str, str]]:
+    """The model, backbones, necks and heads of a tree with the kind each must have a builder of."""
+    if not isinstance(architecture, Mapping):
+        return []
+    found = [("model", str(architecture.get("type")))]
+    for key, value in architecture.items():
+        kind = "backbone" if key == "backbone" else "neck" if key == "neck" else "head" if "head" in key else ""
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        found += [(kind, str(part["type"])) for part in parts if kind and isinstance(part, Mapping) and "type" in part]
+    return found

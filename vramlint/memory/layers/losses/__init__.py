@@ -1,0 +1,1 @@
+"""Losses by ``type``, each from a head's output at the size of the labels."""

@@ -1,0 +1,1 @@
+"""Necks: ``(build, config) -> (list of maps -> list of maps)``."""
