@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vramlint.memory.layers import Tape
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.nn import RELU, Conv, ConvModule
+from vramlint.memory.layers.bricks import RELU, ConvModule
+from vramlint.memory.layers.nn import Conv
 
 KIB = 1024
 

@@ -15,10 +15,11 @@ Rooms
     ``functions``  operations without weights: ``relu(x, inplace=True)``, ``add``, ``concatenate``, ``resize``,
                    ``max_pool``, ``softmax``, ``matmul``, ``copy`` (a reshape that copies), ``select`` (a slice),
                    ``gather``, losses
-    ``nn``         layers with weights: ``Conv`` (1-D to 3-D, grouped, dilated, transposed), ``DeformConv``, ``Linear``,
-                   ``BatchNorm``, ``AffineNorm`` (detectron2's frozen norm), ``GroupNorm``, ``LayerNorm``,
-                   ``ConvModule``, ``SeparableConv``, ``MultiheadAttention``, ``attention``; by configuration:
-                   ``norm(tape, cfg, channels)``, ``activation(cfg)``, ``conv(tape, cfg, …)``
+    ``nn``         layers with weights: ``Conv`` (1-D to 3-D, grouped, dilated, transposed), ``DeformConv``,
+                   ``Linear``, ``BatchNorm``, ``AffineNorm`` (detectron2's frozen norm), ``GroupNorm``, ``LayerNorm``
+    ``bricks``     by configuration: ``norm(tape, cfg, channels)``, ``activation(cfg)``, ``conv(tape, cfg, …)``,
+                   ``ConvModule``, ``SeparableConv``
+    ``attention``  ``MultiheadAttention``, ``attention`` (fused or not)
     ``registry``   ``@backbone("ResNet")``, ``@neck``, ``@head``, ``@model``, ``@register("loss", "Name")``; new modules
                    are named in ``registry._MODULES``. ``"mmdet.ResNet"`` wins over ``"ResNet"`` in its scope
     ``knowledge``  :class:`~.knowledge.LayerModel`, which the estimator uses; ``understood`` for unknown types

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.nn import Layer, chain, conv, norm
+from vramlint.memory.layers.bricks import conv, norm
+from vramlint.memory.layers.nn import Layer, chain
 from vramlint.memory.layers.registry import Backbone, Build, Config, Maps, backbone
 from vramlint.memory.layers.tape import Tape, Tensor
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.nn import RELU, Conv, ConvModule
+from vramlint.memory.layers.bricks import RELU, ConvModule
+from vramlint.memory.layers.nn import Conv
 from vramlint.memory.layers.registry import Build, Config, Maps
 from vramlint.memory.layers.tape import Tensor
 
