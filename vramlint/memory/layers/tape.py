@@ -5,227 +5,31 @@ the order of the original's ``forward`` frees what the original frees, at the sa
 what an operation saves for backward and what its backward allocates; :meth:`Tape.backward` then runs the graph as
 torch's engine does (latest operation first, gradients that meet are added, parameters' gradients stay).
 
-Sources: torch 2.13 ``csrc/autograd/engine.cpp`` (order, release of saved tensors after a node has run),
-``csrc/autograd/input_buffer.cpp`` (addition in place where the older gradient is held once),
-``aten/src/ATen/autocast_mode.cpp`` (cached casts of trainable leaves), ``c10/cuda/CUDACachingAllocator.cpp`` (512).
+Sources: torch 2.13 ``aten/src/ATen/autocast_mode.cpp`` (cached casts of trainable leaves); the engine's in ``graph``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from heapq import heappop, heappush
 from math import prod
 from typing import NamedTuple
 
-BLOCK_BYTES = 512
+from vramlint.memory.layers.graph import (
+    PART,
+    SAME,
+    CheckpointNode,
+    Gradient,
+    Node,
+    Parameter,
+    Storage,
+    Tensor,
+    hold,
+    run_graph,
+)
+from vramlint.memory.layers.stack import MODERN, TORCH_1, Stack
 
-SAME = 0
-"""In ``grads``: the gradient is handed on as it is (addition, a view)."""
-PART = -1
-"""In ``grads``: a view of the gradient that is not dense (one part of a concatenation, an expansion)."""
-
-
-class Stack(NamedTuple):
-    """What differs between versions of torch and cuDNN. ``name`` is said in reports."""
-
-    name: str
-    fused_attention: bool = True
-    """Memory-efficient kernels behind ``nn.MultiheadAttention`` and scaled_dot_product_attention (torch 2.0)."""
-    clones_inplace_relu6: bool = True
-    """In-place ``hardtanh_`` keeps a copy of its input; torch 1.x kept its result, so nothing more."""
-    resize_in_fp32: bool = True
-    """Autocast runs interpolation in fp32 (in CUDA's fp32 list since torch 2.1)."""
-    benchmark: bool = False
-    """``cudnn.benchmark``: convolutions try every algorithm once, with the workspace of the greediest."""
-
-
-MODERN = Stack("torch 2.13")
-TORCH_1 = Stack("torch 1.x", fused_attention=False, clones_inplace_relu6=False, resize_in_fp32=False)
-
-
-class Storage:
-    """Bytes of one tensor, allocated while this object lives."""
-
-    __slots__ = ("bytes", "holders", "tape")
-
-    def __init__(self, tape: Tape, size: int) -> None:
-        size = -(-size // BLOCK_BYTES) * BLOCK_BYTES
-        self.tape = tape
-        self.bytes = size
-        self.holders = 0
-        tape.live += size
-        if tape.live > tape.high or tape.live + 4 * tape.gradients > tape.high_with_gradients:
-            tape.note()
-
-    def __del__(self) -> None:
-        self.tape.live -= self.bytes
-
-
-class Tensor:
-    """A feature map or any other activation: ``shape``, bytes an element, its storage, and the node that made it.
-
-    Maps are (batch, channels, height, width), tokens (batch, length, channels). Changing :meth:`view` shares storage.
-    """
-
-    __slots__ = ("itemsize", "node", "shape", "slot", "storage")
-
-    def __init__(
-        self, shape: tuple[int, ...], itemsize: int, storage: Storage, node: Node | None = None, slot: int = 0
-    ) -> None:
-        self.shape = shape
-        self.itemsize = itemsize
-        self.storage = storage
-        self.node = node
-        self.slot = slot
-
-    def view(self, *shape: int) -> Tensor:
-        """The same elements under another shape (reshape, permute, transpose without a copy)."""
-        return Tensor(shape, self.itemsize, self.storage, self.node, self.slot)
-
-    def detach(self) -> Tensor:
-        """The same storage without a graph behind it."""
-        return Tensor(self.shape, self.itemsize, self.storage)
-
-    @property
-    def elements(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        return prod(self.shape) * self.itemsize
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.shape[-2], self.shape[-1]
-
-    @property
-    def channels(self) -> int:
-        return self.shape[1]
-
-
-class Parameter:
-    """A weight of ``elements`` numbers, kept in fp32; ``node`` collects its gradient where it is trained."""
-
-    __slots__ = ("elements", "node", "trainable")
-
-    def __init__(self, elements: int, trainable: bool) -> None:
-        self.elements = elements
-        self.trainable = trainable
-        self.node = _Leaf(self) if trainable else None
-
-
-class Node:
-    """One operation of the graph.
-
-    ``edges`` lead to the nodes of its inputs, each with the slot of the output that was used; ``grads`` says for each
-    edge what its gradient allocates: bytes, ``SAME`` or ``PART``. ``saved`` are storages kept until it has run.
-    """
-
-    __slots__ = ("buffers", "edges", "grads", "order", "saved", "transient", "waiting")
-
-    def __init__(
-        self,
-        order: int,
-        edges: list[tuple[Node, int] | None],
-        grads: Sequence[int],
-        saved: Sequence[Storage],
-        transient: int = 0,
-        slots: int = 1,
-    ) -> None:
-        self.order = order
-        self.edges = edges
-        self.grads = grads
-        self.saved: Sequence[Storage] = saved
-        self.transient = transient
-        self.waiting = 0
-        self.buffers: list[_Gradient | None] = [None] * slots
-
-    def run(self, tape: Tape, received: list[_Gradient | None]) -> list[_Gradient | None]:
-        """The gradients for its edges; ``received`` holds one gradient an output."""
-        transient = Storage(tape, self.transient) if self.transient else None
-        first = received[0]
-        results: list[_Gradient | None] = []
-        for edge, size in zip(self.edges, self.grads, strict=True):
-            if edge is None:
-                results.append(None)
-            elif size > 0:
-                results.append(_Gradient(Storage(tape, size)))
-            elif size == SAME:
-                results.append(first)
-            else:
-                results.append(None if first is None else _Gradient(first.storage, dense=False))
-        del transient
-        return results
-
-
-class _Gradient(NamedTuple):
-    storage: Storage
-    dense: bool = True
-
-
-class _Leaf(Node):
-    """Accumulates a parameter's gradient."""
-
-    __slots__ = ("parameter",)
-
-    def __init__(self, parameter: Parameter) -> None:
-        super().__init__(1 << 60, [], (), ())
-        self.parameter = parameter
-
-    def run(self, tape: Tape, received: list[_Gradient | None]) -> list[_Gradient | None]:
-        if received[0] is not None:
-            tape.keep_gradient(self.parameter, received[0].storage)
-        return []
-
-
-class _Checkpoint(Node):
-    """Runs its part of the forward pass again, now with a graph, and that graph's backward pass."""
-
-    __slots__ = ("function", "inputs")
-
-    def __init__(
-        self,
-        order: int,
-        edges: list[tuple[Node, int] | None],
-        inputs: tuple[Tensor, ...],
-        function: Callable[..., Tensor],
-    ) -> None:
-        super().__init__(order, edges, (), ())
-        self.inputs = inputs
-        self.function = function
-
-    def run(self, tape: Tape, received: list[_Gradient | None]) -> list[_Gradient | None]:
-        sinks = [_Sink() if edge is not None else None for edge in self.edges]
-        inputs = [Tensor(x.shape, x.itemsize, x.storage, sink) for x, sink in zip(self.inputs, sinks, strict=True)]
-        with tape.weight_casts():
-            output = self.function(*inputs)
-        del inputs
-        if output.node is not None:
-            output.node.buffers[output.slot] = received[0]
-            _hold(received[0])
-            received[0] = None
-            root = output.node
-            del output
-            tape.run_graph(root)
-        self.inputs = ()
-        return [sink.result if sink is not None else None for sink in sinks]
-
-
-class _Sink(Node):
-    """Catches the gradient of a checkpointed part's input."""
-
-    __slots__ = ("result",)
-
-    def __init__(self) -> None:
-        super().__init__(-1, [], (), ())
-        self.result: _Gradient | None = None
-
-    def run(self, tape: Tape, received: list[_Gradient | None]) -> list[_Gradient | None]:
-        del tape
-        self.result = received[0]
-        return []
+__all__ = ["MODERN", "PART", "SAME", "TORCH_1", "Mark", "Parameter", "Stack", "Storage", "Tape", "Tensor"]
 
 
 class Mark(NamedTuple):
@@ -419,7 +223,7 @@ class Tape:
         if not any(edges):
             return output
         self._order += 1
-        node = _Checkpoint(self._order, edges, inputs, function)
+        node = CheckpointNode(self._order, edges, inputs, function)
         return Tensor(output.shape, output.itemsize, output.storage, node)
 
     # --- backward ----------------------------------------------------------------------------------------------------
@@ -431,57 +235,11 @@ class Tape:
         node = loss.node
         if node is None:
             return
-        gradient = _Gradient(Storage(self, loss.bytes))
-        _hold(gradient)
+        gradient = Gradient(Storage(self, loss.bytes))
+        hold(gradient)
         node.buffers[loss.slot] = gradient
         del loss, gradient
-        self.run_graph(node)
-
-    def run_graph(self, root: Node) -> None:
-        """The engine: nodes whose gradients are complete, the latest first."""
-        _count_waiting(root)
-        ready: list[tuple[int, int, Node]] = [(-root.order, 0, root)]
-        serial = 0
-        del root
-        while ready:
-            node = heappop(ready)[2]
-            received = node.buffers
-            node.buffers = [None] * len(received)
-            for each in received:
-                _release(each)
-            results = node.run(self, received)
-            edges = node.edges
-            node.saved, node.edges = (), []
-            del received
-            results.reverse()
-            for edge in edges:
-                result = results.pop()
-                if edge is None:
-                    continue
-                target, slot = edge
-                if result is not None:
-                    self._add(target, slot, result)
-                result = None
-                target.waiting -= 1
-                if target.waiting == 0:
-                    serial += 1
-                    heappush(ready, (-target.order, serial, target))
-            del node, edges
-
-    def _add(self, node: Node, slot: int, gradient: _Gradient) -> None:
-        """Puts a gradient into a buffer, adding it to what is there: in place where nobody else holds the older one."""
-        older = node.buffers[slot]
-        if older is None:
-            node.buffers[slot] = gradient
-            gradient.storage.holders += 1
-            return
-        if older.dense and older.storage.holders == 1:
-            return
-        larger = max(older.storage.bytes if older.dense else 0, gradient.storage.bytes if gradient.dense else 0)
-        total = _Gradient(Storage(self, larger or min(older.storage.bytes, gradient.storage.bytes)))
-        _release(older)
-        node.buffers[slot] = total
-        total.storage.holders += 1
+        run_graph(self, node)
 
     def keep_gradient(self, parameter: Parameter, storage: Storage) -> None:
         """A parameter's ``.grad``: the storage stays; a second one is added to the first and freed."""
@@ -525,29 +283,3 @@ class Tape:
     @property
     def trainable_count(self) -> int:
         return sum(each.elements for each in self.parameters if each.trainable)
-
-
-def _count_waiting(root: Node) -> None:
-    """Counts for every node the edges that lead to it from ``root`` on."""
-    root.waiting = 0
-    stack, seen = [root], {id(root)}
-    while stack:
-        for edge in stack.pop().edges:
-            if edge is None:
-                continue
-            target = edge[0]
-            if id(target) not in seen:
-                seen.add(id(target))
-                target.waiting = 0
-                stack.append(target)
-            target.waiting += 1
-
-
-def _hold(gradient: _Gradient | None) -> None:
-    if gradient is not None:
-        gradient.storage.holders += 1
-
-
-def _release(gradient: _Gradient | None) -> None:
-    if gradient is not None:
-        gradient.storage.holders -= 1
