@@ -140,6 +140,8 @@ class Node:
 
 
 class Gradient(NamedTuple):
+    """A gradient on its way; a view with gaps is not ``dense``."""
+
     storage: Storage
     dense: bool = True
 
@@ -272,10 +274,12 @@ def _count_waiting(root: Node) -> None:
 
 
 def hold(gradient: Gradient | None) -> None:
+    """One more buffer refers to the gradient's storage."""
     if gradient is not None:
         gradient.storage.holders += 1
 
 
 def release(gradient: Gradient | None) -> None:
+    """One buffer fewer does."""
     if gradient is not None:
         gradient.storage.holders -= 1
