@@ -15,7 +15,7 @@ STACKS: Mapping[str, Stack] = {"modern": MODERN, "torch-1": TORCH_1}
 """Stacks by the name that the plan's fact ``stack`` has."""
 
 LEDGER_SPREAD = 0.10
-"""Half-width of the interval on activations: published mmsegmentation runs against the ledger (docs/estimate.md)."""
+"""Half-width of the interval on activations: published mmsegmentation runs against the ledger."""
 
 
 class Step(NamedTuple):
