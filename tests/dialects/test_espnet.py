@@ -32,8 +32,8 @@ def test_samples(gpus: int, batch: int, steps: int, micro: int | None, effective
 def test_bins(kind: str, gpus: int) -> None:
     found = reading("x.yaml", YAML.format(kind, 20, 2, ""), Surroundings(gpus=gpus))
     assert values(found, "micro_batch", "effective_batch", "batch_unit", "batch_tokens") == (
-        None,
-        None,
+        4000000 // gpus if 4000000 % gpus == 0 else None,
+        8000000 if 4000000 % gpus == 0 else None,
         "bins",
         4000000,
     )

@@ -33,9 +33,12 @@ def test_sentences(gpus: int, freq: int, effective: int) -> None:
 
 @pytest.mark.parametrize("gpus", [1, 2, 3, 8])
 @pytest.mark.parametrize("dataset", ["max_tokens: 1400000", "max_tokens: 4400, batch_size: 16"])
-def test_tokens_leave_the_samples_open(dataset: str, gpus: int) -> None:
+def test_tokens_count_the_batch(dataset: str, gpus: int) -> None:
     found = reading("x.yaml", config(dataset), Surroundings(gpus=gpus))
-    assert values(found, "micro_batch", "effective_batch", "batch_unit", "world_size") == (None, None, "tokens", gpus)
+    bound = 1400000 if "14" in dataset else 4400
+    assert values(found, "micro_batch", "effective_batch", "batch_unit", "world_size") == (
+        bound, bound * gpus, "tokens", gpus
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ sharding: fsdp file 1
 grad_checkpointing: true file 7
 ```
 
-Source: accelerate 2026-07, ``commands/config/config_args.py`` and ``commands/launch.py``.
+Source: accelerate 2026-07, ``commands/config/config_args.py``, ``commands/launch.py`` and ``data_loader.py``
+(``prepare_data_loader``: the ranks of tp, cp and sp read the same batch).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import STAGES, root_source
+from vramlint.dialects.language import STAGES, product, root_source
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
@@ -56,6 +57,9 @@ class Config(Schema):
     accumulation: Count | None = keys("deepspeed_config.gradient_accumulation_steps", "gradient_accumulation_steps")
     grad_checkpointing: Flag | None = keys("fsdp_config.fsdp_activation_checkpointing")
     stage: Any = keys("deepspeed_config.zero_stage")
+    tensor_parallel: Count | None = keys("parallelism_config.parallelism_config_tp_size")
+    context_parallel: Count | None = keys("parallelism_config.parallelism_config_cp_size")
+    sequence_parallel: Count | None = keys("parallelism_config.parallelism_config_sp_size")
 
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
@@ -70,7 +74,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     ranks: Fact[int] = settings.fact("ranks")
     machines: Fact[int] = settings.fact("machines")
     found = World(ranks, machines) if ranks.known else world(document, None, context)
-    return draft.close(found)
+    values = settings.values
+    shared = product(values.tensor_parallel, values.context_parallel, values.sequence_parallel)
+    return draft.close(found, model_parallel=shared)
 
 
 def _precision(settings: Settings[Config]) -> Fact[Precision]:

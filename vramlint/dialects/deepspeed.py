@@ -25,20 +25,21 @@ precision: bf16 file 5
 ```
 
 ``"auto"`` is filled in by the Trainer that is handed the file, so it stays UNKNOWN here. Source: DeepSpeed 0.19.6,
-``runtime/config.py#_set_batch_related_parameters`` (floor divisions, then an assertion), ``runtime/constants.py``.
+``runtime/config.py#_set_batch_related_parameters`` (floor divisions, then an assertion) and lines 707-727 (ranks of
+sequence and tensor parallelism see the same batch), ``runtime/constants.py``.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import STAGES, root_source
+from vramlint.dialects.draft import Draft, data_parallel
+from vramlint.dialects.language import STAGES, product, root_source
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.reading import Schema, Settings, Text, keys, read_settings
+from vramlint.dialects.reading import Count, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.values import as_count
-from vramlint.plan import Fact, Precision, default, derived, unknown
+from vramlint.plan import Fact, Precision, TrainingPlan, default, derived, unknown
 from vramlint.sources.model import Document
 
 NAME = "deepspeed"
@@ -59,6 +60,8 @@ class Config(Schema):
     bf16: Any = keys("bf16.enabled", "bfloat16.enabled")
     fp16: Any = keys("fp16.enabled")
     optimizer: Text | None = keys("optimizer.type")
+    sequence_parallel: Count | None = keys("sequence_parallel_size", default=1)
+    tensor_parallel: Count | None = keys("tensor_parallel.autotp_size", default=1)
     learning_rate: Any = keys("optimizer.params.lr")
 
 
@@ -68,7 +71,6 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft = Draft(claim, document)
     draft.fill(settings, ("optimizer",))
     found = world(document, None, context)
-    _batch(draft, settings, found.ranks)
     stage = settings.fact("stage")
     kind = STAGES.get(stage.value) if isinstance(stage.value, int) else None
     draft.put(
@@ -76,7 +78,20 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     )
     draft.put("precision", _precision(settings))
     draft.put("model", unknown("a DeepSpeed file names no model"))
-    return draft.close(found)
+    shared = product(settings.values.sequence_parallel, settings.values.tensor_parallel)
+    ranks = data_parallel(found.ranks, shared)
+    _batch(draft, settings, ranks)
+    reading = draft.close(found, model_parallel=shared)
+    _stop_where_it_asserts(reading.plan)
+    return reading
+
+
+def _stop_where_it_asserts(plan: TrainingPlan) -> None:
+    """``_batch_assertion``: train_batch_size == micro batch x steps x ranks, else DeepSpeed raises AssertionError."""
+    total, product_ = plan.fact("global_batch").value, plan.effective_batch.value
+    if total is not None and product_ is not None and total != product_:
+        told = f"train_batch_size {total} is not {product_}, the product of the others: DeepSpeed stops"
+        plan.effective_batch = unknown(told)
 
 
 def _batch(draft: Draft, settings: Settings[Config], ranks: Fact[int]) -> None:

@@ -79,6 +79,7 @@ class Config(Schema):
     source: ClassVar[str] = _SOURCE
 
     global_batch: Count | None = keys("SOLVER.IMS_PER_BATCH")
+    reference_ranks: Natural | None = keys("SOLVER.REFERENCE_WORLD_SIZE", default=0)
     learning_rate: float | None = keys("SOLVER.BASE_LR")
     max_steps: int | None = keys("SOLVER.MAX_ITER")
     workers_per_rank: Natural | None = keys("DATALOADER.NUM_WORKERS")
@@ -211,11 +212,25 @@ def _complete(sources: list[Source]) -> bool:
 
 def _batch(draft: Draft, settings: Settings[Config], ranks: Fact[int]) -> None:
     draft.put("accumulation", derived(1, f"{_SOURCE} has no accumulation"))
-    total = draft.plan.global_batch
+    total = _scaled(draft.plan.global_batch, settings.values.reference_ranks or 0, ranks)
+    draft.put("global_batch", total)
     place = settings.places.get("global_batch")
     if place is not None and ranks.value is not None:
-        draft.offer("micro_batch", place, spelling_out.scaled(ranks.value))
+        draft.offer("micro_batch", place, spelling_out.scaled(settings.values.reference_ranks or ranks.value))
     draft.put("micro_batch", share(total, ranks))
+
+
+def _scaled(total: Fact[int], reference: int, ranks: Fact[int]) -> Fact[int]:
+    """``SOLVER.REFERENCE_WORLD_SIZE`` keeps the batch of each GPU: the global one grows and shrinks with the ranks.
+
+    Source: detectron2 2026-06 ``engine/defaults.py#DefaultTrainer.auto_scale_workers``.
+    """
+    if total.value is None or not reference or ranks.value is None or ranks.value == reference:
+        return total
+    if total.value % reference:
+        return unknown(f"{total.value} images do not divide by the reference world size {reference}", total.location)
+    scaled = round(total.value * ranks.value / reference)
+    return Fact(scaled, total.origin, total.location, f"{total.value} x {ranks.value} / {reference} ranks")
 
 
 def _precision(settings: Settings[Config], *, complete: bool) -> Fact[Precision]:

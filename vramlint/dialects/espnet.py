@@ -32,9 +32,8 @@ optimizer: adam file 7
 epochs: 50.0 file 4
 ```
 
-``batch_type: numel`` and ``length`` fill batches up to ``batch_bins``: the unit is bins then, and samples stay
-UNKNOWN. A batch that does not divide goes out unevenly, so the micro batch stays UNKNOWN too. Models are ESPnet's
-own: no memory.
+``batch_type: numel`` and ``length`` fill batches up to ``batch_bins``: the unit is bins then. A batch
+that does not divide goes out unevenly, so the micro batch stays UNKNOWN. Models are ESPnet's own: no memory.
 
 Sources: espnet/espnet f0aa385, https://espnet.github.io/espnet/espnet2_distributed.html and
 https://espnet.github.io/espnet/espnet2_training_option.html (batch types, "the batch-size is the total over GPUs"),
@@ -107,19 +106,17 @@ def _batch(draft: Draft, settings: Settings[Config], ranks: int | None) -> None:
         bins = settings.fact("bins")
         draft.put("batch_unit", derived("bins", f"batch_type {settings.values.batch_type}"))
         draft.put("batch_tokens", bins)
-        draft.put("micro_batch", unknown("batches are filled up to batch_bins"))
-        return
-    total = settings.fact("batch")
+    total = settings.fact("bins" if settings.values.batch_type in _BINS else "batch")
     if total.value is None or ranks is None:
-        reason = "batch_size is shared out over an unknown number of ranks" if total.value else total.note
+        reason = "the batch is shared out over an unknown number of ranks" if total.value else total.note
         draft.put("micro_batch", unknown(reason, total.location))
         return
     if total.value % ranks:
-        told = f"batch_size {total.value} goes out unevenly over {ranks} ranks"
+        told = f"a batch of {total.value} goes out unevenly over {ranks} ranks"
         draft.put("micro_batch", unknown(told, total.location))
         return
-    draft.put("micro_batch", derived(total.value // ranks, f"batch_size {total.value} / {ranks} ranks"))
-    if "batch" in settings.places:
+    draft.put("micro_batch", derived(total.value // ranks, f"{total.value} / {ranks} ranks"))
+    if settings.values.batch_type not in _BINS and "batch" in settings.places:
         draft.offer("micro_batch", settings.places["batch"], spelling_out.scaled(ranks))
 
 

@@ -2,7 +2,7 @@
 
 Batches are bounded by tokens, by sentences or by both, on each rank; accumulation is a list, one number an epoch::
 
-    effective batch = batch_size x ranks x update_freq[epoch]
+    effective batch = batch_size or max_tokens x ranks x update_freq[epoch]
 
 Example (``hubert_base.yaml``):
 
@@ -26,20 +26,21 @@ optimizer:
 ```
 
 ```plan
+micro_batch: 1400000 file 8
 accumulation: 4 file 14
 batch_unit: tokens derived
 batch_tokens: 1400000 file 8
-effective_batch: None unknown
+effective_batch: 44800000 derived
 world_size: 8 file 5
 precision: fp16 file 2
 workers_per_rank: 6 file 7
 optimizer: adam file 16
 ```
 
-With ``max_tokens`` (tokens, or audio samples for speech) a batch holds as many samples as fit, so their number stays
-UNKNOWN, also beside a ``batch_size``, which then is only an upper bound. ``distributed_world_size`` is the world the
-recipe was made for; left out it is every visible GPU. ``fp16`` keeps 16-bit weights beside fp32 masters: as
-many bytes as autocast.
+With ``max_tokens`` (tokens, or audio samples for speech) a batch holds as many samples as fit, so batches are counted
+in tokens, also beside a ``batch_size``, which then is one more upper bound. ``distributed_world_size`` is the world
+the recipe was made for; left out it is every visible GPU. ``fp16`` keeps 16-bit weights beside fp32 masters: as many
+bytes as autocast.
 
 Sources: fairseq 2025-09-30, ``dataclass/configs.py`` (fields, defaults), ``fairseq_cli/train.py`` line 58,
 ``trainer.py#train_step`` (accumulation), ``checkpoint_utils.py`` and ``fairseq_cli/train.py#train`` (``update_freq``:
@@ -135,7 +136,7 @@ def _batch(draft: Draft, settings: Settings[Config]) -> None:
     if tokens.location is not None and (tokens.value or not tokens.known):
         draft.put("batch_unit", derived("tokens", "max_tokens bounds the batch"))
         draft.put("batch_tokens", tokens)
-        draft.put("micro_batch", unknown("max_tokens fills a batch with as many samples as fit"))
+        draft.put("micro_batch", tokens)
         return
     draft.put("micro_batch", sentences if sentences.known else unknown("neither max_tokens nor batch_size"))
     if "sentences" in settings.places and "sentences" not in settings.doubts:

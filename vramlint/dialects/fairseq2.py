@@ -2,7 +2,7 @@
 
 Batches are bounded by tokens (or audio elements) on each data-parallel rank, unless ``batch_size`` counts samples::
 
-    effective batch = dataset.batch_size x ranks / tensor parallel x trainer.grad_accumulation.num_batches
+    effective batch = batch_size or bound x ranks / tensor parallel x trainer.grad_accumulation.num_batches
 
 Example (``base_10h.yaml``):
 
@@ -25,10 +25,11 @@ regime:
 ```
 
 ```plan gpus=2
+micro_batch: 3200000 file 5
 accumulation: 4 file 13
 batch_unit: elements derived
 batch_tokens: 3200000 file 5
-effective_batch: None unknown
+effective_batch: 25600000 derived
 precision: fp16 file 11
 max_steps: 20000 file 15
 ```
@@ -114,7 +115,7 @@ def _batch(draft: Draft, settings: Settings[Config]) -> None:
     if bound.location is None:
         draft.put("micro_batch", unknown("the recipe bounds the batch"))
         return
-    draft.put("micro_batch", unknown(f"a batch holds as many samples as fit into {bound.value} {unit}"))
+    draft.put("micro_batch", bound)
     draft.put("batch_unit", derived(unit, f"batches are bounded by {unit}"))
     draft.put("batch_tokens", bound)
 

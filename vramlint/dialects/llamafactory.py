@@ -50,7 +50,7 @@ from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.spelling_out import switch
-from vramlint.plan import Fact, Precision, default, derived
+from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 
 NAME = "llamafactory"
@@ -118,11 +118,26 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("sharding", derived("fsdp", "fsdp is configured"))
     draft.put("packing", settings.fact("packing"))
     language_facts(draft, "transformers")
+    _preferences(draft, settings)
     if settings.values.fused_loss:
         draft.put("fused_loss", derived(value=True, note="Liger's fused cross entropy holds no full logits"))
     torch_prefetch(draft)
     offer_keys(draft, document, _INSERTABLE, after="per_device_train_batch_size")
     return draft.close(world(document, None, context))
+
+
+_PAIRS = ("dpo", "rm")
+_SEVERAL = (*_PAIRS, "kto", "ppo")
+
+
+def _preferences(draft: Draft, settings: Settings[Config]) -> None:
+    """DPO and reward models count pairs; a reference, reward or value model beside the trained one is not estimated."""
+    stage = settings.values.stage
+    if stage in _PAIRS:
+        draft.put("batch_unit", derived("pairs", f"{stage} counts pairs"))
+    if stage in _SEVERAL:
+        told = f"{stage} holds more than one sequence or model a sample"
+        draft.put("model", unknown(told, draft.plan.model.location))
 
 
 def _adapter(draft: Draft, settings: Settings[Config]) -> None:

@@ -364,6 +364,11 @@ FRAMEWORKS: tuple[Row, ...] = (
             also="attn_implementation torch_dtype dtype",
             none_of="stage finetuning_type cutoff_len template distributed_type *._component_ swift",
         ),
+        keys(
+            "model_name_or_path per_device_train_batch_size packing",
+            "max_length max_seq_length",
+            none_of="stage finetuning_type cutoff_len template distributed_type *._component_ swift",
+        ),
         line(r"(^|/)trl$", any_of="per_device_train_batch_size gradient_accumulation_steps learning_rate"),
         call(
             r"(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config$",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vramlint.dialects.rows import NOT_A_TRAINER, PYTHON, YAML, Row, a_class, call, keys, line, row
 
+_NOT_TIMM = "lr_scheduler auto_augment random_erase data_path weights output_dir train_data blr nbs"
 _OPENMMLAB = "train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks"
 _NOT_EVALUATION = r"(^|/)(?!eval|test|predict)[^/]*$"
 _DATA_AND_TRAINER = (
@@ -125,8 +126,9 @@ VISION: tuple[Row, ...] = (
             "model",
             "sched aa mixup model_ema lr_base opt drop_path",
             least=2,
-            none_of="lr_scheduler auto_augment random_erase data_path weights output_dir train_data blr nbs",
+            none_of=_NOT_TIMM,
         ),
+        line(r"(^|/)(train\.py|distributed_train\.sh)$", "model sched", "b batch_size amp", none_of=_NOT_TIMM),
         keys(
             any_of="aa amp batch_size crop_pct mixup model_ema sched smoothing drop_path lr_base train_interpolation",
             least=5,

@@ -95,7 +95,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     settings = read_settings(Config, root_source(document))
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
-    single = re.search(r"single_device|single-device", f"{document.path} {document.text[:4000]}") is not None
+    single = _is_single(document)
     draft.put("precision", _dtype(settings))
     draft.put("optimizer", _last(settings.fact("optimizer_component")))
     _model(draft, settings)
@@ -109,6 +109,18 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     elif found.ranks.value != 1:
         draft.put("sharding", derived("fsdp", f"the distributed recipes of {_SOURCE} shard"))
     return draft.close(found, model_parallel=shared)
+
+
+_LAUNCHED = re.compile(r"tune run\b[^\n]*?\s(\w+)\s+--config")
+_NAMED_SINGLE = re.compile(r"single[_-]device")
+
+
+def _is_single(document: Document) -> bool:
+    """Whether the recipe runs on one device: its file says so, else every ``tune run`` line of its comments does."""
+    if _NAMED_SINGLE.search(document.path.rpartition("/")[2]):
+        return True
+    recipes = _LAUNCHED.findall(document.text[:4000])
+    return bool(recipes) and all(_NAMED_SINGLE.search(recipe) for recipe in recipes)
 
 
 def _dtype(settings: Settings[Config]) -> Fact[Precision]:
