@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -97,14 +97,16 @@ def standard_input(paths: tuple[str, ...], name: str | None) -> tuple[str, bytes
     return name, sys.stdin.buffer.read()
 
 
-def view() -> View:
-    """Colours and width for standard output: NO_COLOR and FORCE_COLOR first, then whether it is a terminal.
+def view(stream: TextIO | None = None) -> View:
+    """Colours and width for ``stream``, standard output where None.
+
+    NO_COLOR and FORCE_COLOR decide first, then whether it is a terminal.
 
     Sources: https://no-color.org, https://force-color.org
     """
     from vramlint.report.text import DEFAULT_WIDTH, View
 
-    terminal = sys.stdout.isatty()
+    terminal = (stream or sys.stdout).isatty()
     colour = terminal and os.environ.get("TERM") != "dumb"
     if os.environ.get("FORCE_COLOR"):
         colour = True

@@ -33,6 +33,8 @@ class CheckOptions(NamedTuple):
     """Read no settings at all."""
     plugins: tuple[str, ...] = ()
     """Rule plugins besides those of the settings."""
+    launchers: tuple[str, ...] = ()
+    """The only scripts whose launch lines count, where the caller knows how the run is launched (``exec``)."""
     with_rules: bool = True
     """Whether rules run; ``plan`` and ``estimate`` need none."""
     verbose: bool = False

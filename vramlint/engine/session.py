@@ -38,7 +38,7 @@ class Session:
     ) -> None:
         self._finder = finder
         self._options = options
-        self._project = Project(overlay, checked)
+        self._project = Project(overlay, checked, options.launchers)
         self._seen: set[str] = set()
         self._checked: dict[str, Document] = {}
         self._documents: dict[str, Document] = {}

@@ -6,7 +6,8 @@ Each part (GPU, count, nodes, host) is decided on its own by the first of these 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Table
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from vramlint.hardware import catalogue
 from vramlint.hardware.model import Gpu, Host, Target
 from vramlint.project.setting_values import size_bytes
 from vramlint.project.settings import Settings, TargetTable
-from vramlint.sources.model import Comment, Document, Scalar
+from vramlint.sources.model import Comment, Document, Mapping, Scalar, Sequence
 
 _COMMENT = re.compile(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")
 _WORD = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s,]+)")
@@ -119,10 +120,13 @@ def _count(text: str) -> int:
 
 
 def _job_voices(document: Document) -> Iterator[_Voice]:
-    """What ``#SBATCH`` lines ask for. A GPU type that Slurm's admin named in his own way is left unknown."""
-    options = document.batch_directives
-    if options is None:
-        return
+    """What ``#SBATCH`` lines ask for."""
+    if document.batch_directives is not None:
+        yield _Voice("job file", job_request(document.batch_directives))
+
+
+def job_request(options: Mapping) -> TargetTable:
+    """What options of ``sbatch`` ask for. A GPU type that Slurm's admin named in his own way is left unknown."""
     words = {entry.key.lstrip("-"): entry.value for entry in options.entries}
     gpu, gpus = None, None
     for key in ("gpus-per-node", "gres", "gpus", "G"):
@@ -136,10 +140,10 @@ def _job_voices(document: Document) -> Iterator[_Voice]:
     if gpus and key in ("gpus", "G") and count and count > 1:
         gpus = gpus // count if gpus % count == 0 else None  # --gpus counts the whole job
     cores = _text(words.get("cpus-per-task") or words.get("c"))
-    yield _Voice("job file", TargetTable("", _known(gpu), gpus or None, count, Host(_job_cores(cores, words))))
+    return TargetTable("", _known(gpu), gpus or None, count, Host(_job_cores(cores, words)))
 
 
-def _job_cores(cores: str, words: Mapping[str, object]) -> int | None:
+def _job_cores(cores: str, words: Table[str, object]) -> int | None:
     """Cores on a node, where the job runs one task on each."""
     tasks = _text(words.get("ntasks-per-node") or words.get("ntasks") or words.get("n"))
     return int(cores) * int(tasks or 1) if cores.isdigit() and (not tasks or tasks.isdigit()) else None
@@ -153,6 +157,7 @@ def _known(gpu: str | None) -> str | None:
 
 
 def _text(node: object) -> str:
-    if isinstance(node, Scalar):
-        return str(node.value)
-    return ""
+    """The value of an option; where the reader took further words for values of it too, the first."""
+    if isinstance(node, Sequence) and node.items:
+        node = node.items[0]
+    return str(node.value) if isinstance(node, Scalar) else ""

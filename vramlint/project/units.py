@@ -39,8 +39,12 @@ Launch = tuple[Document, Command]
 class Project:
     """The files of one invocation, each read once. ``overlay`` gives bytes by shown path that stand for the disk's."""
 
-    def __init__(self, overlay: Mapping[str, bytes] | None = None, checked: Sequence[str] = ()) -> None:
+    def __init__(
+        self, overlay: Mapping[str, bytes] | None = None, checked: Sequence[str] = (), launchers: Sequence[str] = ()
+    ) -> None:
+        """``launchers`` are the only scripts whose launch lines count; where there are none, they are looked for."""
         self._overlay = overlay or {}
+        self._launchers = tuple(launchers)
         self._checked_scripts = tuple(path for path in checked if path.endswith(_SHELL_SUFFIXES))
         self._data: dict[str, bytes] = {}
         self._documents: dict[str, Document] = {}
@@ -131,14 +135,16 @@ class Project:
 
     def _scripts_that_mention(self, target: str) -> Iterator[Document]:
         needle = os.fsencode(os.path.splitext(os.path.basename(target))[0])
-        beside = (script for folder in self._script_folders(target) for script in self._list(folder, _SHELL_SUFFIXES))
-        for script in dict.fromkeys((*self._checked_scripts, *beside)):
+        for script in self._launchers or dict.fromkeys((*self._checked_scripts, *self._scripts_beside(target))):
             if script == target or needle not in self._small(script):
                 continue
             try:
                 yield self.document(script)
             except (OSError, VramlintError):
                 continue  # a script that cannot be read is reported where it is itself checked
+
+    def _scripts_beside(self, target: str) -> Iterator[str]:
+        return (script for folder in self._script_folders(target) for script in self._list(folder, _SHELL_SUFFIXES))
 
     def _script_folders(self, path: str) -> Iterator[str]:
         for folder in self._folders_up(path):
