@@ -45,6 +45,7 @@ from typing import Any, ClassVar
 from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.language import language_facts, low_precision_weights, product, torch_prefetch
 from vramlint.dialects.launch import World, world
+from vramlint.dialects.megatron_model import MODEL_SWITCHES, ModelFlags, head_width, model_facts
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
@@ -123,21 +124,19 @@ class Config(Schema):
     vocabulary: Count | None = keys("padded_vocab_size", "vocab_size")
     vocabulary_multiple: Count | None = keys("make_vocab_size_divisible_by", default=128)
     vocabulary_file: Text | None = keys("vocab_file")
-    experts: Any = keys("num_experts")
-    latent: Flag | None = keys("multi_latent_attention")
-    pattern: Any = keys("hybrid_layer_pattern", "hybrid_override_pattern", "is_hybrid_model", "encoder_num_layers")
+    pattern: Any = keys("hybrid_layer_pattern", "hybrid_override_pattern", "is_hybrid_model", "mtp_num_layers")
 
 
 _DIRECT = tuple(Config.model_fields)[:7]
 _SHARDING = {"no_shard": "ddp", "optim": "zero1", "optim_grads": "zero2", "optim_grads_params": "fsdp"}
 _NO_DECODER = re.compile(r"bert|(^|[_/])t5|(^|[_/])ict|vision|retro|vlm|multimodal|mimo")
-_GPT2_ENTRIES = 50257
 
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one command, or of the ``MODEL_ARGS`` of one YAML."""
     command = claim.subject if isinstance(claim.subject, Command) else None
-    settings = read_settings(Config, _sources(document, command))
+    sources = _sources(document, command)
+    settings = read_settings(Config, sources)
     draft = Draft(claim, document, "" if command is None else title_of(document, command))
     draft.fill(settings, _DIRECT)
     more = _more_flags(command)
@@ -148,7 +147,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     _checkpointing(draft, settings, other_defaults=other_defaults)
     if not other_defaults or settings.spelled("distributed_optimizer"):
         draft.put("sharding", _sharding(settings, found.ranks))
-    _model(draft, settings, command)
+    _model(draft, settings, command, sources)
     if draft.plan.precision.value in (Precision.BF16, Precision.FP16):
         low_precision_weights(draft, "fp32 main parameters")
     draft.put("pin_memory", default(value=True, note=f"the loader of {_SOURCE}"))
@@ -183,6 +182,7 @@ _SWITCHES = frozenset(
     | {"use_torch_fsdp2", "optimizer_cpu_offload", "cross_entropy_loss_fusion", "group_query_attention", "swiglu"}
     | {"disable_bias_linear", "untie_embeddings_and_output_weights", "multi_latent_attention"}
     | {"decrease_batch_size_if_needed"}
+    | MODEL_SWITCHES
 )
 """Flags that take no value."""
 
@@ -319,7 +319,7 @@ def _sharding(settings: Settings[Config], ranks: Fact[int]) -> Fact[str]:
     return derived("ddp" if ranks.value > 1 else "none", "no distributed optimizer")
 
 
-def _model(draft: Draft, settings: Settings[Config], command: Command | None) -> None:
+def _model(draft: Draft, settings: Settings[Config], command: Command | None, sources: list[Source]) -> None:
     """A GPT's shape is spelled flag by flag; its vocabulary often comes from a tokenizer that is not at hand."""
     if settings.values.fused_loss:
         draft.put("loss_kernel", derived("fused", "--cross-entropy-loss-fusion"))
@@ -328,20 +328,23 @@ def _model(draft: Draft, settings: Settings[Config], command: Command | None) ->
         return
     language_facts(draft, "megatron")
     draft.put("packing", derived(value=True, note="samples are cut from joined documents"))
-    shape = _shape(settings)
+    flags = read_settings(ModelFlags, sources)
+    shape = _shape(settings, flags)
     draft.put("model_shape", shape)
+    model_facts(draft, flags)
     name = settings.fact("model")
     draft.put("model", name if name.value is not None else unknown(shape.note))
 
 
-def _shape(settings: Settings[Config]) -> Fact[DecoderShape]:
+def _shape(settings: Settings[Config], flags: Settings[ModelFlags]) -> Fact[DecoderShape]:
     values = settings.values
-    hidden, layers, heads = values.hidden, values.layers, values.heads
+    hidden, heads = values.hidden, values.heads
+    layers = values.layers or flags.values.decoder_layers
     if hidden is None or layers is None or heads is None:
         return unknown("no --hidden-size, --num-layers and --num-attention-heads")
-    if values.experts or values.latent or settings.spelled("pattern"):
-        return unknown("experts, latent attention or hybrid layers: no formula here covers them")
-    vocabulary = _vocabulary(values)
+    if settings.spelled("pattern"):
+        return unknown("hybrid layers or multi-token prediction: no formula here covers them")
+    vocabulary = _vocabulary(values, flags.values.extra_ids or 0)
     if vocabulary is None:
         return unknown("the vocabulary is not spelled here")
     gated = bool(values.gated)
@@ -350,7 +353,7 @@ def _shape(settings: Settings[Config]) -> Fact[DecoderShape]:
         layers=layers,
         heads=heads,
         kv_heads=(values.groups or 1) if values.grouped else heads,
-        head_dim=values.head_dim or hidden // heads,
+        head_dim=head_width(flags, values.head_dim or hidden // heads),
         ffn=values.ffn or (int(4 * hidden * 2 / 3) // 64 * 64 if gated else 4 * hidden),
         vocabulary=vocabulary,
         tied=not values.untied,
@@ -362,12 +365,17 @@ def _shape(settings: Settings[Config]) -> Fact[DecoderShape]:
     return Fact(shape, place.source.origin, location(place), f"flags of {_SOURCE}")
 
 
-def _vocabulary(values: Config) -> int | None:
+_VOCABULARIES = {"gpt2-vocab.json": 50257, "bpe/vocab.json": 50257, "bert-large-cased-vocab.txt": 28996 + 2}
+"""Entries of well-known vocabulary files; Megatron's BERT tokenizer adds ``[BOS]`` and ``[EOS]``."""
+
+
+def _vocabulary(values: Config, extra_ids: int) -> int | None:
     """Padded to a multiple for every tensor-parallel rank (``--make-vocab-size-divisible-by``)."""
     entries = values.vocabulary
-    if entries is None and str(values.vocabulary_file or "").endswith("gpt2-vocab.json"):
-        entries = _GPT2_ENTRIES
+    file = str(values.vocabulary_file or "")
+    if entries is None:
+        entries = next((size for name, size in _VOCABULARIES.items() if file.endswith(name)), None)
     if entries is None:
         return None
     multiple = (values.vocabulary_multiple or 128) * (values.tensor or 1)
-    return multiple * -(-entries // multiple)
+    return multiple * -(-(entries + extra_ids) // multiple)

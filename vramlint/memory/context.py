@@ -22,10 +22,19 @@ the value and 32 for the upper bound."""
 _WORKSPACE_BYTES = {True: 32 * MIB, False: 8320 * 1024}
 
 
-def cublas_workspace_bytes(capability: tuple[int, int] | None) -> int:
+def cublas_workspace_bytes(capability: tuple[int, int] | None, *, deterministic: bool = False) -> int:
     """cuBLAS workspaces, which torch takes from its own allocator: one for forward, one for the backward thread.
 
     Each is 4096 KiB x 2 + 16 KiB x 8 = 8320 KiB, and 4096 KiB x 8 = 32 MiB on Hopper (torch 2.13,
     ``CUDABlas.cpp``/``CublasHandlePool.cpp``, ``CUBLAS_WORKSPACE_CONFIG``).
+    ``deterministic`` algorithms need that variable, and ``:4096:8``, which people set, is 32 MiB on every card.
     """
-    return 2 * _WORKSPACE_BYTES[capability is not None and capability[0] == 9]
+    return 2 * _WORKSPACE_BYTES[deterministic or (capability is not None and capability[0] == 9)]
+
+
+def transformer_engine_workspace_bytes(capability: tuple[int, int] | None) -> int:
+    """Transformer Engine's own cuBLAS workspace: 4 MiB, and 32 MiB and 1 KiB from Hopper on.
+
+    TransformerEngine 2.x ``pytorch/module/base.py`` ``get_cublas_workspace_size_bytes``.
+    """
+    return 32 * MIB + 1024 if capability is not None and capability >= (9, 0) else 4 * MIB

@@ -57,6 +57,12 @@ class Decoder(NamedTuple):
         return self.adapter.parameters(self.config) if self.adapter else self.config.parameters
 
     @property
+    def outside_and_block(self) -> tuple[int, int]:
+        """Parameters outside the blocks, and of one block, as sharded data parallelism gathers them."""
+        block = self.config.layer_parameters
+        return self.config.parameters - self.config.shape.layers * block, block
+
+    @property
     def buffer_bytes(self) -> int:
         """Rotary frequencies: a few kilobytes, left out."""
         return 0

@@ -16,9 +16,10 @@ from typing import NamedTuple, Protocol
 
 from vramlint.hardware.model import Target
 from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK, Slack
-from vramlint.memory.context import CONTEXT, NCCL, cublas_workspace_bytes
+from vramlint.memory.context import CONTEXT, NCCL, cublas_workspace_bytes, transformer_engine_workspace_bytes
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.knowledge import ModelKnowledge, Moment
+from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
 from vramlint.memory.resolve import resolve
 from vramlint.memory.setting import Setting, missing_facts, readings, settings_of
@@ -67,9 +68,9 @@ def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None)
     if missing:
         because = f"{' and '.join(missing)} unknown"
         return _unknown(plan, target, because, _weights(plan, found.knowledge), found.assumptions, found.knowledge.name)
-    settings = settings_of(plan, found)
-    capability = target.gpu.capability if target.gpu else None
-    peaks = [peak for setting in readings(settings) if (peak := _peak(setting, capability))]
+    settings = settings_of(plan, found, target.gpu.capability if target.gpu else None)
+    deterministic = bool(plan.fact("deterministic").value)
+    peaks = [peak for setting in readings(settings) if (peak := _peak(setting, deterministic=deterministic))]
     if not peaks or not _covers(settings.chosen):
         because = f"the {found.knowledge.source} does not cover this precision, size or checkpointing"
         components = _states(settings.chosen).components
@@ -162,7 +163,7 @@ def _covers(setting: Setting) -> bool:
     return bool(setting.knowledge.moments(setting.workload))
 
 
-def _peak(setting: Setting, capability: tuple[int, int] | None) -> Peak | None:
+def _peak(setting: Setting, *, deterministic: bool) -> Peak | None:
     """The worst moment; None where the knowledge does not cover the setting."""
     moments = setting.knowledge.moments(setting.workload)
     if not moments:
@@ -172,7 +173,7 @@ def _peak(setting: Setting, capability: tuple[int, int] | None) -> Peak | None:
     # The optimizer's step is worked out here, for the plan's own optimizer; a profile was traced with one of its own.
     candidates = [moment for moment in moments if moment.phase != "optimizer"]
     candidates.append(Moment("optimizer", states.step_bytes, trainable))
-    workspace = cublas_workspace_bytes(capability)
+    workspace = _workspace_bytes(setting, deterministic=deterministic)
 
     def total(moment: Moment) -> float:
         gradients = moment.gradient_elements * states.gradient_bytes_each
@@ -196,6 +197,14 @@ def _peak(setting: Setting, capability: tuple[int, int] | None) -> Peak | None:
     return Peak(_bounds(setting, value, worst), worst.phase, tuple(part for part in components if part.bytes))
 
 
+def _workspace_bytes(setting: Setting, *, deterministic: bool) -> int:
+    capability = setting.workload.capability
+    found = cublas_workspace_bytes(capability, deterministic=deterministic)
+    if isinstance(setting.knowledge, MegatronModel):
+        found += transformer_engine_workspace_bytes(capability)
+    return found
+
+
 def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
     activations = 0 if worst.phase == "optimizer" else worst.activation_bytes
     swing = setting.knowledge.spread * activations
@@ -216,13 +225,13 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
     if setting.sharding.parameters == 1 or phase == "optimizer":
         return 0
     model, each = setting.knowledge, 2 if setting.workload.precision.mixed else 4
-    if not isinstance(model, Decoder):
+    if not isinstance(model, (Decoder, MegatronModel)):
         return each * model.parameters
-    block = model.config.layer_parameters
-    outside = model.config.parameters - model.config.shape.layers * block
+    outside, block = model.outside_and_block
     weights = each * (outside + 2 * block)
     kept = setting.workload.gradients_kept and setting.sharding.kept_gradients == 1
-    if phase == "forward" or kept or model.adapter is not None:
+    adapted = isinstance(model, Decoder) and model.adapter is not None
+    if phase == "forward" or kept or adapted:
         return weights
     return weights + each * (outside + block)
 

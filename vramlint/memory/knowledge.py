@@ -21,6 +21,8 @@ class Workload(NamedTuple):
     width: int = 0
     seq_len: int = 0
     gradients_kept: bool = False
+    capability: tuple[int, int] | None = None
+    """The card's compute capability, None where no card is named; some libraries choose their kernels by it."""
 
 
 class Moment(NamedTuple):

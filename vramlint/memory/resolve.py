@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.architecture import Adapter, DecoderConfig, Experts, LatentAttention
 from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.implementations import HUGGING_FACE, IMPLEMENTATIONS, Implementation
 from vramlint.memory.knowledge import ModelKnowledge
 from vramlint.memory.masks import FullSizeMasks
+from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.profile import Profile, find_profile
-from vramlint.plan import TrainingPlan
+from vramlint.plan import DecoderShape, TrainingPlan
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
     "hrnet": ("hrnet_w32", "hrnet_w18", "hrnet_w48"),
@@ -45,12 +46,12 @@ class Resolution(NamedTuple):
 def resolve(plan: TrainingPlan) -> Resolution:
     """What is known of the plan's model: a decoder by shape or name, a traced profile, a composition of profiles."""
     parallel = plan.fact("model_parallel").value
-    if isinstance(parallel, int) and parallel > 1:
+    if isinstance(parallel, int) and parallel > 1 and not _splits(plan):
         return Resolution(None, because=f"the model is split over {parallel} ranks, which is not worked out yet")
     shape = plan.model_shape.value
     if shape is not None:
         given = plan.model.value or "a decoder of the given shape"
-        config = DecoderConfig(shape, gated=shape.gated, norm=shape.norm, biases=shape.biases)
+        config = _given(plan, shape)
         return _decoder(plan, given, config, "shape given in the config")
     name = plan.model.value
     if name is None:
@@ -75,6 +76,27 @@ def _nameless(plan: TrainingPlan) -> Resolution:
     except UnknownType as error:
         return Resolution(None, because=error.message)
     return Resolution(found, assumptions=(f"worked out layer by layer from the config, as {found.stack.name} runs it",))
+
+
+def _splits(plan: TrainingPlan) -> bool:
+    """Whether the implementation's formula divides the model, and the plan says how."""
+    return plan.fact("implementation").value == "megatron" and plan.fact("tensor_parallel").known
+
+
+def _given(plan: TrainingPlan, shape: DecoderShape) -> DecoderConfig:
+    """A spelled shape with the other facts that a config gives of an architecture."""
+    experts, latent = plan.fact("experts").value, plan.fact("latent_attention").value
+    positions = plan.fact("learned_positions").value
+    return DecoderConfig(
+        shape,
+        gated=shape.gated,
+        norm=shape.norm,
+        biases=shape.biases,
+        qk_norm=bool(plan.fact("qk_norm").value),
+        positions=positions if isinstance(positions, int) else 0,
+        experts=Experts(*experts) if isinstance(experts, tuple) else None,
+        latent=LatentAttention(*latent) if isinstance(latent, tuple) else None,
+    )
 
 
 def _profile(plan: TrainingPlan, name: str) -> Resolution:
@@ -171,6 +193,9 @@ def _without_head(assumptions: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) -> Resolution:
+    if plan.fact("implementation").value == "megatron":
+        model, described = megatron_model(plan, name, config, source)
+        return Resolution(model, assumptions=(described,))
     implementation = IMPLEMENTATIONS.get(str(plan.fact("implementation").value), HUGGING_FACE)
     if not implementation.ties_embeddings and config.shape.tied:
         config = config._replace(shape=config.shape._replace(tied=False))

@@ -8,6 +8,7 @@ from typing import Any
 
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.knowledge import ModelKnowledge, Workload
+from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer
 from vramlint.memory.resolve import Resolution
 from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, sharding_of, weight_bytes
@@ -37,12 +38,26 @@ class Setting:
         model = self.knowledge
         if isinstance(model, Decoder) and model.adapter is not None:
             return self._adapted_groups(model, each)
+        if isinstance(model, MegatronModel):
+            return self._megatron_groups(model, each)
         frozen = model.parameters - model.trainable
         origin = f"{each} bytes x parameters; {model.source}"
         return (
             WeightGroup("parameters", model.trainable, each, origin, trainable=True),
             WeightGroup("frozen parameters", frozen, each, origin),
         )
+
+    def _megatron_groups(self, model: MegatronModel, each: int) -> tuple[WeightGroup, ...]:
+        """Experts are held by fewer data-parallel ranks, among which their optimizer states divide."""
+        parallel, divides = model.parallel, self.sharding.optimizer > 1
+        held = self.sharding.optimizer * parallel.tensor // (parallel.expert * parallel.expert_tensor)
+        return (
+            WeightGroup("parameters", model.dense_parameters, each, f"{each} bytes; {model.source}", trainable=True),
+            WeightGroup(
+                "experts", model.expert_parameters, each, "routed experts of this rank", trainable=True,
+                ranks=max(1, held) if divides else None,
+            ),
+        )  # fmt: skip
 
     def _adapted_groups(self, model: Decoder, each: int) -> tuple[WeightGroup, ...]:
         assert model.adapter is not None
@@ -77,22 +92,22 @@ class Settings:
 def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, ...]:
     """Facts without which no figure makes sense, in words."""
     absent = [] if plan.micro_batch.value else ["batch size per GPU"]
-    if isinstance(knowledge, Decoder):
+    if isinstance(knowledge, (Decoder, MegatronModel)):
         return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
     return (*absent, *(() if plan.image_size.value or plan.seq_len.value else ("image size",)))
 
 
-def settings_of(plan: TrainingPlan, found: Resolution) -> Settings:
+def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, int] | None = None) -> Settings:
     """Fill the gaps of ``plan``. Needs ``found.knowledge`` and no :func:`missing_facts`."""
     assert found.knowledge is not None
     ranks = plan.data_parallel.value or plan.world_size.value or 1
-    workload = _workload(plan)
+    workload = _workload(plan)._replace(capability=capability)
     optimizer = find_optimizer(plan.optimizer.value, plan.fact("momentum").value)
     chosen = Setting(
         found.knowledge,
         workload,
         optimizer or ADAMW,
-        _sharding(plan, ranks),
+        _sharding(plan, ranks, found.knowledge),
         bool(plan.ema.value),
         ranks,
         bool(plan.fact("double_quantization").value),
@@ -111,15 +126,25 @@ def settings_of(plan: TrainingPlan, found: Resolution) -> Settings:
 _HELD_IN_16_BITS = {Precision.BF16: Precision.PURE_BF16, Precision.FP16: Precision.PURE_FP16}
 
 
-def _sharding(plan: TrainingPlan, ranks: int) -> Sharding:
+def _sharding(plan: TrainingPlan, ranks: int, knowledge: ModelKnowledge) -> Sharding:
     """What the plan divides. ``low_precision_weights`` keep fp32 main copies; ``sharded_accumulation`` reduces the
     gradients at every micro step, so that a rank keeps its shard alone."""
+    if isinstance(knowledge, MegatronModel):
+        return _megatron_sharding(plan, ranks, knowledge)
     found = sharding_of(plan.sharding.value or ("ddp" if ranks > 1 else None), ranks)
     if plan.fact("low_precision_weights").value:
         found = found._replace(master_weights=True)
     if plan.fact("sharded_accumulation").value:
         found = found._replace(kept_gradients=found.gradients)
     return found
+
+
+def _megatron_sharding(plan: TrainingPlan, ranks: int, model: MegatronModel) -> Sharding:
+    """Ranks that share a sequence hold the same parameters, so the distributed optimizer divides among them too."""
+    instances = plan.fact("distributed_optimizer_instances").value
+    among = ranks * model.parallel.context // (instances if isinstance(instances, int) else 1)
+    kinds = {"zero1": "megatron-distributed", "zero2": "megatron-distributed", "zero3": "megatron-fsdp"}
+    return sharding_of({**kinds, "fsdp": "megatron-fsdp"}.get(str(plan.sharding.value), "megatron"), max(1, among))
 
 
 def _workload(plan: TrainingPlan) -> Workload:
@@ -152,14 +177,14 @@ def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: boo
         spelled = f" {plan.optimizer.value!r}" if plan.optimizer.value else ""
         settings.assume(f"optimizer{spelled} unknown: AdamW assumed, the lower bound is for SGD with momentum")
         settings.also(optimizer=find_optimizer("sgd"))
-    if not plan.ema.known and not isinstance(settings.chosen.knowledge, Decoder):
+    if not plan.ema.known and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):
         settings.assume("EMA of the weights unknown: none assumed")
 
 
 def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> None:
     if ranks > 1 and plan.sharding.value is None:
         settings.assume(f"{ranks} ranks, sharding unknown: DistributedDataParallel assumed")
-    if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, Decoder):
+    if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):
         settings.assume("wrapping unknown: the whole model is taken as gathered in its forward pass")
 
 
@@ -176,7 +201,7 @@ def _assume_shape(plan: TrainingPlan, settings: Settings) -> None:
 
 
 def _assume_lengths(plan: TrainingPlan, settings: Settings) -> None:
-    if not isinstance(settings.chosen.knowledge, Decoder) or plan.fact("packing").value:
+    if not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)) or plan.fact("packing").value:
         return
     settings.assume(
         "every sample as long as the sequence limit; the lower bound is for batches of three quarters of it"

@@ -23,6 +23,8 @@ class WeightGroup(NamedTuple):
     bytes_each: float
     origin: str
     trainable: bool = False
+    ranks: int | None = None
+    """What divides this group's optimizer states, where it differs from ``Sharding.optimizer`` (experts)."""
 
 
 class Sharding(NamedTuple):
@@ -39,6 +41,9 @@ class Sharding(NamedTuple):
     """DistributedDataParallel keeps one more copy of the gradients in its buckets."""
     master_weights: bool = False
     """DeepSpeed's half-precision optimizers keep fp32 master weights and states."""
+    main_gradients: bool = False
+    """Megatron-LM keeps all gradients in one fp32 buffer from the first step to the last
+    (``core/distributed/param_and_grad_buffer.py``)."""
 
 
 class States(NamedTuple):
@@ -60,20 +65,21 @@ def sharding_of(kind: str | None, ranks: int) -> Sharding:
     """What ``kind`` (the plan's ``sharding``) divides among ``ranks`` data-parallel ranks.
 
     ZeRO 1, 2, 3: optimizer states; and gradients; and parameters (arXiv 1910.02054). FSDP full shard is as ZeRO 3.
+    Megatron-LM keeps fp32 main gradients and parameters in every case, its distributed optimizer is ZeRO 1, its own
+    FSDP with ``optim_grads_params`` ZeRO 3.
     """
-    match kind:
-        case "zero1":
-            return Sharding(kind, optimizer=ranks, master_weights=True)
-        case "zero2":
-            return Sharding(kind, gradients=ranks, optimizer=ranks, kept_gradients=ranks, master_weights=True)
-        case "zero3":
-            return Sharding(kind, ranks, ranks, ranks, kept_gradients=ranks, master_weights=True)
-        case "fsdp":
-            return Sharding(kind, ranks, ranks, ranks)
-        case "ddp":
-            return Sharding(kind, buckets=True)
-        case _:
-            return Sharding("none")
+    megatron = {"master_weights": True, "main_gradients": True}
+    known = {
+        "zero1": Sharding("zero1", optimizer=ranks, master_weights=True),
+        "zero2": Sharding("zero2", gradients=ranks, optimizer=ranks, kept_gradients=ranks, master_weights=True),
+        "zero3": Sharding("zero3", ranks, ranks, ranks, kept_gradients=ranks, master_weights=True),
+        "fsdp": Sharding("fsdp", ranks, ranks, ranks),
+        "ddp": Sharding("ddp", buckets=True),
+        "megatron": Sharding("megatron", **megatron),
+        "megatron-distributed": Sharding("megatron-distributed", optimizer=ranks, **megatron),
+        "megatron-fsdp": Sharding("megatron-fsdp", ranks, ranks, ranks, **megatron),
+    }
+    return known.get(kind or "none", Sharding("none"))
 
 
 def weight_bytes(precision: Precision) -> int:
@@ -104,6 +110,9 @@ def states_of(
         components.append(Component("buffers", buffer_bytes, "running statistics, queues and other buffers"))
     if states.bytes and not optimizer.paged:
         components.append(states)
+    if sharding.main_gradients and elements:
+        main = Component("main gradients", 4 * elements // sharding.gradients, "fp32 gradient buffer (Megatron-LM)")
+        return States((*components, main, *_master(trainable, sharding)), (), 0.0, 0)
     if sharding.master_weights and gradient_bytes < 4 * elements:
         master = 4 * elements // sharding.optimizer
         components.append(Component("master weights", master, "fp32 copies, 4 bytes (DeepSpeed bf16/fp16 optimizer)"))
@@ -122,10 +131,18 @@ def states_of(
     return States(tuple(components), paged, each, step)
 
 
+def _master(trainable: list[WeightGroup], sharding: Sharding) -> tuple[Component, ...]:
+    """fp32 main parameters beside 16-bit ones, divided as the optimizer states are."""
+    if not sharding.master_weights or any(group.bytes_each >= 4 for group in trainable):
+        return ()
+    total = sum(4 * group.elements // (group.ranks or sharding.optimizer) for group in trainable)
+    return (Component("master weights", total, "fp32 main parameters, 4 bytes (Megatron-LM core/optimizer)"),)
+
+
 def _optimizer_states(trainable: list[WeightGroup], optimizer: Optimizer, sharding: Sharding) -> Component:
     total = 0
     for group in trainable:
         bytes_each = 4.0 if sharding.master_weights else group.bytes_each
-        total += optimizer.state_bytes(group.elements, bytes_each)
+        total += optimizer.state_bytes(group.elements, bytes_each) // (group.ranks or sharding.optimizer)
     name = f"{optimizer.name} states"
-    return Component(name, total // sharding.optimizer, optimizer.source)
+    return Component(name, total, optimizer.source)

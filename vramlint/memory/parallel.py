@@ -1,0 +1,80 @@
+"""How one copy of a model is divided among ranks: tensor, sequence, context, pipeline and expert parallelism."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vramlint.plan import TrainingPlan
+
+
+class Parallelism(NamedTuple):
+    """Degrees of model parallelism, and which pipeline stage is looked at.
+
+    ``tensor``: ranks that share each linear layer and the vocabulary (arXiv 1909.08053). ``sequence``: the parts
+    outside tensor parallelism are divided along the sequence too (arXiv 2205.05198). ``context``: ranks that share a
+    sequence. ``pipeline``: stages; ``chunks``: model chunks of one stage (interleaved schedule, arXiv 2104.04473).
+    ``expert``: ranks that share the experts; ``expert_tensor``: tensor parallelism inside an expert. ``stage`` counts
+    from 0.
+    """
+
+    tensor: int = 1
+    sequence: bool = False
+    context: int = 1
+    pipeline: int = 1
+    chunks: int = 1
+    expert: int = 1
+    expert_tensor: int = 1
+    stage: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this stage embeds the tokens."""
+        return self.stage == 0
+
+    @property
+    def last(self) -> bool:
+        """Whether this stage has the head and the loss."""
+        return self.stage == self.pipeline - 1
+
+    @property
+    def stream(self) -> int:
+        """What divides the tensors outside tensor parallelism, the residual stream among them."""
+        return self.tensor if self.sequence else 1
+
+    def layers_of(self, layers: int) -> int:
+        """Blocks on one stage; the first stages take the rest of an uneven division."""
+        whole, rest = divmod(layers, self.pipeline)
+        return whole + (self.stage < rest)
+
+    def in_flight(self, micro_batches: int) -> float:
+        """Micro batches whose activations this stage holds at once, in units of the whole stage.
+
+        1F1B: as many as stages follow, itself included (arXiv 2006.09503). Interleaved: the warm-up holds two chunks
+        for each later stage and one round for each further chunk (Megatron-LM ``schedules.py``
+        ``get_pp_rank_microbatches``), of ``1 / chunks`` of a stage each.
+        """
+        if self.pipeline == 1:
+            return 1.0
+        if self.chunks == 1:
+            return float(min(micro_batches, self.pipeline - self.stage))
+        warm_up = (self.pipeline - self.stage - 1) * 2 + (self.chunks - 1) * self.pipeline
+        return min(micro_batches * self.chunks, warm_up + 1) / self.chunks
+
+
+def parallelism_of(plan: TrainingPlan) -> Parallelism:
+    """The degrees that a plan spells in ``tensor_parallel`` and the like, 1 where it is silent; stage 0."""
+    tensor = _degree(plan, "tensor_parallel")
+    return Parallelism(
+        tensor=tensor,
+        sequence=bool(plan.fact("sequence_parallel").value) and tensor > 1,
+        context=_degree(plan, "context_parallel"),
+        pipeline=_degree(plan, "pipeline_parallel"),
+        chunks=_degree(plan, "pipeline_chunks"),
+        expert=_degree(plan, "expert_parallel"),
+        expert_tensor=_degree(plan, "expert_tensor_parallel", tensor),
+    )
+
+
+def _degree(plan: TrainingPlan, name: str, absent: int = 1) -> int:
+    value = plan.fact(name).value
+    return value if isinstance(value, int) and value > 0 else absent
