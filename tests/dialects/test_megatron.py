@@ -109,13 +109,33 @@ GPT = "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --vocab-size 128"
 @pytest.mark.parametrize(
     ("flags", "known"),
     [
-        (GPT, True), (f"{GPT} --num-experts 8", False), (f"{GPT} --multi-latent-attention", False),
+        (GPT, True), (f"{GPT} --num-experts 8", True), (f"{GPT} --multi-latent-attention", True),
+        (f"{GPT} --mtp-num-layers 1", False), (f"{GPT} --decoder-first-pipeline-num-layers 1", False),
         ("--num-layers 2 --hidden-size 64 --num-attention-heads 4", False),
         ("--num-layers 2 --hidden-size 64 --num-attention-heads 4 --vocab-file d/gpt2-vocab.json", True),
     ],
 )  # fmt: skip
 def test_shapes(flags: str, known: bool) -> None:
     assert reading("train.sh", LINE.format(8, 1, flags)).plan.model_shape.known is known
+
+
+def test_what_the_estimator_reads() -> None:
+    flags = (
+        f"{GPT} --num-experts 8 --moe-layer-freq '([0]*1+[1]*1)' --moe-ffn-hidden-size 32 --hidden-dropout 0.0 "
+        "--transformer-impl local --recompute-granularity selective --recompute-modules moe_act layernorm "
+        "--cross-entropy-loss-fusion --num-layers-per-virtual-pipeline-stage 1 --position-embedding-type rope"
+    )
+    found = reading("train.sh", LINE.format(8, 2, flags))
+    names = ("tensor_parallel", "experts", "hidden_dropout", "attention_dropout", "attention_kernel", "recompute")
+    assert values(found, *names) == (
+        2,
+        (8, 2, 32, 0, False, 1),
+        0.0,
+        0.1,
+        "unfused",
+        ("selective", "uniform", 1, ("moe_act", "layernorm")),
+    )
+    assert values(found, "megatron_loss", "pipeline_chunks", "learned_positions") == ("native", 2, 0)
 
 
 def test_llama_in_flags() -> None:

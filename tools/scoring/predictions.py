@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from scoring import rows_llm
+from scoring import rows_llm, rows_megatron
 from scoring.rows import Row, group_of, measured_bytes
 from scoring.rows_llm import language_plan
+from scoring.rows_megatron import megatron_plan
 from scoring.rows_vision import vision_plan
-from vramlint.hardware import Target
+from vramlint.errors import TargetError
+from vramlint.hardware import Target, find_gpu
 from vramlint.memory import Interval, estimate
 from vramlint.plan import TrainingPlan
 
@@ -38,6 +40,8 @@ class Scored(NamedTuple):
 
 def plan_of(row: Row) -> TrainingPlan | None:
     """The training plan of a row; None where its settings cannot be expressed yet."""
+    if row["framework"] == rows_megatron.FRAMEWORK:
+        return megatron_plan(row)
     if row["seq_len"] and row["framework"] in rows_llm.FRAMEWORKS:
         return language_plan(row)
     if row["image_h"] and not row["seq_len"]:
@@ -49,12 +53,25 @@ def scored(row: Row) -> Scored:
     return Scored(row, group_of(row), measured_bytes(row), predicted(row))
 
 
+_CARDS = {"A100": "A100-80GB", "GB200": "B200"}
+"""Names of the truth's cards that leave the size open, or name a board of the card."""
+
+
+def target_of(row: Row) -> Target:
+    """The card that the row names; none where the catalogue does not have it."""
+    name = row.get("gpu_model", "").removesuffix(" (assumed)").removeprefix("NVIDIA ")
+    try:
+        return Target(find_gpu(_CARDS.get(name, name)))
+    except TargetError:
+        return Target()
+
+
 def predicted(row: Row) -> Prediction | None:
     """The estimator's answer in the row's own metric."""
     plan = plan_of(row)
     if plan is None:
         return None
-    found = estimate(plan, Target())
+    found = estimate(plan, target_of(row))
     interval = {"allocated": found.allocated, "reserved": found.reserved, "device": found.device}.get(
         row["metric_group"]
     )

@@ -125,6 +125,14 @@ class Config(Schema):
     vocabulary_multiple: Count | None = keys("make_vocab_size_divisible_by", default=128)
     vocabulary_file: Text | None = keys("vocab_file")
     pattern: Any = keys("hybrid_layer_pattern", "hybrid_override_pattern", "is_hybrid_model", "mtp_num_layers")
+    uneven: Any = keys(
+        "decoder_first_pipeline_num_layers",
+        "decoder_last_pipeline_num_layers",
+        "pipeline_model_parallel_layout",
+        "account_for_embedding_in_pipeline_split",
+        "account_for_loss_in_pipeline_split",
+        "fine_grained_activation_offloading",
+    )
 
 
 _DIRECT = tuple(Config.model_fields)[:7]
@@ -344,6 +352,8 @@ def _shape(settings: Settings[Config], flags: Settings[ModelFlags]) -> Fact[Deco
         return unknown("no --hidden-size, --num-layers and --num-attention-heads")
     if settings.spelled("pattern"):
         return unknown("hybrid layers or multi-token prediction: no formula here covers them")
+    if settings.values.uneven:
+        return unknown("uneven pipeline stages or offloaded activations: no formula here covers them")
     vocabulary = _vocabulary(values, flags.values.extra_ids or 0)
     if vocabulary is None:
         return unknown("the vocabulary is not spelled here")

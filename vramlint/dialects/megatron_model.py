@@ -110,8 +110,8 @@ def model_facts(draft: Draft, flags: Settings[ModelFlags]) -> None:
     ):
         if degree is not None:
             draft.put(name, derived(degree, "flags of Megatron-LM and its defaults"))
-    if values.fused_loss and values.fused_loss_by == "te":
-        draft.put("loss_kernel", derived("te", "--cross-entropy-fusion-impl te"))
+    if values.fused_loss:
+        draft.put("megatron_loss", derived(values.fused_loss_by, "--cross-entropy-loss-fusion"))
     _encoder(draft, values)
 
 

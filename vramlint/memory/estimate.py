@@ -220,7 +220,8 @@ def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
 def _gathered_bytes(setting: Setting, phase: str) -> int:
     """What sharded data parallelism holds whole at a time: embeddings and head, and two blocks (one prefetched).
 
-    In backward their gradients too, of one block, unless whole gradients are kept anyway.
+    In backward their gradients too: of one block, and twice those outside the blocks, piece by piece and joined for the
+    reduction (torch 2.13 ``_flat_param.py`` ``_get_unflat_views``, FSDP2 ``_fsdp_collectives.py`` ``foreach_reduce``).
     """
     if setting.sharding.parameters == 1 or phase == "optimizer":
         return 0
@@ -229,11 +230,12 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
         return each * model.parameters
     outside, block = model.outside_and_block
     weights = each * (outside + 2 * block)
-    kept = setting.workload.gradients_kept and setting.sharding.kept_gradients == 1
-    adapted = isinstance(model, Decoder) and model.adapter is not None
-    if phase == "forward" or kept or adapted:
+    if isinstance(model, MegatronModel):
+        return weights + each * (outside + block)
+    if phase != "backward" or model.adapter is not None:
         return weights
-    return weights + each * (outside + block)
+    kept = setting.workload.gradients_kept and setting.sharding.kept_gradients == 1
+    return weights + each * (2 * outside + (0 if kept else block))
 
 
 def _context(setting: Setting) -> Interval:

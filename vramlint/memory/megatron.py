@@ -225,11 +225,10 @@ class MegatronModel(NamedTuple):
     def _loss(self, workload: Workload, tokens: int, options: MegatronOptions) -> int:
         """The last norm and the logits: in 16 bits, and in fp32 as they become the softmax and then the gradient.
 
-        Megatron-LM ``core/tensor_parallel/cross_entropy.py`` works in place on one fp32 copy; Transformer Engine's own
-        cross entropy on the 16-bit logits.
+        Megatron-LM ``core/tensor_parallel/cross_entropy.py`` works in place on one fp32 copy, its compiled form
+        (``core/fusions/fused_cross_entropy.py``) writes a second; Transformer Engine's works on the 16-bit logits.
         """
-        each = HALF + (0 if options.fused_loss else 4)
-        logits = each * self.config.shape.vocabulary // self.parallel.tensor
+        logits = _LOGIT_BYTES.get(options.loss, 6) * self.config.shape.vocabulary // self.parallel.tensor
         last_norm = 2 * HALF * self.config.shape.hidden // self.parallel.stream
         return last_norm * (tokens + self._encoder_tokens(workload)) + logits * tokens
 
@@ -238,4 +237,5 @@ def _total(ledger: tuple[Saved, ...]) -> int:
     return sum(saved.bytes_per_token for saved in ledger)
 
 
+_LOGIT_BYTES = {"plain": HALF + 4, "native": HALF + 4 + 4, "te": HALF}
 _SIXTEEN_BITS = (Precision.PURE_BF16, Precision.PURE_FP16)

@@ -34,7 +34,8 @@ class MegatronOptions(NamedTuple):
     """Flags that change what is kept.
 
     ``attention``: ``flash`` (FlashAttention 2), ``fused`` (cuDNN) or ``unfused``. ``mask``: the loader makes a boolean
-    mask of sequence x sequence for each sample. ``fused_loss``: Transformer Engine's cross entropy, in place.
+    mask of sequence x sequence for each sample. ``loss``: ``plain`` cross entropy, the compiled one of
+    ``--cross-entropy-loss-fusion`` (``native``) or Transformer Engine's (``te``).
     """
 
     attention: str = "flash"
@@ -42,7 +43,7 @@ class MegatronOptions(NamedTuple):
     attention_dropout: bool = True
     fp32_residual: bool = False
     mask: bool = True
-    fused_loss: bool = False
+    loss: str = "plain"
     recompute: Recompute = Recompute()
 
 
@@ -160,6 +161,8 @@ def _experts(config: DecoderConfig, parallel: Parallelism, options: MegatronOpti
         Saved("tokens sent to experts", round(arriving * HALF * h)),
         Saved("experts' first outputs", round(arriving * first)),
         Saved("experts' activations", round(arriving * activated)),
+        # Gated experts weigh by the router's probability inside one fused kernel; others keep the factor's partner.
+        Saved("experts' weighted activations", 0 if config.gated else round(arriving * HALF * i)),
         Saved("experts' outputs", round(arriving * HALF * h)),
         Saved("dropout mask", dropout_mask(config, parallel, options)),
     ]

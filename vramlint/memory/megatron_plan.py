@@ -36,7 +36,7 @@ def _options(plan: TrainingPlan) -> MegatronOptions:
         attention_dropout=attention_dropout != 0,
         fp32_residual=bool(plan.fact("fp32_residual").value),
         mask=plan.fact("attention_mask").value is not False,
-        fused_loss=plan.fact("loss_kernel").value == "te",
+        loss=str(plan.fact("megatron_loss").value or "plain"),
         recompute=_recompute(plan),
     )
 

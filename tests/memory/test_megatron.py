@@ -1,0 +1,126 @@
+"""Megatron-LM's closed forms against the golden peaks of its own functional tests, and their properties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.memory.support import plan
+from vramlint.hardware import GIB, Target, find_gpu
+from vramlint.memory import estimate
+from vramlint.memory.architecture import DecoderConfig, Experts, LatentAttention
+from vramlint.memory.knowledge import Workload
+from vramlint.memory.megatron import MegatronModel
+from vramlint.memory.megatron_ledger import MegatronOptions, Recompute
+from vramlint.memory.parallel import Parallelism
+from vramlint.plan import DecoderShape, Precision
+
+GPT = DecoderShape(512, 12, 8, 8, 64, 2048, 50688, tied=True, gated=False, norm="layer", biases=True)
+GPT_TP2 = GPT._replace(vocabulary=50432)
+GPT_7B = DecoderShape(4096, 32, 32, 8, 128, 16384, 131584, tied=False, gated=False, norm="layer", biases=True)
+T5 = DecoderShape(768, 12, 12, 12, 64, 3072, 29184, tied=True, gated=False, norm="layer", biases=True)
+T5_11B = DecoderShape(4096, 24, 64, 64, 64, 10240, 29184, tied=True, gated=False, norm="layer", biases=True)
+RING = {"sequence_parallel": True, "context_parallel": 2, "hidden_dropout": 0.0, "attention_kernel": "flash"}
+TEST = {"deterministic": True, "learned_positions": 1024}
+
+# Published mem-max-allocated-bytes (GiB) of tests/functional_tests/test_cases in Megatron-LM, 2026-08: shape, tensor
+# parallel ranks, data-parallel ranks, sharding, micro batch, length, card, other facts, measured.
+GOLDEN: dict[str, tuple[DecoderShape, int, int, str, int, int, str, dict[str, Any], float]] = {
+    "gpt3_7b_tp4_pp1": (GPT_7B, 4, 2, "zero1", 2, 8192, "a100-80gb", TEST | {"learned_positions": 8192}, 54.1919),
+    "gpt3_7b_tp4_pp1 H100": (GPT_7B, 4, 2, "zero1", 2, 8192, "h100", TEST | {"learned_positions": 8192}, 53.2193),
+    "tp4_qk_layernorm": (GPT, 4, 2, "ddp", 4, 1024, "a100-80gb", TEST | {"qk_norm": True}, 1.0813),
+    "tp4_unfused": (GPT, 4, 2, "zero1", 4, 1024, "a100-80gb", TEST | {"attention_kernel": "unfused"}, 1.4096),
+    "tp2_cp2": (GPT_TP2, 2, 2, "ddp", 4, 1024, "a100-80gb", RING | {"learned_positions": 1024}, 1.0662),
+    "tp2_zero3": (GPT_TP2, 2, 4, "fsdp", 4, 1024, "a100-80gb", TEST, 1.3626),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_peaks(name: str) -> None:
+    shape, tensor, ranks, sharding, batch, length, card, facts, measured = GOLDEN[name]
+    extra = {"implementation": "megatron", "low_precision_weights": True, "tensor_parallel": tensor, **facts}
+    run = plan(
+        extra, model_shape=shape, micro_batch=batch, seq_len=length, precision=Precision.BF16, sharding=sharding,
+        data_parallel=ranks, grad_checkpointing=False, accumulation=2, optimizer="adam",
+    )  # fmt: skip
+    found = estimate(run, Target(find_gpu(card)))
+    assert found.allocated is not None
+    assert found.allocated.value / GIB == pytest.approx(measured, rel=0.03)
+    assert found.allocated.low <= measured * GIB <= found.allocated.high
+
+
+@pytest.mark.parametrize(
+    ("shape", "tensor", "layers", "card", "measured"),
+    [(T5_11B, 4, 24, "a100-80gb", 42.1534), (T5_11B, 4, 24, "h100", 41.9001), (T5, 1, 12, "a100-80gb", 5.7646)],
+)
+def test_golden_peaks_of_t5(shape: DecoderShape, tensor: int, layers: int, card: str, measured: float) -> None:
+    local = {"attention_kernel": "unfused"} if layers == 12 else {}
+    extra = {
+        "implementation": "megatron", "low_precision_weights": True, "tensor_parallel": tensor,
+        "encoder_layers": layers, "decoder_seq_len": 128, "learned_positions": 512, "deterministic": True, **local,
+    }  # fmt: skip
+    run = plan(
+        extra, model_shape=shape, micro_batch=4, seq_len=512, precision=Precision.BF16, sharding="ddp",
+        data_parallel=2, grad_checkpointing=False, accumulation=1, optimizer="adam",
+    )  # fmt: skip
+    found = estimate(run, Target(find_gpu(card)))
+    assert found.allocated is not None
+    assert found.allocated.value / GIB == pytest.approx(measured, rel=0.03)
+
+
+WORK = Workload(2, Precision.PURE_BF16, checkpointing=False, seq_len=1024)
+MODEL = MegatronModel("gpt", DecoderConfig(GPT, gated=False, norm="layer", biases=True, positions=1024), "test")
+
+
+def peak(model: MegatronModel, work: Workload = WORK) -> int:
+    return max(moment.activation_bytes for moment in model.moments(work))
+
+
+def test_parameters_of_one_rank_are_the_models_own_without_parallelism() -> None:
+    assert MODEL.parameters == MODEL.config.parameters
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DecoderConfig(GPT._replace(tied=False), gated=True, experts=Experts(8, 2, 512, shared_ffn=256, dense_layers=1)),
+        DecoderConfig(GPT._replace(head_dim=96), latent=LatentAttention(128, 64, 64, 32, 64)),
+    ],
+)
+def test_parameters_with_experts_and_latent_attention(config: DecoderConfig) -> None:
+    assert MODEL._replace(config=config).parameters == config.parameters
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
+def test_pipeline_stages_hold_the_whole_model(stages: int) -> None:
+    untied = MODEL._replace(config=MODEL.config._replace(shape=GPT._replace(tied=False)))
+    on_stages = [
+        untied._replace(parallel=Parallelism(pipeline=stages, stage=stage)).parameters for stage in range(stages)
+    ]
+    assert sum(on_stages) == untied.config.parameters
+
+
+def test_every_kind_of_parallelism_and_recomputation_needs_less() -> None:
+    split = [
+        Parallelism(tensor=2),
+        Parallelism(tensor=2, sequence=True),
+        Parallelism(tensor=2, sequence=True, context=2),
+    ]
+    peaks = [peak(MODEL), *(peak(MODEL._replace(parallel=each)) for each in split)]
+    assert peaks == sorted(peaks, reverse=True)
+    recomputed = MODEL._replace(options=MegatronOptions(recompute=Recompute("full")))
+    some = MODEL._replace(options=MegatronOptions(recompute=Recompute("full", "block", 4)))
+    assert peak(recomputed) < peak(some) < peak(MODEL)
+
+
+def test_micro_batches_in_flight() -> None:
+    """1F1B: as many as stages follow; interleaved: (2 x stages after it + (chunks - 1) x stages + 1) chunks."""
+    stages = [Parallelism(pipeline=4, stage=stage).in_flight(8) for stage in range(4)]
+    assert stages == [4, 3, 2, 1]
+    assert Parallelism(pipeline=4).in_flight(2) == 2
+    assert Parallelism(pipeline=4, chunks=2, stage=0).in_flight(8) == pytest.approx(11 / 2)
+
+
+def test_fp32_is_not_covered() -> None:
+    assert MODEL.moments(WORK._replace(precision=Precision.FP32)) == ()
