@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from vramlint.dialects.further_facts import FACTS
 from vramlint.dialects.megatron import Config
 from vramlint.dialects.megatron_model import ModelFlags
 
@@ -41,12 +42,13 @@ def main(argv: list[str]) -> int:
 
 
 def _flags() -> set[str]:
-    """Every flag that the two schemas of the dialect know, with dashes."""
+    """Every flag that the dialect's schemas and its further facts know, with dashes."""
     names: set[str] = set()
     for schema in (Config, ModelFlags):
         for field in schema.model_fields.values():
             names |= {f"--{choice.replace('_', '-')}" for choice in field.validation_alias.choices}
-    return names
+    further = {key for row in FACTS["megatron"].rows for key in row.keys}
+    return names | {f"--{key.replace('_', '-')}" for key in further}
 
 
 def _kept(text: str, flags: set[str]) -> dict[str, Any]:

@@ -126,7 +126,14 @@ def test_what_the_estimator_reads() -> None:
         "--cross-entropy-loss-fusion --num-layers-per-virtual-pipeline-stage 1 --position-embedding-type rope"
     )
     found = reading("train.sh", LINE.format(8, 2, flags))
-    names = ("tensor_parallel", "experts", "hidden_dropout", "attention_dropout", "attention_kernel", "recompute")
+    names = (
+        "tensor_parallel",
+        "expert_mixture",
+        "hidden_dropout",
+        "attention_dropout",
+        "attention_kernel",
+        "recompute",
+    )
     assert values(found, *names) == (
         2,
         (8, 2, 32, 0, False, 1),

@@ -24,10 +24,7 @@ class ModelFlags(Schema):
     pipeline: Count | None = keys(
         "pipeline_model_parallel_size", f"{_STRATEGY}.pipeline_model_parallel_size", default=1
     )
-    context: Count | None = keys("context_parallel_size", f"{_STRATEGY}.context_parallel_size", default=1)
-    expert: Count | None = keys("expert_model_parallel_size", default=1)
     expert_tensor: Count | None = keys("expert_tensor_parallel_size")
-    sequence: Flag | None = keys("sequence_parallel", default=False)
     layers: Count | None = keys("num_layers")
     chunk_layers: Count | None = keys("num_layers_per_virtual_pipeline_stage")
     chunks: Count | None = keys("num_virtual_stages_per_pipeline_rank")
@@ -76,25 +73,20 @@ class ModelFlags(Schema):
 
 
 MODEL_SWITCHES = frozenset(
-    {"sequence_parallel", "qk_layernorm", "use_flash_attn", "fp32_residual_connection", "deterministic_mode"}
+    {"qk_layernorm", "use_flash_attn", "fp32_residual_connection", "deterministic_mode"}
     | {"no_create_attention_mask_in_dataloader"}
 )
 """Flags of :class:`ModelFlags` that take no value."""
 
 
 def model_facts(draft: Draft, flags: Settings[ModelFlags]) -> None:
-    """Put every fact that the estimator reads from ``plan.extra`` for a Megatron-LM run."""
+    """Put what the estimator reads from ``plan.extra`` for a Megatron-LM run; ``further_facts`` has the degrees."""
     values = flags.values
     if flags.doubts:
         return
     for name, degree in (
-        ("tensor_parallel", values.tensor),
-        ("pipeline_parallel", values.pipeline),
-        ("context_parallel", values.context),
-        ("expert_parallel", values.expert),
         ("expert_tensor_parallel", values.expert_tensor or values.tensor),
         ("pipeline_chunks", _chunks(values)),
-        ("sequence_parallel", values.sequence),
         ("distributed_optimizer_instances", values.instances),
         ("learned_positions", values.positions if values.position == "learned_absolute" else 0),
         ("qk_norm", values.qk_norm),
@@ -105,7 +97,7 @@ def model_facts(draft: Draft, flags: Settings[ModelFlags]) -> None:
         ("attention_mask", not values.no_mask),
         ("deterministic", values.deterministic),
         ("recompute", _recompute(values)),
-        ("experts", _experts(values)),
+        ("expert_mixture", _experts(values)),
         ("latent_attention", _latent(values)),
     ):
         if degree is not None:

@@ -79,13 +79,13 @@ def _nameless(plan: TrainingPlan) -> Resolution:
 
 
 def _splits(plan: TrainingPlan) -> bool:
-    """Whether the implementation's formula divides the model, and the plan says how."""
-    return plan.fact("implementation").value == "megatron" and plan.fact("tensor_parallel").known
+    """Whether the implementation's formula divides the model."""
+    return plan.fact("implementation").value == "megatron"
 
 
 def _given(plan: TrainingPlan, shape: DecoderShape) -> DecoderConfig:
     """A spelled shape with the other facts that a config gives of an architecture."""
-    experts, latent = plan.fact("experts").value, plan.fact("latent_attention").value
+    experts, latent = plan.fact("expert_mixture").value, plan.fact("latent_attention").value
     positions = plan.fact("learned_positions").value
     return DecoderConfig(
         shape,
