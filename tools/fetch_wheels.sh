@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Downloads the wheels whose config files the corpus tests read, into .cache/wheels (once), and pytest's source, which
-# holds the schema of JUnit files.
+# Downloads what the tests read of frameworks, configs and source code, into .cache/wheels (once), and pytest's source,
+# which holds the schema of JUnit files. Nothing of it is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 mkdir -p .cache/wheels
-for wheel in mmdet==3.3.0 mmsegmentation==1.2.2 torchtune==0.6.1 ultralytics==8.4.190; do
-    name=${wheel%%==*}
-    if ! ls .cache/wheels/"$name"-*.whl >/dev/null 2>&1; then
-        .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest .cache/wheels "$wheel"
-    fi
+download() { .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest .cache/wheels "$@"; }
+for wheel in mmdet==3.3.0 mmsegmentation==1.2.2 torchtune==0.6.1 ultralytics==8.4.190 axolotl==0.19.0 litgpt==0.5.13 \
+    llm_foundry==0.22.0 megatron_core==0.16.1 torchtitan==0.3.0 transformers==5.24.0; do
+    ls .cache/wheels/"${wheel%%==*}"-*.whl >/dev/null 2>&1 || download "$wheel"
 done
-if ! ls .cache/wheels/pytest-*.tar.gz >/dev/null 2>&1; then
-    .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary pytest \
-        --dest .cache/wheels pytest==8.4.2
-fi
+ls .cache/wheels/pytest-*.tar.gz >/dev/null 2>&1 || download --no-binary pytest pytest==8.4.2
+# DeepSpeed publishes its source only, and pip runs its setup.py for the metadata: a failure costs one test, no more.
+ls .cache/wheels/deepspeed-*.tar.gz >/dev/null 2>&1 ||
+    { .venv/bin/python -m pip install --quiet --disable-pip-version-check setuptools wheel &&
+        download --no-build-isolation deepspeed==0.19.6; } ||
+    echo "no source of DeepSpeed: its arithmetic is not called" >&2
