@@ -1,161 +1,139 @@
-"""Writes vramlint/memory/data/decoders.json: shapes of public decoder LLMs, from litgpt's and torchtune's tables.
+"""Writes vramlint/memory/data/decoders.json: the shapes of public decoder LLMs, each with where it was read.
 
-Usage: python tools/make_decoder_catalogue.py LITGPT_WHEEL TORCHTUNE_WHEEL
+Usage: python tools/make_decoder_catalogue.py FOLDER
 
-Shapes are facts of public model cards; litgpt's ``config.py`` (Apache-2.0) lists them per checkpoint and torchtune's
-model builders (BSD-3) say which share input and output embeddings. Nothing of either package runs but litgpt's
-``config.py``, which only computes defaults. Mixture-of-experts models are left out until their formula exists.
+FOLDER holds the sources that are there, none of which runs but two tables of plain values (``catalogue_sources.py``
+says how each is read): wheels of litgpt, torchtune, aiconfigurator-core, llm-analysis and genz-llm from PyPI,
+``model_preset.py`` of mlc-ai/mlc-llm, the folder ``maxtext`` with AI-Hypercomputer/maxtext's ``configs/models``, and the
+folder ``configs`` with config.json files named ``Org--Name.json``.
+
+Shapes are facts of public model cards. A shape that two sources give differently is left out and printed, as is one
+whose parameters contradict the size in its name.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import json
 import re
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
+
+from catalogue_sources import Found, read_all
+
+from vramlint.memory.hf_config import decoder_from_config
+from vramlint.memory.names import plain_key_of
+from vramlint.memory.towers import tower_from_config
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "vramlint" / "memory" / "data" / "decoders.json"
 
-TIED = re.compile(
-    r"gemma|falcon-|SmolLM|Llama-3\.2-[13]B|Phi-4-mini|OLMo-1B"
-    r"|Qwen2(\.5)?-(Coder-|Math-)?(0\.5|1\.5|3)B|Qwen3-(0\.6|1\.7|4)B"
-)
-"""Checkpoints that share input and output embeddings (``tie_word_embeddings`` of their config.json). Checked against
-the size in the name: untied, Qwen3-0.6B would have 0.75 B parameters, SmolLM2-135M 163 M, Phi-4-mini 4.5 B."""
+KEPT = (
+    "model_type", "hidden_size", "n_embd", "num_hidden_layers", "n_layer", "num_attention_heads", "n_head",
+    "num_key_value_heads", "num_kv_heads", "head_dim", "intermediate_size", "ffn_dim", "n_inner", "vocab_size",
+    "tie_word_embeddings", "attention_bias", "use_bias", "bias", "use_qkv_bias", "lm_head_bias", "use_qk_norm",
+    "use_parallel_residual", "parallel_attn", "new_decoder_architecture", "multi_query", "n_positions",
+    "max_position_embeddings", "word_embed_proj_dim", "sliding_window", "use_sliding_window", "spatial_merge_size",
+    "multimodal_projector_bias", "projection_dim",
+    "attn_logit_softcapping", "num_local_experts", "num_experts", "num_experts_per_tok", "moe_intermediate_size",
+    "shared_expert_intermediate_size", "decoder_sparse_step", "mlp_only_layers", "n_routed_experts",
+    "n_shared_experts", "first_k_dense_replace", "moe_layer_freq", "q_lora_rank", "kv_lora_rank",
+    "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size_mlp", "interleave_moe_layer_step",
+)  # fmt: skip
+"""Keys of a config.json that decide memory. ``max_position_embeddings`` only where positions are learned."""
 
-FUSED = re.compile(r"Phi-[34]|Phi-3\.5|phi-4|pythia|stablelm-(base|tuned)-alpha|stablecode-\w+-alpha|falcon-")
-"""Checkpoints whose transformers class projects queries, keys and values at once: Phi3, GPTNeoX and Falcon models."""
-
-SKIPPED = {"Platypus2-70B"}
-"""litgpt gives it 64 KV heads, unlike the Llama-2-70B it is made of."""
-
-TORCHTUNE = {
-    "qwen2_7b": "Qwen/Qwen2-7B-Instruct Qwen/Qwen2-7B",
-    "qwen2_0_5b": "Qwen/Qwen2-0.5B-Instruct Qwen/Qwen2-0.5B",
-    "qwen2_1_5b": "Qwen/Qwen2-1.5B-Instruct Qwen/Qwen2-1.5B",
-}
-"""Builders of torchtune whose checkpoints litgpt lacks."""
+SIZE = re.compile(r"(\d+(?:[._]\d+)?)([bBmM])(?![a-z])")
 
 
 def main(argv: list[str]) -> int:
-    litgpt, torchtune = map(Path, argv)
-    rows = litgpt_rows(litgpt) + torchtune_rows(torchtune)
-    rows.sort(key=lambda row: row["name"].lower())
-    document = {
-        "schema": 1,
-        "source": f"facts of public model cards, read from {litgpt.name} and {torchtune.name}",
-        "columns": COLUMNS,
-    }
-    lines = ",\n".join("    " + json.dumps([row[column] for column in COLUMNS]) for row in rows)
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(json.dumps(document, indent=2)[:-2] + f',\n  "models": [\n{lines}\n  ]\n}}\n')
-    print(f"{len(rows)} decoders written to {TARGET.relative_to(ROOT)}")
+    rows: dict[str, tuple[str, dict[str, Any]]] = {}
+    for found in read_all(Path(argv[0])):
+        if "vision_config" in found.config and tower_from_config(found.config, 1) is None:
+            print(f"left out: {found.name} ({found.source}): unknown vision tower")
+            continue
+        kept = _kept(found)
+        if kept is None:
+            print(f"left out: {found.name} ({found.source}): type or size")
+            continue
+        known = rows.get(found.name)
+        if known is None:
+            rows[found.name] = (found.source, kept)
+        elif decoder_from_config(known[1]) != decoder_from_config(kept):
+            print(f"differs: {found.name}: {known[0]} is kept, not {found.source}")
+    for name, other in SAME.items():
+        rows.setdefault(name, (f"same config.json as {other}", rows[other][1]))
+    _share_windows(rows)
+    _write(rows)
     return 0
 
 
-COLUMNS = [
-    "name", "hidden", "layers", "heads", "kv_heads", "head_dim", "ffn", "vocabulary", "tied", "qkv_bias",
-    "gated", "norm", "norms_per_layer", "qk_norm", "biases", "shared_norm", "soft_capped", "head_bias",
-    "parallel", "fused_qkv", "python_gelu",
-]  # fmt: skip
+SAME = {
+    "deepseek-ai/DeepSeek-V3-0324": "deepseek-ai/DeepSeek-V3",
+    "deepseek-ai/DeepSeek-V3.1": "deepseek-ai/DeepSeek-V3",
+    "deepseek-ai/DeepSeek-R1-0528": "deepseek-ai/DeepSeek-R1",
+    "deepseek-ai/DeepSeek-R1-Zero": "deepseek-ai/DeepSeek-R1",
+    "deepseek-ai/DeepSeek-V2-Lite-Chat": "deepseek-ai/DeepSeek-V2-Lite",
+    "moonshotai/Kimi-K2-Base": "moonshotai/Kimi-K2-Instruct",
+}
+"""Checkpoints of one architecture under several names, by their model cards."""
 
 
-def litgpt_rows(wheel: Path) -> list[dict[str, Any]]:
-    module = load_config(wheel)
-    rows = {}
-    for entry in module.configs:
-        config = module.Config(**entry)
-        name = f"{config.hf_config['org']}/{config.hf_config['name']}"
-        if config.n_expert or config.hf_config["name"] in SKIPPED:
-            continue
-        rows[name] = litgpt_row(name, config)
-    return list(rows.values())
+def _share_windows(rows: dict[str, tuple[str, dict[str, Any]]]) -> None:
+    """litgpt's table lacks sliding windows: an instruction-tuned checkpoint takes its base model's."""
+    bases = {plain_key_of(name): data for name, (_, data) in rows.items() if "sliding_window" in data}
+    for name, (_, data) in rows.items():
+        base = bases.get(plain_key_of(name))
+        if base is not None and decoder_from_config(base | data) == decoder_from_config(base):
+            data.setdefault("sliding_window", base["sliding_window"])
 
 
-def load_config(wheel: Path) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(zipfile.ZipFile(wheel).extract("litgpt/config.py", folder))
-        spec = importlib.util.spec_from_file_location("litgpt_config", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["litgpt_config"] = module
-        spec.loader.exec_module(module)
-    return module
+def _kept(found: Found) -> dict[str, Any] | None:
+    """The entry's config without what does not matter, None where it is no decoder of a known kind or contradictory."""
+    config = decoder_from_config(found.config)
+    if config is None:
+        return None
+    # The size in a mixture's name is of one expert or what is active; Falcon3-1B has 1.67 B by its own card.
+    sizes = [float(size.replace("_", ".")) * (1e9 if unit in "bB" else 1e6) for size, unit in SIZE.findall(found.name)]
+    if sizes and not config.experts and "Falcon3-1B" not in found.name and not any(0.72 < config.parameters / size < 1.4 for size in sizes):
+        print(f"size: {found.name} ({found.source}) would have {config.parameters:,} parameters")
+        return None
+    return _slim(found.config)
 
 
-def litgpt_row(name: str, config: Any) -> dict[str, Any]:
-    gemma = config.mlp_class_name == "GemmaMLP"
-    return {
-        "name": name,
-        "hidden": config.n_embd,
-        "layers": config.n_layer,
-        "heads": config.n_head,
-        "kv_heads": config.n_query_groups,
-        "head_dim": config.head_size,
-        "ffn": config.intermediate_size,
-        "vocabulary": config.padded_vocab_size,
-        "tied": bool(TIED.search(name)),
-        "qkv_bias": bool(config.attn_bias),
-        "gated": config.mlp_class_name in ("LLaMAMLP", "GemmaMLP"),
-        "norm": "gemma" if gemma else "rms" if config.norm_class_name == "RMSNorm" else "layer",
-        "norms_per_layer": 4 if config.post_mlp_norm and gemma else 2,
-        "qk_norm": bool(config.norm_qk),
-        "biases": bool(config.bias),
-        "shared_norm": bool(config.shared_attention_norm),
-        "soft_capped": config.attention_logit_softcapping is not None,
-        "head_bias": bool(config.lm_head_bias),
-        "parallel": bool(config.parallel_residual),
-        "fused_qkv": bool(FUSED.search(name)),
-        "python_gelu": bool(re.search(r"/phi-(1_5|2)$", name)),
-    }
+def _slim(config: dict[str, Any]) -> dict[str, Any]:
+    learned = config.get("model_type") in ("opt", "gpt2", "gpt_bigcode")
+    slim = {key: config[key] for key in KEPT if config.get(key) is not None}
+    if "q_lora_rank" in config:
+        slim["q_lora_rank"] = config["q_lora_rank"]  # null says that queries have no latent; without it they have one
+    if not learned:
+        slim.pop("max_position_embeddings", None)
+    for part in ("text_config", "vision_config"):
+        if isinstance(config.get(part), dict):
+            slim[part] = _slim(config[part]) if part == "text_config" else _plain(config[part])
+    return slim
 
 
-def torchtune_rows(wheel: Path) -> list[dict[str, Any]]:
-    rows = []
-    archive = zipfile.ZipFile(wheel)
-    tree = ast.parse(archive.read("torchtune/models/qwen2/_model_builders.py"))
-    for node in tree.body:
-        if not isinstance(node, ast.FunctionDef) or node.name not in TORCHTUNE:
-            continue
-        call = next(found for found in ast.walk(node) if isinstance(found, ast.Return)).value
-        assert isinstance(call, ast.Call)
-        given = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-        for name in TORCHTUNE[node.name].split():
-            rows.append(torchtune_row(name, given))
-    return rows
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if isinstance(value, (int, str)) and key in TOWER_KEYS}
 
 
-def torchtune_row(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "hidden": given["embed_dim"],
-        "layers": given["num_layers"],
-        "heads": given["num_heads"],
-        "kv_heads": given["num_kv_heads"],
-        "head_dim": given["embed_dim"] // given["num_heads"],
-        "ffn": given["intermediate_dim"],
-        "vocabulary": given["vocab_size"],
-        "tied": given.get("tie_word_embeddings", False),
-        "qkv_bias": True,  # torchtune.models.qwen2.qwen2 builds q, k and v with bias
-        "gated": True,
-        "norm": "rms",
-        "norms_per_layer": 2,
-        "qk_norm": False,
-        "biases": False,
-        "shared_norm": False,
-        "soft_capped": False,
-        "head_bias": False,
-        "parallel": False,
-        "fused_qkv": False,
-        "python_gelu": False,
-    }
+TOWER_KEYS = (
+    "model_type", "hidden_size", "embed_dim", "depth", "num_hidden_layers", "num_heads", "num_attention_heads",
+    "intermediate_size", "mlp_ratio", "patch_size", "image_size", "in_chans", "in_channels", "num_channels",
+    "out_hidden_size", "spatial_merge_size", "temporal_patch_size", "num_position_embeddings", "head_dim",
+    "vision_use_head", "projection_dim", "projector_input_dim", "projector_output_dim", "vision_output_dim",
+)  # fmt: skip
+
+
+def _write(rows: dict[str, tuple[str, dict[str, Any]]]) -> None:
+    sources = sorted({source for source, _ in rows.values()})
+    lines = ",\n".join(
+        "    " + json.dumps([name, sources.index(source), config], separators=(",", ":"))
+        for name, (source, config) in sorted(rows.items(), key=lambda item: item[0].lower())
+    )
+    head = json.dumps({"schema": 2, "sources": sources}, indent=2)[:-2]
+    TARGET.write_text(f'{head},\n  "models": [\n{lines}\n  ]\n}}\n')
+    print(f"{len(rows)} decoders written to {TARGET.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

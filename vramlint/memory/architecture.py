@@ -60,7 +60,8 @@ class DecoderConfig(NamedTuple):
     ``qkv_bias`` the attention's output projection has a bias too (gpt-oss). ``full_qk_norm``: queries and keys are
     normalised over their whole width, not per head (OLMo 2, OLMoE). ``attention_sinks``: one learned logit per head
     (gpt-oss), attention runs eager. ``sliding_window``: tokens of the local attention's window, 0 for none; where
-    longer sequences are trained, transformers builds a mask.
+    longer sequences are trained, transformers builds a mask. ``norm_bias``: LayerNorms have a bias though the linear
+    layers have none (Falcon, StableLM).
     """
 
     shape: DecoderShape
@@ -82,6 +83,7 @@ class DecoderConfig(NamedTuple):
     full_qk_norm: bool = False
     attention_sinks: bool = False
     sliding_window: int = 0
+    norm_bias: bool = False
 
     @property
     def attention_width(self) -> int:
@@ -167,7 +169,7 @@ class DecoderConfig(NamedTuple):
         """Weights of one norm; a plain one has none."""
         if self.norm == "plain":
             return 0
-        return self.shape.hidden * (2 if self.norm == "layer" and self.biases else 1)
+        return self.shape.hidden * (2 if self.norm == "layer" and (self.biases or self.norm_bias) else 1)
 
     def _layer_extras(self, linears: tuple[Linear, ...]) -> int:
         """Norms and biases of one block."""

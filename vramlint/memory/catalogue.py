@@ -1,130 +1,88 @@
-"""Decoder LLMs by name and by ``config.json``: names as people write them, to architectures."""
+"""Decoder LLMs by name: the shipped catalogue, read when first asked, and found under any usual spelling."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from vramlint.memory.architecture import DecoderConfig
-from vramlint.plan import DecoderShape
+from vramlint.memory.hf_config import decoder_from_config
+from vramlint.memory.names import key_of, plain_key_of
+from vramlint.memory.towers import Tower, tower_from_config
+
+__all__ = ["NamedDecoder", "decoder_from_config", "decoders", "find_decoder", "named_decoder"]
 
 _DATA = os.path.join(os.path.dirname(__file__), "data", "decoders.json")
-_SHAPE_COLUMNS = 9
-_SUFFIXES = re.compile(
-    r"(bnb4bit|unslothbnb4bit|4bit|8bit|gptqint4|gptqint8|gptq|awq|gguf|fp8|int4|int8|hf|mlx|bf16|fp16|dynamic)+$"
-)
-"""Words at the end of a repository's name that change its storage, not its shape."""
-_PREFIXES = re.compile(r"^(metallama|meta)(?=llama)|^(?=llama\d)meta")
 
 
 class NamedDecoder(NamedTuple):
-    """A catalogue entry: the checkpoint's name and its architecture."""
+    """A decoder with its name: architecture, vision tower where it has one, and where its shape was read."""
 
     name: str
     config: DecoderConfig
+    tower: Tower | None = None
+    source: str = ""
+    raw: Mapping[str, Any] = {}
+    """The shape in the words of ``config.json``."""
+
+    @property
+    def parameters(self) -> int:
+        return self.config.parameters + (self.tower.parameters if self.tower else 0)
 
 
 def decoders() -> tuple[NamedDecoder, ...]:
     """Every decoder of the catalogue, by name."""
-    return _catalogue()[0]
+    return tuple(_entry(name) for name in _rows())
 
 
 def find_decoder(name: str) -> NamedDecoder | None:
-    """The decoder called ``name``: a hub name, a re-upload of it, or its last part (``llama-3-8b-bnb-4bit``)."""
-    by_key = _catalogue()[1]
-    key = _key(name)
-    if key in by_key:
-        return by_key[key]
-    shorter = re.sub(r"(instruct|chat|it|base)(v\d[\d.]*)?$", "", key)
-    return by_key.get(shorter)
+    """The decoder called ``name``: a hub name, a re-upload of it, or its last part (``llama-3-8b-bnb-4bit``).
 
-
-def decoder_from_config(data: Mapping[str, Any]) -> DecoderConfig | None:
-    """The architecture in a Hugging Face ``config.json``; None for one that is not a dense decoder known here.
-
-    Keys and their meaning: transformers 5.23, ``LlamaConfig``, ``Qwen2Config``, ``Qwen3Config``, ``MistralConfig``,
-    ``GemmaConfig``, ``Gemma2Config``, ``Phi3Config``, ``OlmoConfig``.
+    None where the name is not that of an entry to the last word: a fine-tune or a distilled model may have another size.
     """
-    kind = str(data.get("model_type", ""))
-    traits = _MODEL_TYPES.get(kind)
-    required = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
-    if traits is None or not all(isinstance(data.get(name), int) and data[name] > 0 for name in required):
+    keys = _keys()
+    found = keys.get(key_of(name)) or keys.get(plain_key_of(name))
+    return None if found is None else _entry(found)
+
+
+def named_decoder(name: str, data: Mapping[str, Any], source: str) -> NamedDecoder | None:
+    """The decoder in a ``config.json``'s ``data``; None for a model that is no decoder known here."""
+    config = decoder_from_config(data)
+    if config is None:
         return None
-    heads = int(data["num_attention_heads"])
-    shape = DecoderShape(
-        hidden=int(data["hidden_size"]),
-        layers=int(data["num_hidden_layers"]),
-        heads=heads,
-        kv_heads=int(data.get("num_key_value_heads") or heads),
-        head_dim=int(data.get("head_dim") or data["hidden_size"] // heads),
-        ffn=int(data["intermediate_size"]),
-        vocabulary=int(data["vocab_size"]),
-        tied=bool(data.get("tie_word_embeddings", traits.tied)),
-        qkv_bias=bool(data.get("attention_bias", traits.qkv_bias)),
-    )
-    return DecoderConfig(
-        shape,
-        norm=traits.norm,
-        norms_per_layer=traits.norms_per_layer,
-        qk_norm=traits.qk_norm,
-        soft_capped=traits.soft_capped and data.get("attn_logit_softcapping", 50.0) is not None,
-        fused_qkv=traits.fused_qkv,
-    )
+    return NamedDecoder(name, config, tower_from_config(data, config.shape.hidden), source, data)
 
 
-class _Traits(NamedTuple):
-    """What a ``model_type`` implies. ``tied`` and ``qkv_bias`` are its defaults where config.json does not say."""
-
-    norm: str = "rms"
-    tied: bool = False
-    qkv_bias: bool = False
-    norms_per_layer: int = 2
-    qk_norm: bool = False
-    soft_capped: bool = False
-    fused_qkv: bool = False
-
-
-_MODEL_TYPES = {
-    "llama": _Traits(),
-    "mistral": _Traits(),
-    "phi3": _Traits(fused_qkv=True),
-    "qwen2": _Traits(qkv_bias=True),
-    "qwen3": _Traits(qk_norm=True),
-    "gemma": _Traits(norm="gemma", tied=True),
-    "gemma2": _Traits(norm="gemma", tied=True, norms_per_layer=4, soft_capped=True),
-    "olmo": _Traits(norm="layer"),
-    "olmo2": _Traits(qk_norm=True),
-}
-
-
-def _key(name: str) -> str:
-    """The last part of a name without separators and storage words: ``unsloth/llama-3-8b-bnb-4bit`` -> ``llama38b``."""
-    last = name.strip().rstrip("/").replace("\\", "/").rsplit("/", 1)[-1].lower()
-    key = re.sub(r"[^a-z0-9.]+", "", last)
-    key = _SUFFIXES.sub("", key)
-    key = re.sub(r"^meta(?=llama)", "", key)
-    return key.replace(".", "")
+@cache
+def _entry(name: str) -> NamedDecoder:
+    source, data = _rows()[name]
+    found = named_decoder(name, data, _document()["sources"][source])
+    if found is None:
+        raise ValueError(f"{_DATA}: {name} is no decoder")
+    return found
 
 
 @lru_cache(maxsize=1)
-def _catalogue() -> tuple[tuple[NamedDecoder, ...], dict[str, NamedDecoder]]:
+def _document() -> dict[str, Any]:
     with open(_DATA, "rb") as file:
-        data = json.load(file)
-    entries = tuple(_entry(row) for row in data["models"])
-    by_key: dict[str, NamedDecoder] = {}
-    for entry in entries:
-        by_key.setdefault(_key(entry.name), entry)
-    for entry in entries:
-        key = _key(entry.name)
-        by_key.setdefault(re.sub(r"(instruct|chat|it|base)$", "", key), entry)
-    return entries, by_key
+        document: dict[str, Any] = json.load(file)
+    return document
 
 
-def _entry(row: list[Any]) -> NamedDecoder:
-    name, *values = row
-    shape = DecoderShape(*values[:_SHAPE_COLUMNS])
-    return NamedDecoder(name, DecoderConfig(shape, *values[_SHAPE_COLUMNS:]))
+@lru_cache(maxsize=1)
+def _rows() -> dict[str, tuple[int, dict[str, Any]]]:
+    return {name: (source, data) for name, source, data in _document()["models"]}
+
+
+@lru_cache(maxsize=1)
+def _keys() -> dict[str, str]:
+    """Entries by every key they are found under; an entry's own key goes before one that lost its role."""
+    keys: dict[str, str] = {}
+    for name, _, _ in _document()["models"]:
+        keys.setdefault(key_of(name), name)
+    for name, _, _ in _document()["models"]:
+        keys.setdefault(plain_key_of(name), name)
+    return keys

@@ -1,0 +1,170 @@
+"""Vision towers of vision-language models: parameters of the encoder and projector, from the ``vision_config``.
+
+Read in transformers 5.24's ``modeling_*.py`` of each type; ``tools/count_parameters.py`` compares every catalogue entry
+with the model on the meta device. h: width, d: depth, i: MLP width, p: patch side, t: width of the text model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Config = Mapping[str, Any]
+
+
+class Tower(NamedTuple):
+    """A vision encoder with its projector: ``hidden`` width, ``layers``, MLP width ``ffn``, pixels of a patch's side.
+
+    ``parameters`` counts encoder and projector.
+    """
+
+    kind: str
+    hidden: int
+    layers: int
+    ffn: int
+    patch: int
+    parameters: int
+
+
+def tower_from_config(data: Config, text_width: int) -> Tower | None:
+    """The vision tower in a vision-language model's ``config.json``; None for text models and unknown towers."""
+    vision = data.get("vision_config")
+    kind = str(data.get("model_type", ""))
+    count = _COUNTS.get(kind)
+    if not isinstance(vision, Mapping) or count is None:
+        return None
+    filled = {**_DEFAULTS.get(kind, {}), **vision}
+    try:
+        return count(_Sizes.read(filled), filled, data, text_width)
+    except (KeyError, TypeError, ValueError):
+        return None  # a key that the count needs is missing or no number
+
+
+class _Sizes(NamedTuple):
+    hidden: int
+    layers: int
+    ffn: int
+    patch: int
+
+    @classmethod
+    def read(cls, vision: Config) -> _Sizes:
+        hidden = int(vision.get("embed_dim") or vision["hidden_size"])
+        layers = int(vision.get("depth") or vision["num_hidden_layers"])
+        ffn = int(vision.get("intermediate_size") or hidden * vision.get("mlp_ratio", 4))
+        return cls(hidden, layers, ffn, int(vision["patch_size"]))
+
+    def tower(self, kind: str, parameters: int) -> Tower:
+        return Tower(kind, self.hidden, self.layers, self.ffn, self.patch, parameters)
+
+    @property
+    def biased_attention(self) -> int:
+        return 4 * self.hidden**2 + 4 * self.hidden
+
+    @property
+    def biased_mlp(self) -> int:
+        return 2 * self.hidden * self.ffn + self.ffn + self.hidden
+
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "llava": {"hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096, "patch_size": 14},
+    "qwen2_vl": {"embed_dim": 1280, "depth": 32, "mlp_ratio": 4, "patch_size": 14},
+    "qwen2_5_vl": {"depth": 32, "intermediate_size": 3420, "patch_size": 14},
+}
+"""Defaults of the vision configs, which hub files leave out (transformers 5.24)."""
+
+
+def _clip(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
+    """CLIP with LLaVA's projector of two biased linear layers."""
+    h, positions = sizes.hidden, (int(vision["image_size"]) // sizes.patch) ** 2 + 1
+    embeddings = h + 3 * sizes.patch**2 * h + positions * h
+    blocks = sizes.layers * (sizes.biased_attention + sizes.biased_mlp + 4 * h)
+    projector = h * text + text + text**2 + text
+    return sizes.tower("clip", embeddings + blocks + 4 * h + projector)
+
+
+def _siglip(sizes: _Sizes, vision: Config) -> int:
+    h, positions = sizes.hidden, (int(vision["image_size"]) // sizes.patch) ** 2
+    embeddings = 3 * sizes.patch**2 * h + h + positions * h
+    return embeddings + sizes.layers * (sizes.biased_attention + sizes.biased_mlp + 4 * h) + 2 * h
+
+
+def _gemma3(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
+    """SigLIP without its head; one matrix and one norm as projector."""
+    return sizes.tower("siglip", _siglip(sizes, vision) + sizes.hidden * text + sizes.hidden)
+
+
+def _paligemma(sizes: _Sizes, vision: Config, data: Config, text: int) -> Tower:
+    """SigLIP; one biased linear layer as projector."""
+    width = int(data.get("projection_dim") or vision.get("projection_dim") or text)
+    return sizes.tower("siglip", _siglip(sizes, vision) + sizes.hidden * width + width)
+
+
+def _mistral3(sizes: _Sizes, _vision: Config, data: Config, text: int) -> Tower:
+    """Pixtral, bias-free and gated; a patch merger and two linear layers as projector."""
+    h, merge = sizes.hidden, int(data.get("spatial_merge_size") or 2)
+    blocks = sizes.layers * (4 * h**2 + 3 * h * sizes.ffn + 2 * h)
+    biases = 2 * text if data.get("multimodal_projector_bias") else 0
+    projector = h + merge**2 * h**2 + h * text + text**2 + biases
+    return sizes.tower("pixtral", 3 * sizes.patch**2 * h + h + blocks + projector)
+
+
+def _qwen_patches(sizes: _Sizes, vision: Config) -> int:
+    return 3 * int(vision.get("temporal_patch_size") or 2) * sizes.patch**2 * sizes.hidden
+
+
+def _qwen_merger(sizes: _Sizes, vision: Config, out: int, norm: int) -> int:
+    merged = sizes.hidden * int(vision.get("spatial_merge_size") or 2) ** 2
+    return norm + merged**2 + merged + merged * out + out
+
+
+def _qwen2_vl(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
+    """Biased blocks with LayerNorms and a merger of 2x2 patches."""
+    h = sizes.hidden
+    sizes = sizes._replace(ffn=int(h * vision.get("mlp_ratio", 4)))
+    blocks = sizes.layers * (sizes.biased_attention + sizes.biased_mlp + 4 * h)
+    return sizes.tower("qwen2_vl", _qwen_patches(sizes, vision) + blocks + _qwen_merger(sizes, vision, text, 2 * h))
+
+
+def _qwen2_5_vl(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
+    """Gated biased MLPs, RMSNorms, and the merger."""
+    h, out = sizes.hidden, int(vision.get("out_hidden_size") or text)
+    mlp = 3 * h * sizes.ffn + 2 * sizes.ffn + h
+    blocks = sizes.layers * (sizes.biased_attention + mlp + 2 * h)
+    return sizes.tower("qwen2_5_vl", _qwen_patches(sizes, vision) + blocks + _qwen_merger(sizes, vision, out, h))
+
+
+_DEEPSTACK = 3
+"""Further mergers of Qwen3-VL (``deepstack_visual_indexes`` has three entries in every checkpoint)."""
+
+
+def _qwen3_vl(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
+    """Learned positions, biased blocks with LayerNorms, a merger and three more for deep layers."""
+    h, out = sizes.hidden, int(vision.get("out_hidden_size") or text)
+    merge = int(vision.get("spatial_merge_size") or 2) ** 2
+    embeddings = _qwen_patches(sizes, vision) + h + int(vision.get("num_position_embeddings") or 2304) * h
+    blocks = sizes.layers * (sizes.biased_attention + sizes.biased_mlp + 4 * h)
+    mergers = _qwen_merger(sizes, vision, out, 2 * h) + _DEEPSTACK * _qwen_merger(sizes, vision, out, 2 * merge * h)
+    return sizes.tower("qwen3_vl", embeddings + blocks + mergers)
+
+
+def _llama4(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
+    """Biased blocks, a pixel-shuffle MLP without biases and one projecting matrix."""
+    h, positions = sizes.hidden, (int(vision["image_size"]) // sizes.patch) ** 2 + 1
+    embeddings = 3 * sizes.patch**2 * h + h + positions * h
+    blocks = sizes.layers * (sizes.biased_attention + sizes.biased_mlp + 4 * h)
+    inside, out = int(vision["projector_input_dim"]), int(vision["projector_output_dim"])
+    adapter = sizes.ffn * inside + inside * out
+    return sizes.tower("llama4", embeddings + blocks + 4 * h + adapter + int(vision["vision_output_dim"]) * text)
+
+
+_COUNTS: dict[str, Callable[[_Sizes, Config, Config, int], Tower]] = {
+    "llava": _clip,
+    "gemma3": _gemma3,
+    "paligemma": _paligemma,
+    "mistral3": _mistral3,
+    "qwen2_vl": _qwen2_vl,
+    "qwen2_5_vl": _qwen2_5_vl,
+    "qwen3_vl": _qwen3_vl,
+    "qwen3_vl_moe": _qwen3_vl,
+    "llama4": _llama4,
+}
