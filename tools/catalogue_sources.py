@@ -132,7 +132,9 @@ _MLC_NAMES = {
 def _mlc(path: Path) -> Iterator[Found]:
     tree = ast.parse(path.read_text())
     table = next(
-        node.value for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "MODEL_PRESETS"
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "MODEL_PRESETS"
     )
     for key, config in ast.literal_eval(table).items():
         if key in _MLC_NAMES:
@@ -208,7 +210,10 @@ def _litgpt_config(name: str, config: Any) -> dict[str, Any]:
     }
     if config.n_expert:
         found |= {"num_local_experts": config.n_expert, "num_experts": config.n_expert}
-        found |= {"num_experts_per_tok": config.n_expert_per_token, "moe_intermediate_size": config.moe_intermediate_size}
+        found |= {
+            "num_experts_per_tok": config.n_expert_per_token,
+            "moe_intermediate_size": config.moe_intermediate_size,
+        }
     if kind == "falcon":
         found |= {"new_decoder_architecture": "40" in name or "180" in name, "num_kv_heads": config.n_query_groups}
     if kind == "gpt_neox":
@@ -280,7 +285,7 @@ def _genz_model(call: ast.Call, version: str) -> Iterator[Found]:
     given = {}
     for word in call.keywords:
         try:
-            given[word.arg] = eval(compile(ast.Expression(word.value), "", "eval"), {"__builtins__": {}})  # noqa: S307
+            given[word.arg] = eval(compile(ast.Expression(word.value), "", "eval"), {"__builtins__": {}})
         except NameError:
             continue
     kind, tied = _GENZ.get(given.get("model", ""), ("", False))

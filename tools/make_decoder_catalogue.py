@@ -4,8 +4,8 @@ Usage: python tools/make_decoder_catalogue.py FOLDER
 
 FOLDER holds the sources that are there, none of which runs but two tables of plain values (``catalogue_sources.py``
 says how each is read): wheels of litgpt, torchtune, aiconfigurator-core, llm-analysis and genz-llm from PyPI,
-``model_preset.py`` of mlc-ai/mlc-llm, the folder ``maxtext`` with AI-Hypercomputer/maxtext's ``configs/models``, and the
-folder ``configs`` with config.json files named ``Org--Name.json``.
+``model_preset.py`` of mlc-ai/mlc-llm, the folder ``maxtext`` with AI-Hypercomputer/maxtext's ``configs/models``, and
+the folder ``configs`` with config.json files named ``Org--Name.json``.
 
 Shapes are facts of public model cards. A shape that two sources give differently is left out and printed, as is one
 whose parameters contradict the size in its name.
@@ -21,6 +21,7 @@ from typing import Any
 
 from catalogue_sources import Found, read_all
 
+from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.hf_config import decoder_from_config
 from vramlint.memory.names import plain_key_of
 from vramlint.memory.towers import tower_from_config
@@ -92,12 +93,18 @@ def _kept(found: Found) -> dict[str, Any] | None:
     config = decoder_from_config(found.config)
     if config is None:
         return None
-    # The size in a mixture's name is of one expert or what is active; Falcon3-1B has 1.67 B by its own card.
-    sizes = [float(size.replace("_", ".")) * (1e9 if unit in "bB" else 1e6) for size, unit in SIZE.findall(found.name)]
-    if sizes and not config.experts and "Falcon3-1B" not in found.name and not any(0.72 < config.parameters / size < 1.4 for size in sizes):
+    if _contradicts(found.name, config):
         print(f"size: {found.name} ({found.source}) would have {config.parameters:,} parameters")
         return None
     return _slim(found.config)
+
+
+def _contradicts(name: str, config: DecoderConfig) -> bool:
+    """Whether the size in the name is another. A mixture's is of one expert or of what is active."""
+    if config.experts or "Falcon3-1B" in name:  # which has 1.67 B by its own card
+        return False
+    sizes = [float(size.replace("_", ".")) * (1e9 if unit in "bB" else 1e6) for size, unit in SIZE.findall(name)]
+    return bool(sizes) and not any(0.72 < config.parameters / size < 1.4 for size in sizes)
 
 
 def _slim(config: dict[str, Any]) -> dict[str, Any]:

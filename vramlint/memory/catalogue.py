@@ -41,7 +41,8 @@ def decoders() -> tuple[NamedDecoder, ...]:
 def find_decoder(name: str) -> NamedDecoder | None:
     """The decoder called ``name``: a hub name, a re-upload of it, or its last part (``llama-3-8b-bnb-4bit``).
 
-    None where the name is not that of an entry to the last word: a fine-tune or a distilled model may have another size.
+    None where the name is not that of an entry to the last word: what a fine-tune or a distilled model is called
+    beyond that may mean another size.
     """
     keys = _keys()
     found = keys.get(key_of(name)) or keys.get(plain_key_of(name))

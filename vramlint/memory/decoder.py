@@ -19,6 +19,7 @@ from vramlint.memory.ledger import (
     quantised_inputs,
     unsaved_in_first_block,
 )
+from vramlint.memory.towers import Tower
 
 SPREAD = 0.12
 """Half-width of the interval on a decoder's activations.
@@ -42,6 +43,9 @@ class Decoder(NamedTuple):
     adapter: Adapter | None = None
     quantised: bool = False
     implementation: Implementation = HUGGING_FACE
+    tower: Tower | None = None
+    """The vision encoder of a vision-language model; frozen, it runs without a graph and only its weights count."""
+    tower_trains: bool = False
 
     @property
     def spread(self) -> float:
@@ -50,11 +54,18 @@ class Decoder(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        return self.config.parameters + (self.adapter.parameters(self.config) if self.adapter else 0)
+        adapters = self.adapter.parameters(self.config) if self.adapter else 0
+        return self.config.parameters + self.tower_parameters + adapters
+
+    @property
+    def tower_parameters(self) -> int:
+        return self.tower.parameters if self.tower else 0
 
     @property
     def trainable(self) -> int:
-        return self.adapter.parameters(self.config) if self.adapter else self.config.parameters
+        if self.adapter:
+            return self.adapter.parameters(self.config)
+        return self.config.parameters + (self.tower_parameters if self.tower_trains else 0)
 
     @property
     def outside_and_block(self) -> tuple[int, int]:
@@ -79,7 +90,11 @@ class Decoder(NamedTuple):
         """Forward end, loss, and backward at the last and the first block; see :class:`_Step` for the terms."""
         if not workload.seq_len or not workload.micro_batch or self.config.experts or self.config.latent:
             return ()
-        return _Step(self, workload).moments()
+        moments = _Step(self, workload).moments()
+        if self.tower is None or not self.tower_trains:
+            return moments
+        kept = self.tower.kept_bytes(workload)
+        return tuple(moment._replace(activation_bytes=moment.activation_bytes + kept) for moment in moments)
 
 
 class _Step:

@@ -6,10 +6,11 @@ import re
 from typing import NamedTuple
 
 from vramlint.memory.architecture import Adapter, DecoderConfig, Experts, LatentAttention
-from vramlint.memory.catalogue import find_decoder
+from vramlint.memory.catalogue import NamedDecoder, find_decoder
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.implementations import HUGGING_FACE, IMPLEMENTATIONS, Implementation
 from vramlint.memory.knowledge import ModelKnowledge
+from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
@@ -56,13 +57,43 @@ def resolve(plan: TrainingPlan) -> Resolution:
     name = plan.model.value
     if name is None:
         return _nameless(plan)
+    return _called(plan, name)
+
+
+def _called(plan: TrainingPlan, name: str) -> Resolution:
+    """What a name stands for: a folder of the repository, a profile, an entry of the catalogue."""
+    local = local_decoder(name, plan.path)
+    if local is not None:
+        return _named(plan, local, f"closed form, {local.source}")
     found = _profile(plan, name)
     if found.knowledge is not None:
         return _self_supervised(plan, found)
     decoder = find_decoder(name)
     if decoder is not None:
-        return _decoder(plan, decoder.name, decoder.config, "closed form, shape from the catalogue")
+        return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")
     return found
+
+
+def _named(plan: TrainingPlan, decoder: NamedDecoder, source: str) -> Resolution:
+    """A decoder by name or from its folder, with the vision tower it has."""
+    found = _decoder(plan, decoder.name, decoder.config, source)
+    if decoder.tower is None or not isinstance(found.knowledge, Decoder):
+        return found
+    frozen = [each._replace(tower=decoder.tower) for each in _decoders(found)]
+    text = f"vision tower of {decoder.tower.parameters:,} parameters taken as frozen, image tokens as part of a sample"
+    if frozen[0].adapter is not None:
+        return found._replace(
+            knowledge=frozen[0], alternatives=tuple(frozen[1:]), assumptions=(*found.assumptions, text)
+        )
+    trained = frozen[0]._replace(tower_trains=True)
+    text += "; the upper bound is for a trained one"
+    return found._replace(
+        knowledge=frozen[0], alternatives=(*frozen[1:], trained), assumptions=(*found.assumptions, text)
+    )
+
+
+def _decoders(found: Resolution) -> list[Decoder]:
+    return [each for each in (found.knowledge, *found.alternatives) if isinstance(each, Decoder)]
 
 
 def _nameless(plan: TrainingPlan) -> Resolution:

@@ -67,6 +67,7 @@ class Setting:
         return (
             WeightGroup("base linear layers", linear, nf4 if model.quantised else each, "frozen base model"),
             WeightGroup("embeddings and norms", model.config.parameters - linear, each, "frozen base model"),
+            WeightGroup("vision tower", model.tower_parameters, each, "frozen encoder and projector"),
             WeightGroup("adapters", model.trainable, own, f"LoRA rank {model.adapter.rank}", trainable=True),
         )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from vramlint.memory.knowledge import Workload
+
 Config = Mapping[str, Any]
 
 
@@ -24,6 +26,29 @@ class Tower(NamedTuple):
     ffn: int
     patch: int
     parameters: int
+    image_side: int = 0
+    """Side of the images it always takes, in pixels; 0 where any size is taken."""
+
+    def kept_bytes(self, workload: Workload) -> int:
+        """What its blocks keep for backward where it trains, for one image a sample: 8 widths and 2 MLP widths a patch.
+
+        Norm input and output, queries, keys and values, attention's output, before both halves of a block; the MLP's
+        inner tensor before and after its activation. Two bytes each under bf16, autocast's fp32 residuals included
+        above by four bytes for the two norms.
+        """
+        height, width = (self.image_side, self.image_side) if self.image_side else (workload.height, workload.width)
+        if not height or not width:
+            height = width = _USUAL_SIDE
+        patches = (height // self.patch) * (width // self.patch)
+        each = 2 if workload.precision.mixed else 4
+        per_patch = each * (8 * self.hidden + 2 * self.ffn) + (4 - each) * 2 * self.hidden
+        kept = self.hidden * each if workload.checkpointing else per_patch
+        return workload.micro_batch * patches * self.layers * kept
+
+
+_USUAL_SIDE = 1036
+"""Where neither model nor plan says how large images are: a megapixel, which Qwen2-VL's processor goes up to by default
+in most recipes (``max_pixels`` 1,003,520). An assumption for an upper bound."""
 
 
 def tower_from_config(data: Config, text_width: int) -> Tower | None:
@@ -35,7 +60,9 @@ def tower_from_config(data: Config, text_width: int) -> Tower | None:
         return None
     filled = {**_DEFAULTS.get(kind, {}), **vision}
     try:
-        return count(_Sizes.read(filled), filled, data, text_width)
+        tower = count(_Sizes.read(filled), filled, data, text_width)
+        side = filled.get("image_size") if tower.kind in ("clip", "siglip", "llama4") else 0
+        return tower._replace(image_side=int(side or 0))
     except (KeyError, TypeError, ValueError):
         return None  # a key that the count needs is missing or no number
 

@@ -1,0 +1,85 @@
+"""Models in folders of the repository: a ``config.json`` beside the weights, or an adapter that names its base."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from vramlint.memory.catalogue import NamedDecoder, find_decoder, named_decoder
+
+_LARGEST_BYTES = 1 << 20
+_MOST_STEPS = 4
+"""Adapters on adapters, or configs that name others, are followed this far."""
+_MOST_PARENTS = 8
+
+
+def local_decoder(name: str, config_path: str) -> NamedDecoder | None:
+    """The decoder in the folder ``name``, which the file ``config_path`` names; None where there is none.
+
+    A relative path counts from the working directory, from the file's folder, and from the folders above it within the
+    repository: which of them the job starts in is not known. ``adapter_config.json`` leads to its
+    ``base_model_name_or_path``, a config.json without a shape to its ``_name_or_path``.
+    """
+    for folder in _folders(name, config_path):
+        found = _in_folder(folder, config_path, _MOST_STEPS)
+        if found is not None:
+            return found
+    return None
+
+
+def _in_folder(folder: str, config_path: str, steps: int) -> NamedDecoder | None:
+    if steps == 0:
+        return None
+    data = _read(os.path.join(folder, "config.json"))
+    shown = os.path.join(os.path.relpath(folder), "config.json").replace(os.sep, "/")
+    found = named_decoder(os.path.basename(folder), data, f"shape of {shown}") if data else None
+    if found is not None:
+        return found
+    adapter = _read(os.path.join(folder, "adapter_config.json")) or {}
+    base = adapter.get("base_model_name_or_path") or (data or {}).get("_name_or_path")
+    if not isinstance(base, str) or not base:
+        return None
+    for inside in _folders(base, config_path):
+        if os.path.realpath(inside) != os.path.realpath(folder):
+            further = _in_folder(inside, config_path, steps - 1)
+            if further is not None:
+                return further
+    return find_decoder(base)
+
+
+def _folders(name: str, config_path: str) -> Iterator[str]:
+    """Existing folders that ``name`` may mean, each once."""
+    path = os.path.expanduser(name.strip())
+    if not path or "\0" in path or "://" in path:
+        return
+    path = os.path.dirname(path) if path.endswith(".json") else path
+    seen = set()
+    for start in (os.getcwd(), *_above(os.path.dirname(os.path.abspath(config_path)))):
+        folder = os.path.normpath(os.path.join(start, path))
+        if folder not in seen and os.path.isdir(folder):
+            seen.add(folder)
+            yield folder
+
+
+def _above(folder: str) -> Iterator[str]:
+    """``folder`` and those above it, up to the repository's root."""
+    for _ in range(_MOST_PARENTS):
+        yield folder
+        parent = os.path.dirname(folder)
+        if parent == folder or os.path.exists(os.path.join(folder, ".git")):
+            return
+        folder = parent
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    """The JSON object in the file ``path``; None where there is no such file or it holds none."""
+    try:
+        if os.path.getsize(path) > _LARGEST_BYTES:
+            return None
+        with open(path, "rb") as file:
+            data = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
