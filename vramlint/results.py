@@ -44,3 +44,5 @@ class CheckResult(NamedTuple):
     files_seen: int
     files_checked: int
     suppressed: int = 0
+    baselined: int = 0
+    """Findings left out because the baseline knows them."""

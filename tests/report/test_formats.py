@@ -116,6 +116,7 @@ def test_json_findings_have_every_field_of_the_contract() -> None:
         "files_checked": 1,
         "runs": 1,
         "suppressed": 0,
+        "baselined": 0,
         "errors": 1,
         "warnings": 0,
         "infos": 0,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from vramlint.cli.formats import FORMATS, Report, rendered, show
+from vramlint.cli.known import fresh
 from vramlint.cli.main import BROKEN, CLEAN, FOUND
 from vramlint.cli.shared import (
     STDIN,
@@ -37,6 +38,9 @@ class Given(TypedDict):
 
     paths: tuple[str, ...]
     fix: bool
+    add_ignore: bool
+    reason: str
+    baseline: str | None
     unsafe_fixes: bool
     diff: bool
     select: tuple[str, ...]
@@ -62,6 +66,9 @@ class Given(TypedDict):
 @click.option("--fix", is_flag=True, help="Repair what can be repaired safely: same effective batch, same numerics.")
 @click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also repairs that may change the experiment.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change as a diff and write nothing.")
+@click.option("--add-ignore", is_flag=True, help="Write a suppression comment for every finding; with --diff show it.")
+@click.option("--reason", default="", metavar="TEXT", help="With --add-ignore: the reason behind the rules' names.")
+@click.option("--baseline", metavar="FILE", type=click.Path(dir_okay=False), help="Leave out what FILE accepts.")
 @click.option("--select", multiple=True, metavar="RULES", help="Only these rules: codes, names or prefixes (VL2).")
 @click.option("--ignore", multiple=True, metavar="RULES", help="Not these rules.")
 @click.option("--pedantic", is_flag=True, help="Also show what is merely worth knowing.")
@@ -89,6 +96,10 @@ def command(**given: Unpack[Given]) -> int:
         raise UsageError("--unsafe-fixes does nothing alone", help="add --fix or --diff")
     options = check_options(given)
     paths = given["paths"] or (".",)
+    if given["add_ignore"]:
+        return _add_ignore(paths, options, given)
+    if given["reason"]:
+        raise UsageError("--reason does nothing alone", help="add --add-ignore")
     if STDIN in paths:
         return _stdin(paths, options, given)
     if given["fix"] or given["diff"]:
@@ -98,6 +109,26 @@ def command(**given: Unpack[Given]) -> int:
     from vramlint.engine import check
 
     return _report(check(paths, options), {}, given)
+
+
+def _add_ignore(paths: tuple[str, ...], options: CheckOptions, given: Given) -> int:
+    """Write or show the comments; the exit code is that of what they could not silence."""
+    if given["fix"] or STDIN in paths:
+        raise UsageError("--add-ignore goes with neither --fix nor -", help="give each a call of its own")
+    from vramlint.engine.add_ignore import add_ignores
+    from vramlint.fix.diff import unified_diff
+    from vramlint.fix.write import write_files
+    from vramlint.report.ignores import render
+
+    outcome = add_ignores(paths, options, given["reason"], lambda result: fresh(result, given))
+    if given["diff"]:
+        for file in outcome.files:
+            click.echo(unified_diff(file), nl=False)
+    else:
+        write_files(outcome.files)
+    write(render(outcome, would=given["diff"]), err=True)
+    write_failures(outcome.result.failures)
+    return _exit_code(fresh(outcome.result, given), given)
 
 
 def _stdin(paths: tuple[str, ...], options: CheckOptions, given: Given) -> int:
@@ -137,7 +168,7 @@ def _show_diff(outcome: FixOutcome, given: Given) -> int:
         click.echo(unified_diff(file), nl=False)
     write(would_fix(outcome), err=True)
     write_failures(outcome.before.failures)
-    return _exit_code(outcome.before, given)
+    return _exit_code(fresh(outcome.before, given), given)
 
 
 def _note_cards(result: CheckResult, gpu: str | None) -> None:
@@ -153,6 +184,7 @@ def _note_cards(result: CheckResult, gpu: str | None) -> None:
 
 
 def _report(result: CheckResult, overlay: dict[str, bytes], given: Given, outcome: FixOutcome | None = None) -> int:
+    result = fresh(result, given)
     write_failures(result.failures)
     _note_cards(result, given["gpu"])
     if given["statistics"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypedDict
 
 import click
 
+from vramlint.cli.known import fresh
 from vramlint.cli.main import BROKEN, CLEAN, FOUND, forget_our_environment
 from vramlint.cli.shared import check_options, config_options, target_options, texts_of, view, write, write_failures
 from vramlint.errors import UsageError
@@ -58,7 +59,7 @@ def command(**given: Unpack[Given]) -> int:
     from vramlint.engine.command import check_command
 
     words = given["command"]
-    result = check_command(words, check_options(given))
+    result = fresh(check_command(words, check_options(given)), given)
     refused = _refusal(result, given)
     if refused or not given["quiet"]:
         _report(result, words)

@@ -29,6 +29,7 @@ COMMANDS = {
     "dialects": "List the dialects, or say why a file is (not) one.",
     "trace": "Trace a model's memory on a CPU (needs torch; runs your code).",
     "probe": "Measure this machine's GPU (needs CUDA).",
+    "baseline": "Accept today's findings, so that only new ones are told.",
     "exec": "Check a launch command, then run it if no error stands.",
     "completion": "Print the shell completion script.",
 }

@@ -74,8 +74,11 @@ def suppressions(document: Document) -> Iterator[Suppression]:
 
 def _lines(document: Document, comment: Comment) -> tuple[int, int]:
     line = document.position(comment.span.start).line
-    if _is_alone(document, comment):
-        line = _next_line(document, line)
+    return command_lines(document, _next_line(document, line) if _is_alone(document, comment) else line)
+
+
+def command_lines(document: Document, line: int) -> tuple[int, int]:
+    """First and last line of what a comment on ``line`` covers: the line itself, or the whole command it is part of."""
     for command in document.commands:
         first, last = document.position(command.span.start).line, document.position(command.span.end).line
         if first <= line <= last:

@@ -7,6 +7,7 @@ other difference (ruamel.yaml for YAML, ``json``, ``tomllib``, ``ast``; for shel
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from vramlint.errors import EditRefused, SourceError
@@ -18,6 +19,30 @@ from vramlint.sources.model import Document, Syntax, TextEdit, apply_edits
 
 def prove(planned: DocumentEdits) -> None:
     """Raises EditRefused, with the reason, unless the edits change what they are meant to and nothing else."""
+    again, text = _read_again(planned)
+    _prove_comments(planned.document, again)
+    second = _SECOND.get(planned.document.syntax)
+    if second is not None:
+        _prove_twice(second, planned, text)
+
+
+def prove_comments(planned: DocumentEdits, added: Sequence[str], removed: Sequence[str] = ()) -> None:
+    """Raises EditRefused unless the edits take the comments ``removed`` out, put ``added`` in and change no data.
+
+    The second parser is asked here too, but for shell, where it only judges values.
+    """
+    document = planned.document
+    again, text = _read_again(planned)
+    old, new = Counter(each.text for each in document.comments), Counter(each.text for each in again.comments)
+    if new - old != Counter(added) - Counter(removed) or old - new != Counter(removed) - Counter(added):
+        raise EditRefused("the comment would not be read as one", path=document.path)
+    second = _SECOND.get(document.syntax)
+    if second is not None and document.syntax is not Syntax.SHELL:
+        _prove_twice(second, planned, text)
+
+
+def _read_again(planned: DocumentEdits) -> tuple[Document, str]:
+    """The edited document and its text, which hold the intended data."""
     document = planned.document
     text = apply_edits(document.text, list(planned.edits))
     _prove_characters(document.text, text, planned.edits)
@@ -25,13 +50,10 @@ def prove(planned: DocumentEdits) -> None:
         again = read(document.path, encode(document, text), document.syntax)
     except SourceError as error:
         raise EditRefused(f"the edited file could not be read again: {error.message}", path=document.path) from error
-    _prove_comments(document, again)
     found = difference(expected_outline(document, planned.intents), outline(again))
     if found:
         raise EditRefused(f"the edit would also change {found}", path=document.path)
-    second = _SECOND.get(document.syntax)
-    if second is not None:
-        _prove_twice(second, planned, text)
+    return again, text
 
 
 def _prove_characters(old: str, new: str, edits: Sequence[TextEdit]) -> None:

@@ -88,6 +88,7 @@ LIST_FIELDS = {
 KEYS: dict[str, Check] = {
     **dict.fromkeys(LIMIT_FIELDS, _share),
     **dict.fromkeys(("select", "ignore", "exclude", "plugins", "rules"), _texts),
+    "baseline": text,
     "per-file-ignores": _table_of_texts,
     "targets": _tables,
 }

@@ -17,6 +17,7 @@ for upwards as far as the repository goes. Every key, with its default:
     exclude = ["legacy/"]           # patterns as in .gitignore
     plugins = ["my_company_rules"]  # rule plugins besides vramlint's own
     rules = ["ops/rules.yaml"]      # files of rules in YAML, relative to the settings file
+    baseline = ".vramlint-baseline.json"  # accepted findings, relative to the settings file; none
 
     [per-file-ignores]
     "experiments/**" = ["vram-wasted"]
@@ -72,6 +73,8 @@ class Settings(NamedTuple):
     plugins: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     """Files of the repository's own rules, relative to ``root``."""
+    baseline: str = ""
+    """The file of accepted findings, relative to ``root``."""
 
     def targets_for(self, path: str) -> tuple[TargetTable, ...]:
         """The tables that match the file ``path`` (absolute), then the general one: the first to speak wins."""
@@ -207,8 +210,9 @@ def _settings(where: _Where, table: object, root: str) -> Settings:
     values = _checked(where, table, {**TARGET_KEYS, **KEYS})
     limits = {name: values[key] for key, name in LIMIT_FIELDS.items() if key in values}
     lists = {name: values[key] for key, name in LIST_FIELDS.items() if key in values}
+    baseline = values.get("baseline", "")
     targets = tuple(_path_target(where, entry) for entry in values.get("targets", ()))
-    return Settings(root, where.path, _target(values), targets, Limits(**limits), **lists)
+    return Settings(root, where.path, _target(values), targets, Limits(**limits), baseline=baseline, **lists)
 
 
 def _path_target(where: _Where, table: object) -> TargetTable:

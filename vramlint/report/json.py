@@ -50,6 +50,7 @@ def summary(result: CheckResult) -> dict[str, int]:
         "files_checked": result.files_checked,
         "runs": len(result.runs),
         "suppressed": result.suppressed,
+        "baselined": result.baselined,
         **{f"{severity.value}s": severities.count(severity) for severity in Severity},
     }
 

@@ -198,4 +198,5 @@ def _unchecked(result: CheckResult) -> str:
 
 
 def _suppressed(result: CheckResult) -> str:
-    return f"{_SEPARATOR}{result.suppressed} suppressed" if result.suppressed else ""
+    suppressed = f"{_SEPARATOR}{result.suppressed} suppressed" if result.suppressed else ""
+    return suppressed + (f"{_SEPARATOR}{result.baselined} in the baseline" if result.baselined else "")
