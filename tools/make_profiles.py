@@ -1,8 +1,8 @@
-"""Makes the shipped profiles: ``python tools/make_profiles.py [--date YYYY-MM-DD] [NAME…]``.
+"""Makes the shipped profiles: ``python tools/make_profiles.py FAMILY [--variants amp fp32] [NAME…]``.
 
-Needs torch and the packages of the models' families beside vramlint (see ``docs/trace.md``). Resumable: a profile that
-is there and was built by the installed versions is left alone. Deterministic: the same versions and date give the same
-bytes. ``--check SHARE`` re-traces a random share and says which differ.
+Needs torch and the family's packages beside vramlint (see ``docs/trace.md``). Each finished model is a line of the
+journal (``--journal``), so that a run that was stopped goes on where it was; ``--pack`` merges the journal into the
+shipped file. Deterministic: the same versions and date give the same bytes, whatever the order of the work.
 
 Licences: a profile holds measured facts (sizes) only. Ultralytics (AGPL-3.0) is imported from its own installation and
 nothing of it is stored.
@@ -12,121 +12,106 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import gc
 import json
-import random
+import resource
+import signal
 import sys
 import time
-import traceback
-from importlib import metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "vramlint" / "memory" / "data" / "profiles"
+JOURNAL = Path(".vramlint/catalogue")
 
-NAMES = (
-    "resnet50",
-    "hrnet_w32",
-    "unet",
-    "ultralytics/yolo12s",
-    "rfdetr/rfdetr_nano",
-    "moco_v2_resnet50",
-    "moco_v3_resnet50",
-    "resnet18",
-    "resnet34",
-    "resnet101",
-    "hrnet_w18",
-    "hrnet_w48",
-    "vit_small_patch16_224",
-    "vit_base_patch16_224",
-    "convnext_tiny",
-    *(f"rfdetr/rfdetr_{size}" for size in ("small", "base", "medium", "large", "large_deprecated")),
-    *(f"rfdetr/rfdetr_seg_{size}" for size in ("nano", "small", "medium", "large", "xlarge", "2xlarge", "preview")),
-    *(f"ultralytics/yolo12{size}" for size in "nml"),
-    *(f"ultralytics/yolo11{size}" for size in "nsm"),
-    "unet/unet_base32",
-    "unet/attention_unet",
-    "unet/r2unet",
-    "segmentation/unet_resnet34",
-    "segmentation/unet_resnet50",
-)
+CPU_SECONDS = 240
+"""Time of the processor after which a model is given up."""
+
+VARIANTS = ("amp", "fp32", "amp+checkpointing", "fp32+checkpointing")
+
+
+class OutOfTimeError(Exception):
+    """A model took longer than ``CPU_SECONDS``."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=NAMES)
+    parser.add_argument("family")
+    parser.add_argument("names", nargs="*", help="models of the family; all that are not yet in the journal by default")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--date", default=datetime.datetime.now(tz=datetime.UTC).date().isoformat())
-    parser.add_argument("--force", action="store_true", help="make profiles again that are there already")
-    parser.add_argument("--plain", action="store_true", help="leave the variants with checkpointing for later")
-    parser.add_argument("--check", type=float, metavar="SHARE", help="re-trace a random share and compare")
+    parser.add_argument("--journal", type=Path, default=JOURNAL)
+    parser.add_argument("--first", type=Path, help="a file of names, one a line, to be made before the others")
     options = parser.parse_args()
 
     import torch
 
     torch.set_num_threads(1)
-    if options.check is not None:
-        return _check(options.names, options.check)
-    failed = [name for name in options.names if not _make(name, options)]
-    for name in failed:
-        print(f"failed: {name}")
-    return 1 if failed else 0
+    options.journal.mkdir(parents=True, exist_ok=True)
+    journal = options.journal / f"{options.family}.jsonl"
+    done = _done(journal)
+    names = options.names or _names(options.family, options.first)
+    for variant in options.variants:
+        for number, name in enumerate(names):
+            if (name, variant) not in done:
+                _append(journal, _make(options.family, name, variant, options.date))
+                print(f"{number + 1}/{len(names)} {name} {variant}", flush=True)
+    return 0
 
 
-def _make(name: str, options: argparse.Namespace) -> bool:
-    """Makes the variants of a profile that are missing or out of date. Returns whether all is well."""
-    from vramlint.memory.profile import canonical_name
-    from vramlint.trace.layout import profile_text
-    from vramlint.trace.making import make_profile, variants_of
+def _done(journal: Path) -> set[tuple[str, str]]:
+    if not journal.exists():
+        return set()
+    lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    return {(line["target"], variant) for line in lines for variant in line["variants"]}
+
+
+def _append(journal: Path, line: dict[str, Any]) -> None:
+    with journal.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def _names(family: str, first: Path | None) -> list[str]:
+    from vramlint.trace.targets import family_names
+
+    names = list(family_names(family))
+    ahead = [] if first is None else [name for name in first.read_text(encoding="utf-8").split() if name in names]
+    return list(dict.fromkeys([*ahead, *names]))
+
+
+def _make(family: str, name: str, variant: str, date: str) -> dict[str, Any]:
+    """The journal's line of one model run one way; where it cannot be traced, the variant holds the reason."""
+    from vramlint.trace.making import VariantName, make_profile
     from vramlint.trace.targets import find_target
 
-    started = time.monotonic()
-    file = FOLDER / f"{canonical_name(name)}.json"
-    there = json.loads(file.read_bytes()) if file.exists() and not options.force else None
-    kept = there["variants"] if there is not None and _current(there) else {}
+    precision, _, checkpointing = variant.partition("+")
+    started, cpu = time.monotonic(), time.process_time()
     try:
-        target = find_target(name)
-        wanted = [each for each in variants_of(target) if not (options.plain and each.checkpointing)]
-        missing = [each for each in wanted if str(each) not in kept]
-        if not missing:
-            return True
-        data = make_profile(target, options.date, lambda line: print(line, file=sys.stderr, flush=True), missing)
-    except Exception:  # noqa: BLE001 - one model that fails must not stop the others
-        traceback.print_exc()
-        return False
-    data["variants"] = {str(each): (kept | data["variants"])[str(each)] for each in variants_of(target)
-                        if str(each) in kept | data["variants"]}  # fmt: skip
-    file.write_text(profile_text(data), encoding="utf-8")
-    worst = max(variant["residual"] for variant in data["variants"].values())
-    seconds = time.monotonic() - started
-    print(f"{name}: {data['parameters']} parameters, residual {worst:.2%}, {seconds:.0f} s", flush=True)
-    return True
+        with _time_limit():
+            target = find_target(f"{family}/{name}")
+            profile = make_profile(target, date, lambda _: None, [VariantName(precision, bool(checkpointing))])
+    except Exception as error:  # noqa: BLE001 - one model that fails must not stop the others
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        profile = {"variants": {variant: {"failed": f"{type(error).__name__}: {reason}"}}}
+        print(f"failed: {name} {variant}: {type(error).__name__}: {reason}", file=sys.stderr, flush=True)
+    gc.collect()
+    seconds = {"wall": round(time.monotonic() - started, 1), "cpu": round(time.process_time() - cpu, 1)}
+    seconds["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {"target": name, **profile, "made": seconds}
 
 
-def _current(data: dict[str, Any]) -> bool:
-    from vramlint.trace.making import TRACER
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise OutOfTimeError(f"more than {CPU_SECONDS} s")
 
-    if data.get("tracer") != TRACER:
-        return False
+    signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
     try:
-        return all(metadata.version(package).split("+")[0] == version for package, version in data["built_by"].items())
-    except metadata.PackageNotFoundError:
-        return True
-
-
-def _check(names: list[str], share: float) -> int:
-    from vramlint.memory.profile import canonical_name
-    from vramlint.trace.layout import profile_text
-    from vramlint.trace.making import make_profile
-    from vramlint.trace.targets import find_target
-
-    chosen = random.sample(list(names), max(1, round(share * len(names))))
-    different = 0
-    for name in chosen:
-        shipped = json.loads((FOLDER / f"{canonical_name(name)}.json").read_bytes())
-        again = make_profile(find_target(name), shipped["date"], lambda _: None)
-        same = json.loads(profile_text(again)) == shipped
-        different += not same
-        print(f"{name}: {'equal' if same else 'DIFFERENT'}", flush=True)
-    return 1 if different else 0
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 if __name__ == "__main__":

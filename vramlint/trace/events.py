@@ -12,6 +12,13 @@ CUDA_BLOCK_BYTES = 512
 STATIC = "static"
 """The mark before the first step."""
 
+FRESH, KEPT, STEADY, EVALUATION = "fresh", "kept", "steady", "evaluation"
+"""The parts of a recording: the first step, a step on top of its gradients (or, with an optimizer, one with its states
+and without gradients), and a forward pass without graph."""
+
+_COPIES = ("aten.clone", "aten.new_empty_strided")
+"""Operators with which autograd copies a gradient."""
+
 
 class Shape(NamedTuple):
     """The shape variables of one trace: images of ``height`` x ``width`` pixels, or sequences of ``seq_len`` tokens."""
@@ -33,7 +40,8 @@ class Recording:
 
     ``events``: ``n`` allocates storage n, ``-n`` frees it, a string marks the end of a phase. ``sizes[n]`` are the
     bytes of storage n (index 0 is unused) and ``makers[n]`` the operator it came from. ``gradients`` holds the
-    storages that became some parameter's ``.grad``, with their number of elements. ``left_out`` gives, for each event,
+    storages that became some parameter's ``.grad``, with their number of elements, and ``accumulations`` the index of
+    the event that follows. ``left_out`` gives, for each event,
     the bytes of storages that alignment took out of the recording; empty where it took none.
     """
 
@@ -45,6 +53,7 @@ class Recording:
     sizes: list[int] = field(default_factory=lambda: [0])
     makers: list[str] = field(default_factory=lambda: [""])
     gradients: dict[int, int] = field(default_factory=dict)
+    accumulations: dict[int, int] = field(default_factory=dict)
     left_out: list[int] = field(default_factory=list)
     operations: int = 0
 
@@ -71,6 +80,44 @@ class Recording:
             if isinstance(event, int):
                 (live.add if event > 0 else live.discard)(abs(event))
         return frozenset()
+
+    def repeat_on_gradients(self) -> None:
+        """Adds a second step on top of the first one's gradients, as it follows from the first step's events.
+
+        Each new gradient is then a transient that is added to the old one and freed, and what the first step left
+        behind is there already. That real second steps do the same is checked with every profile: those that confirm
+        it take both steps.
+        """
+        start = self.events.index(STATIC) + 1
+        first = self.events[start:]
+        freed_at: dict[int, list[int]] = {}
+        for storage, index in self.accumulations.items():
+            freed_at.setdefault(index - start, []).append(storage)
+        stays = {e for e in first if isinstance(e, int) and e > 0} - {-e for e in first if isinstance(e, int) and e < 0}
+        stays -= self.gradients.keys()
+        copies: dict[int, int] = {}
+        for index, event in enumerate(first):
+            self.events.extend(-copies.pop(storage) for storage in freed_at.get(index, ()) if storage in copies)
+            if isinstance(event, str):
+                self.events.append(event.replace(FRESH, KEPT, 1))
+            elif event > 0 and event not in stays and not self._is_kept_copy(event, start + index):
+                copies[event] = len(self.sizes)
+                self.sizes.append(self.sizes[event])
+                self.makers.append(self.makers[event])
+                self.events.append(copies[event])
+            elif -event in copies:
+                self.events.append(-copies.pop(-event))
+
+    def _is_kept_copy(self, storage: int, index: int) -> bool:
+        """Whether event ``index`` makes the copy of a gradient that autograd cannot keep as it came.
+
+        It copies a gradient whose strides differ from the parameter's (torch 2.13, ``accumulate_grad.h``,
+        ``clone_obey_contract``), which it does not do where it only adds to an old one.
+        """
+        until = self.accumulations.get(storage)
+        if until is None or not self.makers[storage].startswith(_COPIES):
+            return False
+        return all(isinstance(event, int) and event < 0 for event in self.events[index + 1 : until])
 
     def extra_bytes(self) -> int:
         """Bytes that stay beside the parameters' own: buffers, and what rounding to allocator blocks adds."""

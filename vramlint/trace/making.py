@@ -12,15 +12,19 @@ from vramlint.errors import TraceError
 from vramlint.memory.profile import SCHEMA
 from vramlint.trace.events import Recording, Shape
 from vramlint.trace.fake import TESTED_TORCH
-from vramlint.trace.pairing import Fit, Point, fit, residual
+from vramlint.trace.pairing import Fit, Point, TooFewShapes, fit, residual
 from vramlint.trace.targets import Target
 from vramlint.trace.tracer import Options, record
 
-TRACER = 2
+TRACER = 3
 """Raised whenever the same model traces differently; profiles of another number are made again.
 
 2: gradients that meet are added in place as autograd does; constructors read the values of short sequences.
+3: moments that no shape needs to within KEEP_WITHIN are left out; the second step is derived from the first.
 """
+
+FEWEST_SHAPES = 2
+"""Shapes with which a fit is tried first."""
 
 EVALUATION_TOLERANCE = 0.06
 """The same for the pass without graph, which takes a small part of the training step's memory."""
@@ -45,11 +49,12 @@ def variants_of(target: Target) -> list[VariantName]:
     return [VariantName(precision, flag) for precision in ("fp32", "amp") for flag in checkpointing]
 
 
-def trace(target: Target, variant: VariantName, shape: Shape) -> Recording:
-    """The recording of a target run one way at one shape."""
+def trace(target: Target, variant: VariantName, shape: Shape, *, second_step: bool = False) -> Recording:
+    """The recording of a target run one way at one shape. Its second step is derived from the first unless asked for."""
     options = Options(
         dtype=AUTOCAST_DTYPE if variant.precision == "amp" else None,
         positives=target.positives,
+        second_step=second_step,
     )
     return record(lambda: target.make(shape, variant.checkpointing), shape, options)
 
@@ -61,16 +66,23 @@ def make_profile(
 
     Raises TraceError where two traces do different things, or where a further trace differs by more than it may.
     """
+    wanted = tuple(variants_of(target) if only is None else only)
+    try:
+        return _make(target, date, say, wanted)
+    except Exception as error:
+        if target.otherwise is None:
+            raise
+        say(f"{target.name} not at every size ({_first_line(error)})")
+    return _make(target.otherwise, date, say, wanted)
+
+
+def _make(target: Target, date: str, say: Callable[[str], None], wanted: tuple[VariantName, ...]) -> dict[str, Any]:
     variants: dict[str, Any] = {}
     first: Recording | None = None
-    for variant in variants_of(target) if only is None else only:
-        recordings = []
-        for shape in target.shapes:
-            say(f"{target.name} {variant} at {shape}")
-            recordings.append(trace(target, variant, shape))
-        found = fit(recordings, target.terms)
+    for variant in wanted:
+        found, recording = _fitted(target, variant, say)
         variants[str(variant)] = _variant(target, variant, found, say)
-        first = first or recordings[0]
+        first = first or recording
     assert first is not None
     return {
         "schema": SCHEMA,
@@ -88,11 +100,32 @@ def make_profile(
     }
 
 
+def _fitted(target: Target, variant: VariantName, say: Callable[[str], None]) -> tuple[Fit, Recording]:
+    """The fit of as few recordings as explain every storage, with the first of them."""
+    recordings: list[Recording] = []
+    for shape in target.shapes:
+        say(f"{target.name} {variant} at {shape}")
+        recordings.append(trace(target, variant, shape))
+        if len(recordings) < min(FEWEST_SHAPES, len(target.shapes)):
+            continue
+        try:
+            return fit(recordings, target.terms), recordings[0]
+        except TooFewShapes:
+            if len(recordings) == len(target.shapes):
+                raise
+    raise TraceError(f"{target.name} has no shapes to trace at")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def _variant(target: Target, variant: VariantName, found: Fit, say: Callable[[str], None]) -> dict[str, Any]:
     residuals = []
     for shape in target.confirm:
         say(f"{target.name} {variant} confirmed at {shape}")
-        residuals.append(residual(found, trace(target, variant, shape)))
+        residuals.append(residual(found, trace(target, variant, shape, second_step=True)))
         difference = residuals[-1]
         if difference.training > target.tolerance or difference.evaluation > EVALUATION_TOLERANCE:
             raise TraceError(

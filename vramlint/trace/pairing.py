@@ -37,6 +37,9 @@ _LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 PHASES = ("forward", "backward", "optimizer", "evaluation")
 """What follows the colon in the marks of a recording, where memory matters."""
 
+KEEP_WITHIN = 0.0005
+"""Share of the activations and gradients by which a profile may be lower for a moment left out."""
+
 _EXACT = 1e-9
 """Relative error below which terms explain a storage's sizes exactly."""
 
@@ -74,7 +77,8 @@ def pair(recordings: Sequence[Recording]) -> list[int | str]:
 def fit(recordings: Sequence[Recording], terms: tuple[str, ...]) -> Fit:
     """The moments of a step as functions of the terms, reduced to those that can be the maximum.
 
-    Needs at least as many recordings as terms, at shapes that tell the terms apart.
+    As many recordings as terms always do, at shapes that tell the terms apart. Fewer do where every storage's sizes
+    follow from fewer terms than there are recordings; raises TooFewShapes where some do not.
     """
     recordings = aligned(recordings)
     events = pair(recordings)
@@ -109,9 +113,13 @@ def factors(shape: Shape, terms: Iterable[str]) -> tuple[int, ...]:
 
 
 def reduce(points: Sequence[Point], terms: tuple[str, ...]) -> tuple[Point, ...]:
-    """The points that are the maximum somewhere on a grid of shapes and gradient weights, in their order."""
+    """The points that are the maximum somewhere on a grid of shapes and gradient weights, in their order.
+
+    Of those, the ones without which the maximum is nowhere lower by more than ``KEEP_WITHIN`` are left out.
+    """
     distinct = list(dict.fromkeys(points))
-    kept: set[int] = {index for index, point in enumerate(distinct) if point.phase == "optimizer"}
+    kept: set[int] = set()
+    rows = []
     for values in _grid(terms):
         activations = [_level(point, values, 0) for point in distinct]
         for weight in GRADIENT_WEIGHTS:
@@ -120,12 +128,32 @@ def reduce(points: Sequence[Point], terms: tuple[str, ...]) -> tuple[Point, ...]
                 for activation, point in zip(activations, distinct, strict=True)
             ]
             kept.add(levels.index(max(levels)))
-    return tuple(distinct[index] for index in sorted(kept))
+            rows.append(levels)
+    needed = _needed(sorted(kept), rows)
+    needed |= {index for index, point in enumerate(distinct) if point.phase == "optimizer"}
+    return tuple(distinct[index] for index in sorted(needed))
+
+
+def _needed(candidates: list[int], rows: list[list[float]]) -> set[int]:
+    """The candidates left when each, in order, is dropped if the others reach every row's maximum closely enough."""
+    bars = [(1 - KEEP_WITHIN) * max(levels[index] for index in candidates) for levels in rows]
+    kept = list(candidates)
+    for candidate in candidates:
+        others = [index for index in kept if index != candidate]
+        if others and all(
+            any(levels[index] >= bar for index in others) for levels, bar in zip(rows, bars, strict=True)
+        ):
+            kept = others
+    return set(kept)
 
 
 def peak(points: Iterable[Point], values: Sequence[int], gradient_bytes: int) -> float:
     """The highest level among the points in bytes, where an element of a gradient has ``gradient_bytes``."""
     return max(_level(point, values, gradient_bytes) for point in points)
+
+
+class TooFewShapes(TraceError):
+    """Some storage's sizes are not explained by fewer terms than there are recordings."""
 
 
 class Residual(NamedTuple):
@@ -174,8 +202,6 @@ class _Solver:
         self._rows = rows
         self._width = len(rows[0])
         self._known: dict[tuple[int, ...], Coefficients] = {}
-        if len(rows) < self._width:
-            raise TraceError(f"{self._width} terms need as many shapes, not {len(rows)}")
 
     def solve(self, sizes: tuple[int, ...]) -> Coefficients:
         """Coefficients of the terms for a storage of these sizes. A constant one counts in allocator blocks."""
@@ -186,11 +212,14 @@ class _Solver:
     def _solve(self, sizes: tuple[int, ...]) -> Coefficients:
         if len(set(sizes)) == 1:
             return (float(block_bytes(sizes[0])),) + (0.0,) * (self._width - 1)
-        for count in range(1, self._width + 1):
+        enough = len(self._rows) >= self._width
+        for count in range(1, self._width + 1 if enough else len(self._rows)):
             for columns in combinations(range(self._width), count):
                 solution = _least_squares([[row[c] for c in columns] for row in self._rows], sizes)
                 if solution is not None and self._explains(columns, solution, sizes):
                     return self._spread(columns, solution)
+        if not enough:
+            raise TooFewShapes(f"{len(self._rows)} shapes do not tell what a storage of {sizes} bytes follows")
         best = _least_squares([list(row) for row in self._rows], sizes)
         if best is None:
             raise TraceError("the traced shapes do not tell the terms apart", help="Vary batch and size separately.")

@@ -73,6 +73,11 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weakref.finalize(storage, self._recording.events.append, -number).atexit = False
         return number
 
+    def repeat_on_gradients(self) -> None:
+        """See :meth:`Recording.repeat_on_gradients`."""
+        self._recording.repeat_on_gradients()
+        self._next = len(self._recording.sizes)
+
     def mark(self, name: str) -> None:
         """Ends the phase called ``name``."""
         self._recording.events.append(name)

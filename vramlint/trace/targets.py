@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -13,8 +13,12 @@ from vramlint.trace.events import Shape
 from vramlint.trace.pairing import IMAGE_TERMS
 from vramlint.trace.tracer import Job
 
-IMAGE_SHAPES = (Shape(2, 128, 128), Shape(3, 128, 128), Shape(2, 192, 160), Shape(4, 256, 256))
-"""Shapes that tell the image terms apart; batch 1 is avoided, where operators take special paths."""
+IMAGE_SHAPES = (Shape(2, 128, 128), Shape(3, 224, 160), Shape(3, 128, 128), Shape(4, 256, 256))
+"""Shapes that tell the image terms apart; batch 1 is avoided, where operators take special paths.
+
+The first two have all ratios different (batch 1.5, height 1.75, width 1.25, pixels 2.19, batch times pixels 3.28), so
+they are enough for storages that follow one term.
+"""
 
 IMAGE_CONFIRM = (Shape(5, 320, 256), Shape(1, 512, 512))
 """Further shapes at which a profile of images must equal a direct trace."""
@@ -29,8 +33,9 @@ class Target(NamedTuple):
 
     ``make`` builds the job at a shape, with activation checkpointing where asked (``has_checkpointing`` says whether
     the model offers it). ``packages`` are the distributions whose versions matter. ``shapes`` determine the profile and
-    ``confirm`` check it, within ``tolerance``. ``size_multiple`` is what image sides must be a multiple of;
-    ``fixed_size`` the one size.
+    ``confirm`` check it, within ``tolerance``: as many of the shapes are traced, in order, as the fit needs.
+    ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size. ``otherwise`` is traced
+    where this target cannot be (a model that may or may not take any size).
     """
 
     name: str
@@ -45,6 +50,7 @@ class Target(NamedTuple):
     fixed_size: tuple[int, int] | None = None
     positives: Positives = few_positives
     tolerance: float = TOLERANCE
+    otherwise: Target | None = None
 
 
 FAMILIES = ("plain", "unet", "timm", "torchvision", "segmentation", "ultralytics", "rfdetr", "user")
@@ -73,6 +79,13 @@ def find_target(name: str) -> Target:
         f"no model called {name!r}: " + "; ".join(missing),
         help="Name your own model as module:callable, or install the package that has this one.",
     )
+
+
+def family_names(family: str) -> Sequence[str]:
+    """The names of a family's models, in the order in which a catalogue is made."""
+    module = importlib.import_module(f"vramlint.trace.families.{family}_models")
+    names: Sequence[str] = module.names()
+    return names
 
 
 class UnknownModel(TraceError):

@@ -13,13 +13,9 @@ from torch import nn
 
 from vramlint.errors import TraceError
 from vramlint.trace.answers import Positives, answers, few_positives
-from vramlint.trace.events import Recording, Shape
+from vramlint.trace.events import EVALUATION, FRESH, KEPT, STATIC, STEADY, Recording, Shape
 from vramlint.trace.fake import fake_world, skipped_initialisation
 from vramlint.trace.storages import StorageRecorder
-
-FRESH, KEPT, STEADY, EVALUATION = "fresh", "kept", "steady", "evaluation"
-"""The parts of a recording: the first step, a step on top of its gradients (or, with an optimizer, one with its states
-and without gradients), and a forward pass without graph."""
 
 
 class Job(NamedTuple):
@@ -37,7 +33,10 @@ class Job(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How to trace. ``dtype`` is autocast's type, None for fp32; ``positives`` see ``answers``."""
+    """How to trace. ``dtype`` is autocast's type, None for fp32; ``positives`` see ``answers``.
+
+    Without ``second_step``, the step on top of the first one's gradients is derived from the first.
+    """
 
     dtype: torch.dtype | None = None
     channels_last: bool = False
@@ -70,8 +69,8 @@ def _no_collection() -> Iterator[None]:
     """Cyclic garbage must not be freed at moments that differ between traces.
 
     What was there before is set aside, so that collecting between the steps looks at the steps' own garbage only.
+    Garbage of earlier traces is the caller's to collect: a full collection takes a tenth of a small trace.
     """
-    gc.collect()
     gc.freeze()
     gc.disable()
     try:
@@ -105,10 +104,12 @@ class _Step:
         self._job.model.train()
         gc.collect()
         self._count_static()
-        self._recorder.mark("static")
+        self._recorder.mark(STATIC)
         self._train(FRESH)
-        if self._options.second_step:
+        if self._options.second_step or self._optimizer is not None:
             self._train(KEPT if self._optimizer is None else STEADY)
+        else:
+            self._recorder.repeat_on_gradients()
         for parameter in self._trainable:
             parameter.grad = None
         self._recorder.mark("between")
@@ -155,7 +156,9 @@ class _Step:
 
     def _note_gradient(self, parameter: nn.Parameter) -> None:
         assert parameter.grad is not None
-        self._recording.gradients[self._recorder.number(parameter.grad)] = parameter.grad.numel()
+        number = self._recorder.number(parameter.grad)
+        self._recording.gradients[number] = parameter.grad.numel()
+        self._recording.accumulations.setdefault(number, len(self._recording.events))
 
     def _count_static(self) -> None:
         parameters = {id(p): p for p in self._job.model.parameters()}.values()

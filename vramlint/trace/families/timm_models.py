@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from typing import Any
 
 import torch
@@ -20,11 +19,20 @@ from vramlint.trace.tracer import Job
 LANDMARKS = 19
 """Heatmaps of the landmark head; each costs a few bytes a pixel of the quarter-size map."""
 
-_ONE_SIZE = re.compile(r"(vit|deit|beit|swin|eva|cait)\w*_(\d{3})$")
-"""Models that take only the size in their name, unless position embeddings are interpolated."""
+_FIXED_SHAPES = (2, 5, 3)
+_FIXED_CONFIRM = 8
 
-_FIXED_SHAPES = (2, 3, 5)
-_FIXED_CONFIRM = (1, 8)
+_STRIDE = 32
+"""What most networks divide the image by; sizes that are no multiple of it are rounded up at some layers."""
+
+_ROUNDED_TOLERANCE = 0.02
+"""Largest difference at a default size that layers round, such as 300 or 299."""
+
+
+def names() -> list[str]:
+    """All models of the installed timm, without the names of their weights."""
+    torchvision_schemas()
+    return list(importlib.import_module("timm").list_models())
 
 
 def find(name: str) -> Target:
@@ -52,15 +60,35 @@ def _classifier(name: str, entrypoint: Any) -> Target:
         ("1000 classes, cross-entropy",),
         has_checkpointing=_has_checkpointing(entrypoint),
     )
-    side = _ONE_SIZE.search(name)
-    if side is None:
+    settings = importlib.import_module("timm.models").get_pretrained_cfg(name)
+    if settings is None:
         return target
-    size = int(side.group(2))
-    return target._replace(
+    _, height, width = settings.input_size
+    fixed = target._replace(
         terms=("1", "B"),
-        shapes=tuple(Shape(batch, size, size) for batch in _FIXED_SHAPES),
-        confirm=tuple(Shape(batch, size, size) for batch in _FIXED_CONFIRM),
-        fixed_size=(size, size),
+        shapes=tuple(Shape(batch, height, width) for batch in _FIXED_SHAPES),
+        confirm=(Shape(_FIXED_CONFIRM, height, width),),
+        fixed_size=(height, width),
+    )
+    if settings.fixed_input_size:
+        return fixed
+    return _any_size(target, height, width)._replace(otherwise=fixed)
+
+
+def _any_size(target: Target, height: int, width: int) -> Target:
+    """The target at shapes that suit a model whose own size is height x width."""
+    if height % _STRIDE == width % _STRIDE == 0:
+        return target._replace(confirm=(Shape(5, height, width),))
+    return target._replace(
+        shapes=(
+            Shape(2, height, width),
+            Shape(3, height, width),
+            Shape(2, height - 2 * _STRIDE, width - _STRIDE),
+            Shape(4, height + 2 * _STRIDE, width + 2 * _STRIDE),
+        ),
+        confirm=(Shape(5, height, width),),
+        tolerance=_ROUNDED_TOLERANCE,
+        size_multiple=1,
     )
 
 
