@@ -50,14 +50,26 @@ def main() -> int:
     torch.set_num_threads(1)
     options.journal.mkdir(parents=True, exist_ok=True)
     journal = options.journal / f"{options.family}.jsonl"
+    current = options.journal / f"{options.family}.current"
+    _note_crash(journal, current)
     done = _done(journal)
     names = options.names or _names(options.family, options.first)
     for variant in options.variants:
         for number, name in enumerate(names):
             if (name, variant) not in done:
+                current.write_text(f"{name} {variant}", encoding="utf-8")
                 _append(journal, _make(options.family, name, variant, options.date))
+                current.unlink()
                 print(f"{number + 1}/{len(names)} {name} {variant}", flush=True)
     return 0
+
+
+def _note_crash(journal: Path, current: Path) -> None:
+    """A model that took the whole process down is not tried again."""
+    if current.exists():
+        name, variant = current.read_text(encoding="utf-8").split()
+        _append(journal, {"target": name, "variants": {variant: {"failed": "the process died"}}})
+        current.unlink()
 
 
 def _done(journal: Path) -> set[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vramlint.memory.knowledge import Workload
 from vramlint.memory.masks import COPIES, FullSizeMasks
-from vramlint.memory.profile import find_profile
+from vramlint.memory.profile_catalogue import find_profile
 from vramlint.plan import Precision
 
 

@@ -9,7 +9,7 @@ from vramlint.hardware import Target, find_gpu
 from vramlint.memory import Workload, estimate
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
-from vramlint.memory.profile import find_profile
+from vramlint.memory.profile_catalogue import find_profile
 from vramlint.memory.resolve import resolve
 from vramlint.plan import DecoderShape, ImageSize, Precision
 

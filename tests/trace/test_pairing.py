@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 from tests.trace import nets  # noqa: E402
 from vramlint.errors import TraceError  # noqa: E402
 from vramlint.memory.knowledge import Workload  # noqa: E402
-from vramlint.memory.profile import find_profile, load_profile  # noqa: E402
+from vramlint.memory.profile import load_profile  # noqa: E402
+from vramlint.memory.profile_catalogue import find_profile  # noqa: E402
 from vramlint.plan import Precision  # noqa: E402
 from vramlint.trace.events import Recording, Shape  # noqa: E402
 from vramlint.trace.making import make_profile  # noqa: E402

@@ -7,13 +7,15 @@ import json
 import subprocess
 import sys
 import timeit
-from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from vramlint.errors import TraceError
 from vramlint.memory.knowledge import Moment, Workload
-from vramlint.memory.profile import canonical_name, find_profile, load_profile, profiles
+from vramlint.memory.pack import Pack, pack_key, pack_text
+from vramlint.memory.profile import load_profile
+from vramlint.memory.profile_catalogue import FAMILIES, FOLDER, find_profile, profiles
 from vramlint.plan import Precision
 
 # One 3x3 convolution of 3 -> 8 channels (224 parameters) and a ReLU, fp32; the numbers need only be easy to check by
@@ -116,21 +118,57 @@ def test_malformed_profiles_are_refused(data: dict[str, object]) -> None:
         load_profile(data)
 
 
-def test_every_shipped_profile_reads_and_keeps_its_name() -> None:
-    for name in profiles():
-        found = find_profile(name)
-        assert found is not None
-        assert canonical_name(found.name) == name
+PACKS = [pytest.param(family, id=family) for family in FAMILIES if Path(FOLDER, f"{family}.jsonl").exists()]
+
+
+def allowed_residual(family: str, size_multiple: int) -> float:
+    """RF-DETR's loss loops over images; sizes that layers round are exact to 2 %; all else to half a percent."""
+    if family == "rfdetr":
+        return 0.015
+    return 0.02 if size_multiple == 1 else 0.005
+
+
+@pytest.mark.parametrize("family", PACKS)
+def test_every_shipped_profile_reads_and_keeps_its_name(family: str) -> None:
+    pack = Pack(str(Path(FOLDER, f"{family}.jsonl")))
+    for name in pack.names():
+        data = pack.find(pack_key(name))
+        assert data is not None
+        found = load_profile(data)
+        assert found.name == name
         assert found.variants
-        allowed = 0.015 if name.startswith("rfdetr") else 0.005
-        assert all(variant.residual <= allowed for variant in found.variants.values()), name
+        limit = allowed_residual(family, found.size_multiple)
+        assert all(variant.residual <= limit for variant in found.variants.values()), name
         assert found.built_by["torch"]
 
 
-def test_aliases_lead_to_shipped_profiles() -> None:
-    folder = resources.files("vramlint.memory").joinpath("data", "profiles")
-    aliases = json.loads(folder.joinpath("_aliases.json").read_bytes())
-    assert not set(aliases.values()) - set(profiles())
+@pytest.mark.parametrize("family", PACKS)
+def test_a_pack_is_sorted_and_its_aliases_lead_to_profiles(family: str) -> None:
+    text = Path(FOLDER, f"{family}.jsonl").read_text(encoding="utf-8")
+    keys = [json.loads(line)["key"] for line in text.splitlines()]
+    assert keys == sorted(set(keys))
+    pack = Pack(str(Path(FOLDER, f"{family}.jsonl")))
+    assert not {key for key in pack.aliases() if pack.find(key) is None}
+
+
+def test_the_catalogue_is_large_and_its_files_small() -> None:
+    assert sum(Path(FOLDER, f"{family}.jsonl").stat().st_size for family in FAMILIES if family in str(PACKS)) < 8e6
+    assert len(profiles()) == len(set(profiles()))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+def test_every_key_of_a_pack_is_found_and_no_other(tmp_path: Path, count: int) -> None:
+    names = [f"net{number}" for number in range(count)]
+    file = tmp_path / "some.jsonl"
+    profiles_by_key = {name: {"name": name, "schema": 1, "parameters": 7} for name in names}
+    file.write_text(pack_text({"schema": 1}, profiles_by_key, {"other": "net0"} if count else {}), encoding="utf-8")
+    pack = Pack(str(file))
+    for name in names:
+        assert pack.find(name) == {"key": name, "name": name, "schema": 1, "parameters": 7}
+    assert pack.find("other") == (pack.find("net0") if count else None)
+    for absent in ("", "a", "net", "net99", "zzz"):
+        assert absent == "" or pack.find(absent) is None
+    assert sorted(pack.names()) == sorted(names)
 
 
 def test_an_unknown_model_has_no_profile() -> None:
@@ -140,7 +178,7 @@ def test_an_unknown_model_has_no_profile() -> None:
 def test_looking_up_a_profile_is_fast() -> None:
     """In a fresh process, imports aside: the first look-up reads one small file."""
     code = (
-        "import time; from vramlint.memory.profile import find_profile\n"
+        "import time; from vramlint.memory.profile_catalogue import find_profile\n"
         "start = time.perf_counter(); assert find_profile('resnet50'); print(time.perf_counter() - start)"
     )
     seconds = [
@@ -154,7 +192,7 @@ def test_evaluating_a_profile_takes_microseconds() -> None:
     profile = find_profile("resnet50")
     assert profile is not None
     case = Workload(8, Precision.FP32, checkpointing=False, height=224, width=224)
-    assert min(timeit.repeat(lambda: profile.moments(case), number=100, repeat=5)) / 100 < 100e-6
+    assert min(timeit.repeat(lambda: profile.moments(case), number=100, repeat=5)) / 100 < 20e-6
 
 
 @pytest.mark.parametrize(
@@ -169,6 +207,9 @@ def test_evaluating_a_profile_takes_microseconds() -> None:
         ("HRNet-W32", "hrnet_w32"),
         ("U-Net", "unet"),
         ("vit_b_16", "vit_base_patch16_224"),
+        ("resnet50.a1_in1k", "resnet50"),
+        ("timm/resnet50.a1_in1k", "resnet50"),
+        ("ssl_resnet18", "resnet18"),
     ],
 )
 def test_models_are_found_as_people_spell_them(spelled: str, name: str) -> None:

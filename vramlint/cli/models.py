@@ -13,7 +13,7 @@ from vramlint.cli.shared import write
 def command(output_format: str) -> int:
     """List the models whose memory is known by name: traced profiles, and decoder LLMs by their shape."""
     from vramlint.memory.catalogue import decoders
-    from vramlint.memory.profile import profiles
+    from vramlint.memory.profile_catalogue import profiles
 
     traced = profiles()
     shaped = decoders()

@@ -7,18 +7,13 @@ moments of a training step that can be the peak, each as coefficients on the ter
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from operator import mul
 from typing import Any, NamedTuple
 
 from vramlint.errors import TraceError
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.plan import Precision
-
-_FOLDER = os.path.join(os.path.dirname(__file__), "data", "profiles")
 
 SCHEMA = 1
 """Version of the profile format; a file of another version is refused."""
@@ -57,8 +52,8 @@ class ProfileMoment(NamedTuple):
 
     def at(self, factors: tuple[int, ...]) -> Moment:
         """This moment's bytes where the terms have the values ``factors``."""
-        activation = sum(map(float.__mul__, self.coefficients, map(float, factors)))
-        return Moment(self.phase, max(0, round(activation)), self.gradient_elements)
+        activation = round(sum(map(mul, self.coefficients, factors)))
+        return Moment(self.phase, max(activation, 0), self.gradient_elements)
 
 
 class Variant(NamedTuple):
@@ -78,7 +73,8 @@ class Variant(NamedTuple):
 class Profile(NamedTuple):
     """A model's traced memory: the form of :class:`~vramlint.memory.knowledge.ModelKnowledge` for named models.
 
-    ``fixed_size`` is the one (height, width) a model takes, None where the size may vary. ``assumptions`` says what
+    ``fixed_size`` is the one (height, width) a model takes, None where the size may vary, and ``default_size`` the one
+    that its package trains it at. ``assumptions`` says what
     was fixed while tracing (classes, targets, loss). ``built_by`` maps packages to versions.
     """
 
@@ -92,6 +88,7 @@ class Profile(NamedTuple):
     assumptions: tuple[str, ...]
     size_multiple: int
     fixed_size: tuple[int, int] | None
+    default_size: tuple[int, int] | None = None
 
     @property
     def source(self) -> str:
@@ -114,55 +111,26 @@ class Profile(NamedTuple):
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The moments that can be the peak; empty where no variant was traced or the workload lacks its variables."""
         variant = self.variant(workload.precision, checkpointing=workload.checkpointing)
-        if variant is None or not self.covers(workload):
+        factors = () if variant is None else self._factors(variant, workload)
+        if variant is None or not factors:
             return ()
-        factors = tuple(TERMS[term](workload) for term in variant.terms)
         training = variant.kept if workload.gradients_kept else variant.fresh
-        return tuple(moment.at(factors) for moment in (*training, *variant.evaluation))
+        return tuple([moment.at(factors) for moment in (*training, *variant.evaluation)])
 
     def forward_without_graph_bytes(self, workload: Workload) -> int | None:
         """Peak bytes of a forward pass under ``no_grad`` (a momentum encoder, evaluation), None where not traced."""
         variant = self.variant(workload.precision, checkpointing=False)
-        if variant is None or not variant.evaluation or not self.covers(workload):
+        factors = () if variant is None else self._factors(variant, workload)
+        if variant is None or not variant.evaluation or not factors:
             return None
-        factors = tuple(TERMS[term](workload) for term in variant.terms)
         return max(moment.at(factors).activation_bytes for moment in variant.evaluation)
 
-    def covers(self, workload: Workload) -> bool:
-        """Whether the workload gives the variables this profile needs, and the one size where it has only one."""
-        terms = {term for variant in self.variants.values() for term in variant.terms}
-        if any("H" in term for term in terms) and not (workload.height and workload.width):
-            return False
-        if any("S" in term for term in terms) and not workload.seq_len:
-            return False
-        return self.fixed_size is None or self.fixed_size == (workload.height, workload.width)
-
-
-def find_profile(name: str, precision: Precision | None = None, checkpointing: bool | None = None) -> Profile | None:
-    """The shipped profile of the model called ``name``, as people spell it (``ResNet-50``, ``yolov12s.pt``).
-
-    Where ``precision`` and ``checkpointing`` are given, None is returned unless that variant was traced.
-    """
-    found = _shipped(canonical_name(name))
-    if found is None or precision is None:
-        return found
-    return found if found.variant(precision, checkpointing=bool(checkpointing)) else None
-
-
-def profiles() -> tuple[str, ...]:
-    """Names of all shipped profiles, sorted."""
-    files = os.listdir(_FOLDER)
-    return tuple(sorted(name.removesuffix(".json") for name in files if name.endswith(".json") and name[0] != "_"))
-
-
-def canonical_name(name: str) -> str:
-    """The one spelling under which a model is kept: lower case, underscores, no file suffix, aliases resolved."""
-    plain = re.sub(r"\.(pt|pth|yaml|yml|onnx|safetensors)$", "", name.strip().lower())
-    key = re.sub(r"[^a-z0-9]+", "_", plain.rsplit("/", 1)[-1]).strip("_")
-    if key in _names():
-        return key
-    squeezed = key.replace("_", "")
-    return _squeezed().get(squeezed, _aliases().get(squeezed, key))
+    def _factors(self, variant: Variant, workload: Workload) -> tuple[int, ...]:
+        """The terms' values; empty where the workload lacks a variable or has another size than the only one."""
+        if self.fixed_size is not None and self.fixed_size != (workload.height, workload.width):
+            return ()
+        factors = tuple([TERMS[term](workload) for term in variant.terms])
+        return factors if all(factors) else ()
 
 
 def load_profile(data: Mapping[str, Any]) -> Profile:
@@ -182,19 +150,23 @@ def load_profile(data: Mapping[str, Any]) -> Profile:
 
 
 def _read(data: Mapping[str, Any]) -> Profile:
-    fixed = data.get("fixed_size")
     return Profile(
         name=str(data["name"]),
         parameters=int(data["parameters"]),
-        trainable=int(data["trainable"]),
+        trainable=int(data.get("trainable", data["parameters"])),
         buffer_bytes=int(data["buffer_bytes"]),
         variants={key: _read_variant(value) for key, value in data["variants"].items()},
         built_by=dict(data["built_by"]),
         date=str(data["date"]),
         assumptions=tuple(data.get("assumptions", ())),
         size_multiple=int(data.get("size_multiple", 1)),
-        fixed_size=None if fixed is None else (int(fixed[0]), int(fixed[1])),
+        fixed_size=_size(data.get("fixed_size")),
+        default_size=_size(data.get("default_size")),
     )
+
+
+def _size(sides: Any) -> tuple[int, int] | None:
+    return None if sides is None else (int(sides[0]), int(sides[1]))
 
 
 def _read_variant(data: Mapping[str, Any]) -> Variant:
@@ -226,33 +198,3 @@ def _precision_key(precision: Precision) -> str | None:
             return "amp"
         case Precision.FP8 | Precision.PURE_FP16 | Precision.PURE_BF16:
             return None
-
-
-@cache
-def _shipped(key: str) -> Profile | None:
-    if key not in _names():
-        return None
-    return load_profile(_data(key))
-
-
-@cache
-def _names() -> frozenset[str]:
-    return frozenset(profiles())
-
-
-@cache
-def _squeezed() -> dict[str, str]:
-    """Names without separators: ``ResNet-50`` and ``resnet_50`` both mean ``resnet50``."""
-    return {name.replace("_", ""): name for name in _names()}
-
-
-@cache
-def _aliases() -> dict[str, str]:
-    """Other names people use, separators removed, from ``_aliases.json``."""
-    aliases: dict[str, str] = _data("_aliases")
-    return aliases
-
-
-def _data(name: str) -> Any:
-    with open(os.path.join(_FOLDER, f"{name}.json"), "rb") as file:
-        return json.load(file)

@@ -14,7 +14,8 @@ from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
-from vramlint.memory.profile import Profile, find_profile
+from vramlint.memory.profile import Profile
+from vramlint.memory.profile_catalogue import find_profile
 from vramlint.plan import DecoderShape, TrainingPlan
 
 _FAMILIES: dict[str, tuple[str, ...]] = {

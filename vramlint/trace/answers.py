@@ -60,6 +60,7 @@ def answers(positives: Positives) -> dict[Any, Answer]:
         aten.index_put.default: index_put,
         aten.index_put_.default: index_put,
         aten.equal.default: lambda *_: True,
+        aten._unique2.default: unique,
     }
 
 
@@ -76,6 +77,18 @@ def scalar(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool | i
     if tensor.dtype == torch.bool:
         return True
     return 1.0 if tensor.is_floating_point() else 1
+
+
+def unique(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+    """``torch.unique``: of the values where torch kept them (RegNet's widths), else as if no two were equal."""
+    value = _value(args[0])
+    if value is None:
+        sizes = (args[0].numel(), args[0].shape, args[0].numel())
+        types = (args[0].dtype, torch.int64, torch.int64)
+        return tuple(torch.empty(size, dtype=dtype) for size, dtype in zip(sizes, types, strict=True))
+    with no_dispatch():
+        found = [(item.tolist(), item.dtype) for item in func(value, *args[1:], **kwargs)]
+    return tuple(torch.tensor(values, dtype=dtype) for values, dtype in found)
 
 
 _MAKERS = (aten.linspace.default, aten.arange.default, aten.arange.start, aten.arange.start_step)

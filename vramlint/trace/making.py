@@ -50,7 +50,7 @@ def variants_of(target: Target) -> list[VariantName]:
 
 
 def trace(target: Target, variant: VariantName, shape: Shape, *, second_step: bool = False) -> Recording:
-    """The recording of a target run one way at one shape. Its second step is derived from the first unless asked for."""
+    """The recording of a target run one way at one shape; its second step follows from the first unless asked for."""
     options = Options(
         dtype=AUTOCAST_DTYPE if variant.precision == "amp" else None,
         positives=target.positives,
@@ -96,6 +96,7 @@ def _make(target: Target, date: str, say: Callable[[str], None], wanted: tuple[V
         "assumptions": [*target.assumptions, *_version_note()],
         "size_multiple": target.size_multiple,
         "fixed_size": None if target.fixed_size is None else list(target.fixed_size),
+        "default_size": None if target.default_size is None else list(target.default_size),
         "variants": variants,
     }
 

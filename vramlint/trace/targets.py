@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -34,8 +34,9 @@ class Target(NamedTuple):
     ``make`` builds the job at a shape, with activation checkpointing where asked (``has_checkpointing`` says whether
     the model offers it). ``packages`` are the distributions whose versions matter. ``shapes`` determine the profile and
     ``confirm`` check it, within ``tolerance``: as many of the shapes are traced, in order, as the fit needs.
-    ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size. ``otherwise`` is traced
-    where this target cannot be (a model that may or may not take any size).
+    ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size and ``default_size``
+    the one that the package trains it at. ``otherwise`` is traced where this target cannot be (a model that may or may
+    not take any size).
     """
 
     name: str
@@ -48,12 +49,13 @@ class Target(NamedTuple):
     confirm: tuple[Shape, ...] = IMAGE_CONFIRM
     size_multiple: int = 32
     fixed_size: tuple[int, int] | None = None
+    default_size: tuple[int, int] | None = None
     positives: Positives = few_positives
     tolerance: float = TOLERANCE
     otherwise: Target | None = None
 
 
-FAMILIES = ("plain", "unet", "timm", "torchvision", "segmentation", "ultralytics", "rfdetr", "user")
+FAMILIES = ("plain", "unet", "landmarks", "timm", "torchvision", "segmentation", "ultralytics", "rfdetr", "user")
 """Modules of ``vramlint.trace.families``, in the order a bare name is looked for."""
 
 
@@ -85,6 +87,13 @@ def family_names(family: str) -> Sequence[str]:
     """The names of a family's models, in the order in which a catalogue is made."""
     module = importlib.import_module(f"vramlint.trace.families.{family}_models")
     names: Sequence[str] = module.names()
+    return names
+
+
+def other_names(family: str) -> Mapping[str, str]:
+    """Names under which a family's models were known before, and those under which it knows them now."""
+    module = importlib.import_module(f"vramlint.trace.families.{family}_models")
+    names: Mapping[str, str] = module.other_names() if hasattr(module, "other_names") else {}
     return names
 
 

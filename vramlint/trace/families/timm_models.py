@@ -1,4 +1,4 @@
-"""Models of timm: classifiers with 1000 classes, and HRNets with a landmark head."""
+"""Models of timm as classifiers with 1000 classes, or as many as they are defined with."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import importlib
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
-from torch import nn
 
 from vramlint.trace.events import Shape
-from vramlint.trace.families.images import Batch, classification_loss, forward, images, labelled
-from vramlint.trace.pairing import IMAGE_TERMS
+from vramlint.trace.families.images import classification_loss, forward, labelled
 from vramlint.trace.stand_ins import torchvision_schemas
 from vramlint.trace.targets import Target, UnknownModel
 from vramlint.trace.tracer import Job
-
-LANDMARKS = 19
-"""Heatmaps of the landmark head; each costs a few bytes a pixel of the quarter-size map."""
 
 _FIXED_SHAPES = (2, 5, 3)
 _FIXED_CONFIRM = 8
@@ -35,14 +29,19 @@ def names() -> list[str]:
     return list(importlib.import_module("timm").list_models())
 
 
+def other_names() -> dict[str, str]:
+    """Names of earlier timm versions, which name the weights as well."""
+    torchvision_schemas()
+    registry = importlib.import_module("timm.models")
+    return {old: now.partition(".")[0] for old, now in registry.get_deprecated_models().items() if now}
+
+
 def find(name: str) -> Target:
     """The timm model ``name``. Raises UnknownModel where this timm has none of that name."""
     torchvision_schemas()
     timm = importlib.import_module("timm")
     if name not in timm.list_models():
         raise UnknownModel(f"timm {timm.__version__} has no model {name!r}")
-    if name.startswith("hrnet_w"):
-        return _landmarks(name)
     return _classifier(name, timm.models.model_entrypoint(name))
 
 
@@ -53,17 +52,19 @@ def _classifier(name: str, entrypoint: Any) -> Target:
             model.set_grad_checkpointing(True)
         return Job(model, lambda: labelled(shape), classification_loss, forward)
 
+    settings = importlib.import_module("timm.models").get_pretrained_cfg(name)
+    classes = 1000 if settings is None else settings.num_classes
     target = Target(
         name,
         make,
         ("timm", "torch"),
-        ("1000 classes, cross-entropy",),
+        (f"{classes} classes, cross-entropy" if classes else "no classifier, cross-entropy of the features",),
         has_checkpointing=_has_checkpointing(entrypoint),
     )
-    settings = importlib.import_module("timm.models").get_pretrained_cfg(name)
     if settings is None:
         return target
     _, height, width = settings.input_size
+    target = target._replace(default_size=(height, width))
     fixed = target._replace(
         terms=("1", "B"),
         shapes=tuple(Shape(batch, height, width) for batch in _FIXED_SHAPES),
@@ -100,54 +101,3 @@ def _has_checkpointing(entrypoint: Any) -> bool:
     except (AssertionError, AttributeError):
         return False
     return True
-
-
-class LandmarkHrnet(nn.Module):
-    """HRNet with the landmark head of Sun et al., "High-Resolution Representations for Labeling Pixels and Regions".
-
-    The four branches are brought to the first one's size (a quarter of the image), concatenated, and two 1x1
-    convolutions make one heatmap a landmark (arXiv:1904.04514, section 3).
-    """
-
-    def __init__(self, name: str, landmarks: int) -> None:
-        super().__init__()
-        self.backbone = importlib.import_module("timm").create_model(
-            name, pretrained=False, features_only=True, feature_location="", out_indices=(1, 2, 3, 4)
-        )
-        channels = sum(self.backbone.feature_info.channels())
-        self.head = nn.Sequential(
-            nn.Conv2d(channels, channels, 1),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, landmarks, 1),
-        )
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Heatmaps at a quarter of the image's size."""
-        first, *others = self.backbone(image)
-        size = first.shape[-2:]
-        resized = [functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in others]
-        heatmaps: torch.Tensor = self.head(torch.cat([first, *resized], 1))
-        return heatmaps
-
-
-def _landmarks(name: str) -> Target:
-    def make(shape: Shape, checkpointing: bool) -> Job:
-        del checkpointing
-        return Job(LandmarkHrnet(name, LANDMARKS), lambda: _with_heatmaps(shape), _heatmap_loss, forward)
-
-    return Target(
-        name,
-        make,
-        ("timm", "torch"),
-        (f"landmark head with {LANDMARKS} heatmaps at a quarter of the image, mean squared error",),
-        terms=IMAGE_TERMS,
-    )
-
-
-def _with_heatmaps(shape: Shape) -> Batch:
-    return images(shape), torch.empty(shape.batch, LANDMARKS, shape.height // 4, shape.width // 4)
-
-
-def _heatmap_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
-    return functional.mse_loss(model(batch[0]), batch[1])
