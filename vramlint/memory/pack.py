@@ -1,8 +1,8 @@
 """Many profiles in one file, found by name without reading the others.
 
 A pack is text: one JSON object a line, sorted by its first member ``key``, so that a profile is found by bisection and
-a change of one model is a change of one line. The first line (``"key": ""``) holds what all profiles of the pack have in
-common. A line with ``alias`` stands for another key.
+a change of one model is a change of one line. The first line (its key is empty) holds what all profiles of the pack
+have in common. A line with ``alias`` stands for another key.
 """
 
 from __future__ import annotations
