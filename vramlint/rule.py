@@ -87,8 +87,8 @@ class Verdict(NamedTuple):
 class Case(NamedTuple):
     """One worked case of a rule: a file, how it is checked, and, when invalid, what the fix makes of it.
 
-    ``path`` decides the syntax; ``text`` is the file. ``gpu``, ``gpus``, ``cores``, ``ram_gib`` and ``shm_mib`` are
-    the target. ``fixed`` is the whole file after ``--fix`` (``--unsafe-fixes`` where ``unsafe``), None
+    ``path`` decides the syntax; ``text`` is the file. ``gpu``, ``gpus``, ``cores``, ``ram_gib``, ``shm_mib`` and
+    ``disk_gib`` are the target. ``fixed`` is the whole file after ``--fix`` (``--unsafe-fixes`` where ``unsafe``), None
     where the rule fixes nothing.
     """
 
@@ -99,6 +99,7 @@ class Case(NamedTuple):
     cores: int | None = None
     ram_gib: float | None = None
     shm_mib: int | None = None
+    disk_gib: float | None = None
     fixed: str | None = None
     unsafe: bool = False
 

@@ -131,7 +131,7 @@ FRAMEWORKS = {
     "llamafactory": Executed(
         "llamafactory", llamafactory, ("galore-with-deepspeed", "apollo-with-deepspeed", "lora-with-galore")
     ),
-    "lightning": Executed("lightning", lightning, ("fsdp-on-cpu", "no-accumulation", "adam-in-fp16")),
+    "lightning": Executed("lightning", lightning, ("fsdp-on-cpu", "no-accumulation")),
     "litgpt": Executed(
         "litgpt",
         litgpt,

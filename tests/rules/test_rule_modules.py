@@ -48,6 +48,7 @@ def options(case: Case, **more: object) -> CheckOptions:
         case.cores,
         None if case.ram_gib is None else int(case.ram_gib * GIB),
         None if case.shm_mib is None else case.shm_mib * MIB,
+        None if case.disk_gib is None else int(case.disk_gib * GIB),
     )
     gpu = () if case.gpu is None else (case.gpu,)
     return CheckOptions(gpu=gpu, gpus=case.gpus, host=host, pedantic=True, isolated=True, **more)  # type: ignore[arg-type]

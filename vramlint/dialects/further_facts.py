@@ -431,7 +431,7 @@ FACTS: dict[str, Group] = {
     "ultralytics": Group(
         "ultralytics 8.4.190",
         (
-            Row("cache", ("cache",), as_text),
+            Row("cache", ("cache",), str),
             Row("dataset", ("data",), as_text),
             Row("warmup_epochs", ("warmup_epochs",), number),
             Row("compile", ("compile",), switch),
@@ -441,7 +441,7 @@ FACTS: dict[str, Group] = {
     "yolov5": Group(
         "yolov5 7.0",
         (
-            Row("cache", ("cache",), as_text),
+            Row("cache", ("cache",), str),
             Row("dataset", ("data",), as_text),
             Row("sync_batch_norm", ("sync_bn",), as_flag),
             Row("batch_search", ("batch_size",), searched),

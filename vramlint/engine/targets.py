@@ -21,7 +21,7 @@ from vramlint.sources.model import Comment, Document, Mapping, Scalar, Sequence
 
 _COMMENT = re.compile(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")
 _WORD = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s,]+)")
-_KEYS = ("gpu", "gpus", "nodes", "cores", "ram", "shm")
+_KEYS = ("gpu", "gpus", "nodes", "cores", "ram", "shm", "disk")
 
 
 @lru_cache(maxsize=64)
@@ -59,6 +59,7 @@ def targets(documents: Iterable[Document], path: str, settings: Settings, option
             _first(host.cores for host in hosts),
             _first(host.ram_bytes for host in hosts),
             _first(host.shm_bytes for host in hosts),
+            _first(host.disk_bytes for host in hosts),
         ),
     )
     if not gpu_names:
@@ -105,11 +106,11 @@ def _comment_table(document: Document, comment: Comment, words: str) -> TargetTa
         if gpu is not None:
             find_gpu(gpu)
         counts = {key: _count(values[key]) for key in ("gpus", "nodes", "cores") if key in values}
-        sizes = {key: size_bytes(values[key]) for key in ("ram", "shm") if key in values}
+        sizes = {key: size_bytes(values[key]) for key in ("ram", "shm", "disk") if key in values}
     except (TargetError, ValueError) as error:
         message, help = (error.message, error.help) if isinstance(error, TargetError) else (str(error), "")
         raise TargetError(message, path=document.path, line=line, help=help) from error
-    host = Host(counts.get("cores"), sizes.get("ram"), sizes.get("shm"))
+    host = Host(counts.get("cores"), sizes.get("ram"), sizes.get("shm"), sizes.get("disk"))
     return TargetTable("", gpu, counts.get("gpus"), counts.get("nodes"), host)
 
 

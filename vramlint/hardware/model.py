@@ -40,11 +40,12 @@ class Gpu(NamedTuple):
 
 
 class Host(NamedTuple):
-    """One machine: logical cores, memory and shared memory in bytes; None where nobody said."""
+    """One machine: logical cores, memory, shared memory and free disk in bytes; None where nobody said."""
 
     cores: int | None = None
     ram_bytes: int | None = None
     shm_bytes: int | None = None
+    disk_bytes: int | None = None
 
 
 class Target(NamedTuple):

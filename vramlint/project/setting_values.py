@@ -75,6 +75,7 @@ TARGET_KEYS: dict[str, Check] = {
     "cores": _count,
     "ram": size_bytes,
     "shm": size_bytes,
+    "disk": size_bytes,
 }
 LIMIT_FIELDS = {"headroom": "headroom", "wasted-below": "wasted_below", "fill-to": "fill_to"}
 LIST_FIELDS = {

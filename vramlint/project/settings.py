@@ -9,6 +9,7 @@ for upwards as far as the repository goes. Every key, with its default:
     cores = 16                      # logical cores of the host; none
     ram = "64GiB"                   # none
     shm = "8GiB"                    # /dev/shm; none
+    disk = "2TiB"                   # free space for checkpoints; none
     headroom = 0.05                 # share of usable memory to leave free
     wasted-below = 0.60             # below this share of usable memory a card counts as wasted
     fill-to = 0.85                  # share of usable memory that a larger batch should reach
@@ -227,7 +228,7 @@ def _path_target(where: _Where, table: object) -> TargetTable:
 def _target(values: Mapping[str, Any]) -> TargetTable:
     from vramlint.hardware.model import Host
 
-    host = Host(values.get("cores"), values.get("ram"), values.get("shm"))
+    host = Host(values.get("cores"), values.get("ram"), values.get("shm"), values.get("disk"))
     return TargetTable(values.get("path", ""), values.get("gpu"), values.get("gpus"), values.get("nodes"), host)
 
 

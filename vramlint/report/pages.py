@@ -79,6 +79,7 @@ def _target(case: Case) -> str:
         f"{case.cores} cores" if case.cores else "",
         f"{case.ram_gib:g} GiB of host memory" if case.ram_gib else "",
         f"{case.shm_mib} MiB of /dev/shm" if case.shm_mib else "",
+        f"{case.disk_gib:g} GiB of free disk" if case.disk_gib else "",
     ]
     said = ", ".join(word for word in words if word)
     return f" with {said}" if said else ""
