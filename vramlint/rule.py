@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from vramlint.hardware.model import GIB, MIB, Gpu, Host, Target
 from vramlint.memory.model import Component, Estimate, Interval
 from vramlint.memory.model import Verdict as MemoryVerdict
-from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan, revise
+from vramlint.plan import DecoderShape, Fact, ImageSize, Origin, Precision, TrainingPlan, revise
 
 
 class Severity(StrEnum):
@@ -144,6 +144,11 @@ class Run(Protocol):
         """Peak memory of the run's plan, or of a changed one, on the run's target. Cached."""
         ...
 
+    @property
+    def shape(self) -> DecoderShape | None:
+        """The shape of the decoder that is trained, from the files or by the model's name; None for all else."""
+        ...
+
     def editable(self, fact: str) -> bool:
         """Whether a repair can write this fact (its spelling, or a place to insert it, is known)."""
         ...
@@ -192,6 +197,7 @@ __all__ = [
     "Change",
     "Component",
     "Confidence",
+    "DecoderShape",
     "Estimate",
     "Fact",
     "Gpu",

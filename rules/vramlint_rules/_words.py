@@ -36,3 +36,11 @@ def memory_fact(plan: TrainingPlan) -> str:
     """The fact to point at for a finding about memory: the first of the usual causes that somebody spelled."""
     causes = ("micro_batch", "global_batch", "image_size", "seq_len", "model")
     return next((name for name in causes if plan.fact(name).location is not None), "micro_batch")
+
+
+def activations_alone_exceed(estimate: Estimate) -> bool:
+    """Sharding divides weights, gradients and optimizer states; the activations of a rank stay whole."""
+    if estimate.required is None or estimate.usable_bytes is None:
+        return False
+    activations = sum(part.bytes for part in estimate.components if part.name == "activations")
+    return activations * estimate.required.low > estimate.usable_bytes * estimate.required.value

@@ -31,7 +31,8 @@ from vramlint.rule import (
     Verdict,
     revise,
 )
-from vramlint_rules._words import advice, memory_fact, need
+from vramlint_rules._multi_scale import largest_alone_is_over
+from vramlint_rules._words import activations_alone_exceed, advice, memory_fact, need
 
 RULE = RuleInfo(
     code="VL401",
@@ -64,9 +65,9 @@ def check(run: Run) -> Iterator[Verdict]:
     """Compare the estimate with the usable memory of the card."""
     estimate = run.estimate()
     required, usable = estimate.required, estimate.usable_bytes
-    if required is None or usable is None or not _matters(estimate):
+    if required is None or usable is None or not _matters(estimate) or _only_multi_scale(run, estimate):
         return
-    shardable = _may_be_sharded(run.plan) and not _activations_alone_exceed(estimate)
+    shardable = _may_be_sharded(run.plan) and not activations_alone_exceed(estimate)
     shorter = _fits_shorter_samples(run)
     certain = required.low > usable and not shardable and not shorter
     unless = _unless(shardable=shardable, shorter=shorter)
@@ -93,6 +94,11 @@ def _matters(estimate: Estimate) -> bool:
     return estimate.verdict is MemoryVerdict.OVER
 
 
+def _only_multi_scale(run: Run, estimate: Estimate) -> bool:
+    """The rule multi-scale-over says it better."""
+    return estimate.verdict is MemoryVerdict.TIGHT and largest_alone_is_over(run) is not None
+
+
 def _may_be_sharded(plan: TrainingPlan) -> bool:
     """Language models are often launched under FSDP or ZeRO by a file that is not at hand; images hardly ever are."""
     is_language = plan.seq_len.value is not None or plan.model_shape.value is not None
@@ -110,14 +116,6 @@ def _fits_shorter_samples(run: Run) -> bool:
 def _unless(*, shardable: bool, shorter: bool) -> str:
     reasons = [*(["the launch shards it"] if shardable else []), *(["samples are much shorter"] if shorter else [])]
     return f", unless {' or '.join(reasons)}" if reasons else ""
-
-
-def _activations_alone_exceed(estimate: Estimate) -> bool:
-    """Sharding divides weights, gradients and optimizer states; the activations of a rank stay whole."""
-    if estimate.required is None or estimate.usable_bytes is None:
-        return False
-    activations = sum(part.bytes for part in estimate.components if part.name == "activations")
-    return activations * estimate.required.low > estimate.usable_bytes * estimate.required.value
 
 
 def _confidence(estimate: Estimate, *, certain: bool) -> Confidence:

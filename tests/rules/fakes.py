@@ -55,6 +55,7 @@ class FakeRun:
         self.plan = plan
         self.target = Target(gpu, gpus, None, host, "a test")
         self.limits = limits
+        self.shape = plan.model_shape.value
         self.estimates = 0
         self._gib_per_sample = gib_per_sample
         self._spread = spread

@@ -30,6 +30,7 @@ EDITABLE: Mapping[str, Callable[[str, object], Spell]] = {
     "prefetch_factor": lambda _key, _current: spelling_out.number,
     "num_queries": lambda _key, _current: spelling_out.number,
     "seq_len": lambda _key, _current: spelling_out.number,
+    "eval_batch": lambda _key, _current: spelling_out.number,
     "grad_checkpointing": lambda _key, current: spelling_out.switch(current),
     "persistent_workers": lambda _key, current: spelling_out.switch(current),
     "pin_memory": lambda _key, current: spelling_out.switch(current),

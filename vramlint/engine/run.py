@@ -12,7 +12,7 @@ from vramlint.fix.edits import is_editable, location_of, plan_fix
 from vramlint.hardware.model import Target
 from vramlint.memory.model import Estimate
 from vramlint.memory.model import Verdict as MemoryVerdict
-from vramlint.plan import Fact, Location, TrainingPlan
+from vramlint.plan import DecoderShape, Fact, Location, TrainingPlan
 from vramlint.results import Failure
 from vramlint.rule import Limits, Repair, RuleInfo, RuleModule, Verdict
 from vramlint.sources.model import Document, Span
@@ -72,6 +72,17 @@ class EngineRun:
     def _own_estimate(self) -> Estimate:
         """What nearly every rule asks for: found without comparing all facts."""
         return self.estimate(self.plan)
+
+    @cached_property
+    def shape(self) -> DecoderShape | None:
+        """The plan's own shape, else that of the catalogue's decoder of that name."""
+        own, name = self.plan.model_shape.value, self.plan.model.value
+        if own is not None or name is None:
+            return own
+        from vramlint.memory.catalogue import find_decoder
+
+        found = find_decoder(name)
+        return None if found is None else found.config.shape
 
     def editable(self, fact: str) -> bool:
         known = self._editable.get(fact)
