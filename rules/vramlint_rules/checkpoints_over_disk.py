@@ -73,6 +73,8 @@ def _kept(run: Run) -> int | None:
     """How many checkpoints there are in the end; None where nobody knows the length of the run."""
     plan = run.plan
     every, steps, limit = (plan.fact(name).value for name in ("save_steps", "max_steps", "save_limit"))
+    if plan.fact("saves").value is False:
+        return None
     if plan.fact("save_strategy").value not in ("steps", None) or not every or not steps or steps <= 0:
         return None
     count = int(steps // every)

@@ -57,6 +57,8 @@ def check(run: Run) -> Iterator[Verdict]:
     samples, effective = run.plan.fact("max_samples"), run.plan.effective_batch.value
     if not samples.value or not effective or samples.value >= effective or run.plan.fact("packing").value:
         return
+    if run.plan.dialect == "llamafactory" and run.setting("do_train").value is not True:
+        return  # a file for prediction
     steps = "no step at all" if run.plan.fact("drop_last").value else "one short step an epoch"
     yield Verdict(
         "max_samples",

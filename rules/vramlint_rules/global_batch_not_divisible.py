@@ -62,12 +62,17 @@ def check(run: Run) -> Iterator[Verdict]:
     sizes = _around(total, ranks)
     yield Verdict(
         "global_batch",
-        f"{run.spelling('micro_batch')} {total} over {ranks} GPUs is {total / ranks:.4g} each: the run stops, or "
+        f"{_own_name(run)} {total} over {ranks} GPUs is {total / ranks:.4g} each: the run stops, or "
         f"trains with {total // ranks * ranks}",
         label=f"not a multiple of {ranks} GPUs",
         help=f"Use a multiple of {ranks}: {' or '.join(map(str, sizes))}",
         repairs=tuple(_repairs(run, "micro_batch", {size: size // ranks for size in sizes})),
     )
+
+
+def _own_name(run: Run) -> str:
+    name = run.spelling("micro_batch")
+    return "the global batch" if name == "micro_batch" else name
 
 
 def _is_aimed_at(run: Run) -> bool:

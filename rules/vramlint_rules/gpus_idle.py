@@ -41,7 +41,10 @@ def check(run: Run) -> Iterator[Verdict]:
     ranks, gpus = run.plan.world_size, run.target.gpus
     if not ranks.spelled or not ranks.value or gpus is None:
         return
-    on_node = ranks.value // (run.plan.nodes.value or run.target.nodes or 1)
+    nodes = run.plan.nodes.value or run.target.nodes
+    if nodes is None:
+        return
+    on_node = ranks.value // nodes
     if 0 < on_node < gpus:
         yield Verdict(
             "world_size",

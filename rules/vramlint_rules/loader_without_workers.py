@@ -27,6 +27,8 @@ RULE = RuleInfo(
 )
 
 _FEW = 2
+_CACHING = ("kohya", "ai_toolkit", "onetrainer", "diffusers")
+"""Trainers of diffusion models read latents that were made beforehand."""
 _SMALL = 64
 """Images below this side (CIFAR, MNIST) are decoded in no time."""
 VALID = (
@@ -43,6 +45,8 @@ def check(run: Run) -> Iterator[Verdict]:
     """Look for a spelled 0 beside images."""
     workers, shape = run.plan.workers_per_rank, run.plan.image_size.value
     if workers.value != 0 or not workers.spelled or shape is None or max(shape) < _SMALL:
+        return
+    if run.plan.dialect in _CACHING:
         return
     name = run.spelling("workers_per_rank")
     yield Verdict(

@@ -31,16 +31,6 @@ RULE = RuleInfo(
 )
 
 _PAIRS = (("heads", "tensor_parallel"), ("layers", "pipeline_parallel"), ("experts", "expert_parallel"))
-_UNEVEN = (
-    "decoder_first_pipeline_num_layers",
-    "decoder_last_pipeline_num_layers",
-    "account_for_embedding_in_pipeline_split",
-    "account_for_loss_in_pipeline_split",
-    "pipeline_model_parallel_layout",
-    "num_layers_in_first_pipeline_stage",
-    "num_layers_in_last_pipeline_stage",
-)
-"""Settings that say how uneven stages come about."""
 _DIALECTS = ("megatron", "nemo")
 VALID = (
     Case("train.sh", megatron(**{"num-layers": 32, "pipeline-model-parallel-size": 4})),
@@ -66,7 +56,7 @@ def check(run: Run) -> Iterator[Verdict]:
         total, ways = plan.fact(whole), plan.fact(degree)
         if not (total.spelled and ways.spelled) or not total.value or not ways.value or total.value % ways.value == 0:
             continue
-        if whole == "layers" and _is_uneven_on_purpose(run):
+        if whole == "layers" and plan.fact("uneven_stages").value is not None:
             continue
         yield Verdict(
             degree,
@@ -75,8 +65,3 @@ def check(run: Run) -> Iterator[Verdict]:
             label=f"does not divide {total.value} {whole}",
             help=f"Use a divisor of {total.value}",
         )
-
-
-def _is_uneven_on_purpose(run: Run) -> bool:
-    settings = (run.setting(f"{home}{name}") for name in _UNEVEN for home in ("", "model."))
-    return any(found.value is not None or found.location is not None for found in settings)

@@ -9,8 +9,7 @@ Example: ``packing: true`` with ``attn_implementation: eager``.
 Fix safety: unsafe. Another kernel has to be installed and changes the arithmetic a little.
 
 Sources: TRL 1.10 ``trainer/sft_trainer.py`` ("Padding-free training is enabled, but the attention implementation is not
-set to a supported flash attention variant"); axolotl 0.19.0 ``utils/schemas/validation.py``
-(``check_sample_packing_without_attention``).
+set to a supported flash attention variant").
 """
 
 from collections.abc import Iterator
@@ -25,14 +24,14 @@ RULE = RuleInfo(
     severity=Severity.WARNING,
     confidence=Confidence.MEDIUM,
     fix=None,
-    sources=(
-        "https://github.com/huggingface/trl/blob/main/trl/trainer/sft_trainer.py",
-        "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/validation.py",
-    ),
+    sources=("https://github.com/huggingface/trl/blob/main/trl/trainer/sft_trainer.py",),
 )
 
-_MIXING = {"trl": ("eager", "sdpa"), "hf_trainer": ("eager", "sdpa"), "axolotl": ("eager",), "llamafactory": ()}
-"""Kernels under which the framework's packing mixes samples; LLaMA-Factory's own packing has masks of its own."""
+_MIXING = {
+    "trl": ("eager", "sdpa"),
+    "hf_trainer": ("eager", "sdpa"),
+}
+"""Kernels under which the framework's packing mixes samples; others have masks or kernels of their own."""
 VALID = (
     Case("sft.yaml", trainer(packing="true", attn_implementation="flash_attention_2", max_length=2048)),
     Case("sft.yaml", trainer(packing="false", attn_implementation="eager", max_length=2048)),

@@ -16,6 +16,7 @@ from math import prod
 
 from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
 from vramlint_rules._cases import megatron
+from vramlint_rules._words import count
 
 RULE = RuleInfo(
     code="VL601",
@@ -53,7 +54,7 @@ def check(run: Run) -> Iterator[Verdict]:
     spelled = ranks.spelled
     yield Verdict(
         next(iter(degrees)),
-        f"{ranks.value} ranks do not divide by {product}{f' = {shared}' if len(degrees) > 1 else ''}: the run stops at "
+        f"{count(ranks.value, 'rank')} cannot be shared out over {product}{f' = {shared}' if len(degrees) > 1 else ''}: the run stops at "
         "its start",
         label=f"{ranks.value} ranks",
         help=f"Start a multiple of {shared} ranks, or lower the degrees",

@@ -45,7 +45,9 @@ def check(run: Run) -> Iterator[Verdict]:
     ranks, gpus = run.plan.world_size, run.target.gpus
     if not ranks.spelled or ranks.value is None or gpus is None:
         return
-    nodes = run.plan.nodes.value or run.target.nodes or 1
+    nodes = run.plan.nodes.value or run.target.nodes
+    if nodes is None:  # a number of ranks over who knows how many machines
+        return
     on_node = -(-ranks.value // nodes)
     if on_node > gpus:
         yield Verdict(

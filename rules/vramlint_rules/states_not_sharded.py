@@ -54,12 +54,14 @@ def check(run: Run) -> Iterator[Verdict]:
     ranks = plan.data_parallel.value or 1
     if estimate.verdict is not MemoryVerdict.OVER or ranks < 2 or plan.sharding.value not in (None, "none", "ddp"):
         return
+    if plan.sharding.location is not None and plan.sharding.value is None:  # it stands in a file that is not at hand
+        return
     after = run.estimate(revise(plan, {"sharding": "fsdp"}))
     if after.required is None or after.verdict is not MemoryVerdict.FITS or estimate.required is None:
         return
     yield Verdict(
         memory_fact(plan),
-        f"every rank holds all states: {size(estimate.required.value)}; sharded over {ranks} ranks it is "
+        f"with all states on every rank the run needs {size(estimate.required.value)}; sharded over {ranks} ranks "
         f"{size(after.required.value)} of {size(after.usable_bytes or 0)}",
         label=f"{size(after.required.value)} sharded",
         help="Start the run under FSDP or ZeRO-3",

@@ -179,6 +179,17 @@ _TWICE = Row(
     as_flag,
 )
 
+_UNEVEN = (
+    "pipeline_model_parallel_layout",
+    "decoder_first_pipeline_num_layers",
+    "decoder_last_pipeline_num_layers",
+    "num_layers_in_first_pipeline_stage",
+    "num_layers_in_last_pipeline_stage",
+    "account_for_embedding_in_pipeline_split",
+    "account_for_loss_in_pipeline_split",
+)
+"""Settings of Megatron that say how uneven pipeline stages come about."""
+
 FACTS: dict[str, Group] = {
     "hf_trainer": Group("transformers 5.23.0", (*_HF, _TWICE)),
     "trl": Group(
@@ -280,6 +291,7 @@ FACTS: dict[str, Group] = {
             Row("warmup_steps", ("lr_scheduler.warmup_steps",), whole),
             Row("max_steps", ("training.steps",), whole),
             Row("save_steps", ("checkpoint.interval",), whole),
+            Row("saves", ("checkpoint.enable", "checkpoint.enable_checkpoint"), as_flag, default=False),
             Row("save_limit", ("checkpoint.keep_latest_k",), whole),
             Row("learning_rate", ("optimizer.lr",), number),
             Row("compile", ("compile.enable", "training.compile"), as_flag),
@@ -325,12 +337,14 @@ FACTS: dict[str, Group] = {
             Row("eval_steps", ("eval_interval",), whole),
             Row("attention", ("use_flash_attn",), flash),
             Row("vocabulary", ("padded_vocab_size",), whole),
+            Row("uneven_stages", _UNEVEN, str),
         ),
     ),
     "nemo": Group(
         "NeMo 2025-09",
         (
             *_megatron("model.", "strategy.", "trainer.strategy."),
+            Row("uneven_stages", tuple(f"{home}.{key}" for home in ("model", "strategy") for key in _UNEVEN), str),
             Row("warmup_steps", ("model.optim.sched.warmup_steps", "optim.sched.warmup_steps"), whole),
             Row("max_steps", ("trainer.max_steps",), whole),
             Row("eval_batch", ("model.validation_ds.batch_size", "model.data.validation_ds.micro_batch_size"), whole),
