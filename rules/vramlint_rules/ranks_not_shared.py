@@ -51,11 +51,11 @@ def check(run: Run) -> Iterator[Verdict]:
     if not degrees or ranks.value is None or ranks.value % shared == 0:
         return
     product = " x ".join(f"{run.spelling(name)} {degree}" for name, degree in degrees.items())
+    product += f" = {shared}" if len(degrees) > 1 else ""
     spelled = ranks.spelled
     yield Verdict(
         next(iter(degrees)),
-        f"{count(ranks.value, 'rank')} cannot be shared out over {product}{f' = {shared}' if len(degrees) > 1 else ''}: the run stops at "
-        "its start",
+        f"{count(ranks.value, 'rank')} cannot be shared out over {product}: the run stops at its start",
         label=f"{ranks.value} ranks",
         help=f"Start a multiple of {shared} ranks, or lower the degrees",
         severity=None if spelled else Severity.INFO,
