@@ -51,7 +51,7 @@ def activation(config: Config | None, *, inplace: bool = True) -> Layer:
     """``build_activation_layer``: a function of one tensor. Raises KeyError for an unknown kind."""
     if config is None:
         return _identity
-    kind = str(config["type"])
+    kind = str(config["type"]).rpartition(".")[2]
     inside = bool(config.get("inplace", inplace))
     return _ACTIVATIONS[kind](inside)
 

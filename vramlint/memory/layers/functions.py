@@ -223,9 +223,7 @@ def enlarged(x: Tensor, factor: int) -> Tensor:
 
 
 def pad(x: Tensor, *sides: int) -> Tensor:
-    """Constant padding; ``sides`` from the last dimension on as (before, after). Nothing to add: ``x`` itself."""
-    if not any(sides):
-        return x
+    """Constant padding; ``sides`` from the last dimension on as (before, after). A copy even where there is nothing."""
     shape = list(x.shape)
     for index in range(0, len(sides), 2):
         shape[-1 - index // 2] += sides[index] + sides[index + 1]
@@ -237,14 +235,14 @@ def pad(x: Tensor, *sides: int) -> Tensor:
 
 def dropout(x: Tensor, rate: float) -> Tensor:
     """One fused kernel that keeps a mask of one byte an element."""
-    if not rate or not x.storage.tape.training:
+    if rate <= 0 or not x.storage.tape.training:
         return x
     return x.storage.tape.record(x.shape, x.itemsize, (x,), (x.bytes,), extra_saved_bytes=x.elements)
 
 
 def dropout2d(x: Tensor, rate: float) -> Tensor:
     """Whole channels: keeps one number a channel."""
-    if not rate or not x.storage.tape.training:
+    if rate <= 0 or not x.storage.tape.training:
         return x
     noise = x.itemsize * x.shape[0] * x.shape[1]
     return x.storage.tape.record(x.shape, x.itemsize, (x,), (x.bytes,), extra_saved_bytes=noise)
@@ -252,7 +250,7 @@ def dropout2d(x: Tensor, rate: float) -> Tensor:
 
 def drop_path(x: Tensor, rate: float) -> Tensor:
     """Stochastic depth as mmcv and timm write it: a division, then a product with one number a sample."""
-    if not rate or not x.storage.tape.training:
+    if rate <= 0 or not x.storage.tape.training:
         return x
     return scaled(scaled(x))
 
@@ -260,15 +258,15 @@ def drop_path(x: Tensor, rate: float) -> Tensor:
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 
-def cross_entropy(logits: Tensor, *, reduced: bool = False) -> Tensor:
-    """``F.cross_entropy`` over channels: log_softmax, kept with the target; backward allocates both gradients.
+def cross_entropy(logits: Tensor, labels: Tensor, *, reduced: bool = False) -> Tensor:
+    """``F.cross_entropy`` over channels: log_softmax, kept with ``labels``; backward allocates both gradients.
 
     Without ``reduced`` the result is one number a pixel (``reduction='none'``).
     """
     tape = logits.storage.tape
     found = softmax(logits)
     shape = () if reduced else (logits.shape[0], *logits.shape[2:])
-    return tape.record(shape, found.itemsize, (found,), (found.bytes,), (found,))
+    return tape.record(shape, found.itemsize, (found,), (found.bytes,), (found, labels))
 
 
 def pointwise_loss(x: Tensor, *, kept: int = 1, steps: int = 1) -> Tensor:

@@ -219,8 +219,7 @@ def run_graph(tape: Tape, root: Node) -> None:
         node = heappop(ready)[2]
         received = node.buffers
         node.buffers = [None] * len(received)
-        for each in received:
-            release(each)
+        _release_all(received)  # no loop here: its variable would hold the last gradient
         results = node.run(tape, received)
         edges = node.edges
         node.saved, node.edges = (), []
@@ -271,6 +270,11 @@ def _count_waiting(root: Node) -> None:
                 target.waiting = 0
                 stack.append(target)
             target.waiting += 1
+
+
+def _release_all(gradients: list[Gradient | None]) -> None:
+    for each in gradients:
+        release(each)
 
 
 def hold(gradient: Gradient | None) -> None:

@@ -153,9 +153,15 @@ def known(kind: str) -> Iterator[str]:
 
 
 _MODULES: dict[str, tuple[str, ...]] = {
-    "backbones": ("resnet",),
-    "necks": (),
-    "heads": ("segmentation.fcn",),
+    "backbones": ("hrnet", "light", "mit", "mobilenet", "resnet", "swin", "unet", "vit"),
+    "necks": ("segmentation",),
+    "heads": (
+        "segmentation.fcn",
+        "segmentation.nonlocal_heads",
+        "segmentation.pooling",
+        "segmentation.pyramid",
+        "segmentation.relation",
+    ),
     "models": ("segmentors",),
     "losses": ("segmentation",),
 }

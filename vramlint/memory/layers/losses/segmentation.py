@@ -21,8 +21,7 @@ def cross_entropy(build: Build, config: Config) -> PixelLoss:
     weighted = config.get("loss_weight", 1.0) != 0
 
     def run(logits: Tensor, labels: Tensor) -> Tensor:
-        del labels
-        each = ops.cross_entropy(logits)
+        each = ops.cross_entropy(logits, labels)
         return ops.scaled(ops.mean(each, ())) if weighted else ops.mean(each, ())
 
     return run
