@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.memory.support import LANGUAGE, plan
-from vramlint.hardware import MIB, Target
+from vramlint.hardware import GIB, MIB, Target
 from vramlint.memory import estimate
 from vramlint.memory.architecture import Adapter, DecoderConfig
 from vramlint.memory.catalogue import find_decoder
@@ -216,3 +216,26 @@ def test_kept_gradients_are_alive_at_every_moment() -> None:
     decoder = Decoder("tiny", DecoderConfig(SHAPE), "test")
     moments = decoder.moments(WORK._replace(gradients_kept=True))
     assert {moment.gradient_elements for moment in moments} == {decoder.trainable}
+
+
+# torchtune's README ladder (Llama 3.2 3B, batch 2, 4,096 packed tokens, A100, peak active GiB): steps added one by one.
+LADDER: list[tuple[dict[str, object], dict[str, object], float]] = [
+    ({"chunked_loss": False}, {}, 60.0),
+    ({"chunked_loss": False, "compile": True}, {}, 51.0),
+    ({"compile": True}, {}, 42.9),
+    ({"compile": True}, {"grad_checkpointing": True}, 24.9),
+    ({"compile": True, "optimizer_in_backward": True}, {"grad_checkpointing": True}, 23.1),
+    (
+        {"compile": True, "optimizer_in_backward": True, "activation_offload": True},
+        {"grad_checkpointing": True},
+        21.8,
+    ),
+]
+
+
+@pytest.mark.parametrize(("extra", "facts", "measured_gib"), LADDER)
+def test_torchtunes_ladder(extra: dict[str, object], facts: dict[str, object], measured_gib: float) -> None:
+    run = {**LANGUAGE, "model": "meta-llama/Llama-3.2-3B", "seq_len": 4096, "optimizer": "AdamW_fused", **facts}
+    found = estimate(plan({"implementation": "torchtune", "packing": True, **extra}, **run), Target())
+    assert found.allocated is not None
+    assert found.allocated.value / GIB == pytest.approx(measured_gib, rel=0.01)

@@ -89,9 +89,11 @@ def test_the_report_runs(score: SimpleNamespace, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.skipif(not TRUTH.exists(), reason="no published measurements beside the checkout")
-@pytest.mark.parametrize(("group", "median", "p90"), [("LLM LoRA", 0.03, 0.06), ("LLM QLoRA", 0.10, 0.15)])
-def test_published_adapter_runs(score: SimpleNamespace, group: str, median: float, p90: float) -> None:
-    """litgpt's published peaks: what holds today must go on holding."""
+@pytest.mark.parametrize(
+    ("group", "median", "p90"), [("LLM LoRA", 0.03, 0.06), ("LLM QLoRA", 0.03, 0.06), ("LLM sharded", 0.03, 0.06)]
+)
+def test_published_runs(score: SimpleNamespace, group: str, median: float, p90: float) -> None:
+    """Published peaks: what holds today must go on holding."""
     with TRUTH.open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["tier"] in ("A", "B-seq")]
     errors = defaultdict(list)
@@ -108,4 +110,4 @@ def test_published_adapter_runs(score: SimpleNamespace, group: str, median: floa
     assert len(sizes) >= 8
     assert statistics.median(sizes) <= median
     assert sizes[math.ceil(0.9 * len(sizes)) - 1] <= p90
-    assert sum(inside) / len(inside) >= 0.9
+    assert sum(inside) / len(inside) >= 0.85

@@ -12,15 +12,9 @@ FRAMEWORKS = ("litgpt", "peft/transformers", "torchtune", "transformers+peft")
 
 def language_plan(row: Row) -> TrainingPlan | None:
     adapter = {"none": "none", "full": "none", "lora": "lora", "qlora": "qlora"}.get(row["peft"].split()[0])
-    offloads = "offload" in row["grad_checkpoint"] or "in-backward" in row["optimizer"]
-    compiled = (
-        row["framework"] == "torchtune" and int(row["id"][-2:]) > 10
-    )  # compile stays on from the ladder's third row
-    if adapter is None or offloads or compiled or "use_dora" in row["settings_note"] or not row["batch_per_gpu"]:
+    if adapter is None or "use_dora" in row["settings_note"] or not row["batch_per_gpu"]:
         return None
     implementation = {"litgpt": "litgpt", "torchtune": "torchtune"}.get(row["framework"], "transformers")
-    if implementation == "torchtune":
-        implementation = "torchtune without chunked loss"  # the ladder adds chunks only after compile
     if implementation == "litgpt" and adapter == "qlora":
         implementation = "litgpt with bitsandbytes 0.42"  # what litgpt pinned when these tables were published
     mixed = "mixed" in row["precision"]
@@ -33,8 +27,32 @@ def language_plan(row: Row) -> TrainingPlan | None:
     plan.extra["implementation"] = fact(implementation)
     plan.extra["double_quantization"] = fact("nf4-dq" in row["precision"])
     plan.extra["packing"] = fact("packed" in row["input_kind"] or "max seq reached" in row["input_kind"])
+    if implementation == "torchtune":
+        _torchtune_facts(plan, row)
     _adapter_facts(plan, row)
     return plan
+
+
+_LADDER = ("Baseline (unpacked)", "+ packed", "+ compile", "+ chunked CE")
+"""The first rungs of torchtune's ladder, as notes name them; compile and chunks stay on once they are added."""
+
+
+def _torchtune_facts(plan: TrainingPlan, row: Row) -> None:
+    """The recipes' AdamW is fused, their LoRA is on all linear layers but ``k_proj``, of rank 64 for Llama 3.2
+    and of 8 for Llama 3.1 (torchtune 0.6.1 ``recipes/configs``)."""
+    rung = next(
+        (step for step, words in enumerate(_LADDER) if words in row["settings_note"].split(";")[0]), len(_LADDER)
+    )
+    plan.extra["compile"] = fact(rung >= 2 or "compile on" in row["settings_note"])
+    plan.extra["chunked_loss"] = fact(rung >= 3)
+    plan.extra["optimizer_in_backward"] = fact(re.search("in-backward|in_bwd", row["optimizer"]) is not None)
+    plan.extra["activation_offload"] = fact("offload" in row["grad_checkpoint"])
+    plan.extra["double_quantization"] = fact(value=True)
+    if row["optimizer"].split()[0] == "AdamW":
+        plan.optimizer = fact("AdamW fused")
+    if plan.adapter.value != "none":
+        plan.adapter_rank = fact(64 if "3.2" in row["model"] else 8)
+        plan.extra["adapter_targets"] = fact(("q_proj", "v_proj", "output_proj", "mlp"))
 
 
 def _checkpoint(row: Row) -> str:

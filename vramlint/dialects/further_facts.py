@@ -280,6 +280,8 @@ FACTS: dict[str, Group] = {
             Row("steps_per_epoch", ("max_steps_per_epoch",), whole),
             Row("compile", ("compile",), switch),
             Row("offload_parameters", ("fsdp_cpu_offload",), as_flag),
+            Row("optimizer_in_backward", ("optimizer_in_bwd",), as_flag),
+            Row("activation_offload", ("enable_activation_offloading",), as_flag),
             Row("max_samples", ("dataset.split",), capped),
             Row("tensor_parallel", ("tensor_parallel_dim",), whole),
             Row("context_parallel", ("context_parallel_dim",), whole),

@@ -45,6 +45,7 @@ workers), ``training/_distributed.py#ParallelDims`` (ranks). OmegaConf reads the
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
@@ -84,6 +85,8 @@ class Config(Schema):
     tensor_parallel: Count | None = keys("tensor_parallel_dim")
     context_parallel: Count | None = keys("context_parallel_dim")
     checkpointer: Text | None = keys("checkpointer.checkpoint_dir")
+    loss: Text | None = keys("loss._component_")
+    fused: Flag | None = keys("optimizer.fused")
 
 
 _DIRECT = ("micro_batch", "accumulation", "seq_len", "grad_checkpointing", "adapter_rank", "learning_rate", "epochs")
@@ -97,7 +100,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.fill(settings, _DIRECT)
     single = _is_single(document)
     draft.put("precision", _dtype(settings))
-    draft.put("optimizer", _last(settings.fact("optimizer_component")))
+    draft.put("optimizer", _optimizer(settings))
+    _loss(draft, settings)
     _model(draft, settings)
     draft.put("packing", settings.fact("packed"))
     draft.put("workers_per_rank", default(0, f"the recipes of {_SOURCE} load without workers"))
@@ -109,6 +113,19 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     elif found.ranks.value != 1:
         draft.put("sharding", derived("fsdp", f"the distributed recipes of {_SOURCE} shard"))
     return draft.close(found, model_parallel=shared)
+
+
+def _optimizer(settings: Settings[Config]) -> Fact[str]:
+    found = _last(settings.fact("optimizer_component"))
+    return replace(found, value=f"{found.value}_fused") if found.value and settings.values.fused else found
+
+
+def _loss(draft: Draft, settings: Settings[Config]) -> None:
+    """``CEWithChunkedOutputLoss`` and ``LinearCrossEntropyLoss`` never hold all logits in fp32; others do."""
+    fact = settings.fact("loss")
+    if fact.value is not None:
+        chunked = "Chunked" in fact.value or "Linear" in fact.value
+        draft.put("chunked_loss", Fact(value=chunked, origin=fact.origin, location=fact.location))
 
 
 _LAUNCHED = re.compile(r"tune run\b[^\n]*?\s(\w+)\s+--config")

@@ -14,6 +14,7 @@ from vramlint.memory.implementations import HUGGING_FACE, Implementation
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.ledger import (
     arithmetic,
+    compiled_ledger,
     final_norm_bytes,
     layer_ledger,
     quantised_inputs,
@@ -81,7 +82,8 @@ class Decoder(NamedTuple):
     def layer_bytes_per_token(self, workload: Workload) -> int:
         """Bytes that one block keeps for backward per token."""
         numbers = arithmetic(workload.precision)
-        ledger = layer_ledger(self.config, numbers, self.adapter, self.implementation, workload.seq_len)
+        kept_by = compiled_ledger if workload.compiled else layer_ledger
+        ledger = kept_by(self.config, numbers, self.adapter, self.implementation, workload.seq_len)
         copies = self.implementation.quantised_input_copies if self.quantised else 0
         kept = copies * quantised_inputs(self.config, numbers).bytes_per_token
         return kept + sum(saved.bytes_per_token for saved in ledger)
@@ -111,7 +113,7 @@ class _Step:
         self.checkpoint = numbers.weight * shape.hidden * tokens
         self.layers = shape.layers
         self.checkpointing = workload.checkpointing
-        self.gradients_kept = workload.gradients_kept
+        self.workload = workload
         self.ids = 3 * 8 * tokens
         full = decoder.adapter is None
         self.final_norm = final_norm_bytes(config, numbers, trains=full) * tokens
@@ -122,10 +124,15 @@ class _Step:
             )
 
     def moments(self) -> tuple[Moment, ...]:
-        found = [self._forward(), *self._loss(), self._last_block(), self._first_block()]
-        if not self.gradients_kept:
-            return tuple(found)
-        return tuple(moment._replace(gradient_elements=self.decoder.trainable) for moment in found)
+        found = [self._forward(), self._loss(), self._last_block(), self._first_block(), self._embedding()]
+        if self.decoder.quantised and self.decoder.implementation.quantises_head:
+            found.append(self._quantised_head())
+        if self.workload.gradients_kept:
+            return tuple(moment._replace(gradient_elements=self.decoder.trainable) for moment in found)
+        if self.workload.gradients_freed:
+            most = max(self._largest_weight(), self.decoder.config.head_parameters)
+            return tuple(moment._replace(gradient_elements=min(moment.gradient_elements, most)) for moment in found)
+        return tuple(found)
 
     def _forward(self) -> Moment:
         kept = self._kept()
@@ -134,9 +141,27 @@ class _Step:
         logits = self._logits(self.decoder.implementation.loss.forward_bytes(self.numbers.compute))
         return Moment("forward", kept + self.final_norm + self.head_cast + logits + self.ids, 0)
 
-    def _loss(self) -> list[Moment]:
-        logits = self._logits(self.decoder.implementation.loss.backward_bytes(self.numbers.compute))
-        return [Moment("loss", self._kept() + self.final_norm + self.head_cast + logits + self.ids, 0)]
+    def _loss(self) -> Moment:
+        loss = self.decoder.implementation.loss
+        logits = self._logits(loss.backward_bytes(self.numbers.compute))
+        if self.decoder.adapter is None:
+            logits += loss.head_copies * self.numbers.compute * self.decoder.config.head_parameters
+        return Moment("loss", self._kept() + self.final_norm + self.head_cast + logits + self.ids, 0)
+
+    def _quantised_head(self) -> Moment:
+        """Backward through a 4-bit head: the logits' gradient in fp32 and cast, the head dequantised and cast."""
+        compute = self.numbers.compute
+        gradient = (4 + compute) * self.tokens * self.decoder.config.shape.vocabulary
+        head = (2 + compute) * self.decoder.config.head_parameters
+        return Moment("backward", self._kept() + self.final_norm + gradient + head + self.ids, 0)
+
+    def _embedding(self) -> Moment:
+        """Backward ends at the embedding: every gradient is there; a tied one is made anew before it is added."""
+        config = self.decoder.config
+        if self.decoder.adapter is not None:
+            return Moment("backward", self.ids, self.decoder.trainable)
+        again = self.numbers.weight * config.head_parameters if config.shape.tied else 0
+        return Moment("backward", again + self.checkpoint + self.ids, self.decoder.trainable)
 
     def _last_block(self) -> Moment:
         """Backward enters the last block: everything kept, the head's gradient done, the block's transients."""
@@ -155,7 +180,12 @@ class _Step:
         embedding = 0 if config.shape.tied else config.shape.vocabulary * config.shape.hidden
         return config.parameters - config.layer_parameters - embedding
 
+    def _largest_weight(self) -> int:
+        return max(linear.inputs * linear.outputs for linear in self.decoder.config.linears)
+
     def _kept(self) -> int:
+        if self.workload.activations_offloaded:
+            return 2 * (self.checkpoint if self.checkpointing else self.block)
         per_layer = self.checkpoint if self.checkpointing else self.block + self.casts
         return self.layers * per_layer - self.first_block_unsaved
 
@@ -163,8 +193,7 @@ class _Step:
         """Gradients inside a block: of the product, gate and up, of the block's input; one dequantised weight."""
         shape, c = self.decoder.config.shape, self.numbers.compute
         gradients = (3 if self.decoder.config.gated else 2) * c * shape.ffn + 2 * self.numbers.weight * shape.hidden
-        largest = max(linear.inputs * linear.outputs for linear in self.decoder.config.linears)
-        return gradients * self.tokens + (c * largest if self.decoder.quantised else 0)
+        return gradients * self.tokens + (c * self._largest_weight() if self.decoder.quantised else 0)
 
     def _logits(self, bytes_per_logit: float) -> int:
         if self.decoder.implementation.fused_loss:

@@ -172,7 +172,8 @@ def _peak(setting: Setting, *, deterministic: bool) -> Peak | None:
     trainable = setting.knowledge.trainable
     # The optimizer's step is worked out here, for the plan's own optimizer; a profile was traced with one of its own.
     candidates = [moment for moment in moments if moment.phase != "optimizer"]
-    candidates.append(Moment("optimizer", states.step_bytes, trainable))
+    step = 0 if setting.workload.gradients_freed else trainable
+    candidates.append(Moment("optimizer", states.step_bytes, step))
     workspace = _workspace_bytes(setting, deterministic=deterministic)
 
     def total(moment: Moment) -> float:

@@ -21,6 +21,12 @@ class Workload(NamedTuple):
     width: int = 0
     seq_len: int = 0
     gradients_kept: bool = False
+    compiled: bool = False
+    """Whether torch.compile fuses the blocks, so that elementwise intermediates are recomputed, not kept."""
+    activations_offloaded: bool = False
+    """Whether kept activations wait in host memory, two blocks' at a time on the card."""
+    gradients_freed: bool = False
+    """Whether the optimizer steps inside backward, so that a gradient is freed as soon as it is complete."""
     capability: tuple[int, int] | None = None
     """The card's compute capability, None where no card is named; some libraries choose their kernels by it."""
 

@@ -8,7 +8,13 @@ from typing import NamedTuple
 from vramlint.memory.architecture import Adapter, DecoderConfig, Experts, LatentAttention
 from vramlint.memory.catalogue import NamedDecoder, find_decoder
 from vramlint.memory.decoder import Decoder
-from vramlint.memory.implementations import HUGGING_FACE, IMPLEMENTATIONS, Implementation
+from vramlint.memory.implementations import (
+    HUGGING_FACE,
+    IMPLEMENTATIONS,
+    TORCHTUNE_COMPILED,
+    TORCHTUNE_PLAIN,
+    Implementation,
+)
 from vramlint.memory.knowledge import ModelKnowledge
 from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
@@ -228,7 +234,7 @@ def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) 
     if plan.fact("implementation").value == "megatron":
         model, described = megatron_model(plan, name, config, source)
         return Resolution(model, assumptions=(described,))
-    implementation = IMPLEMENTATIONS.get(str(plan.fact("implementation").value), HUGGING_FACE)
+    implementation = _implementation(plan)
     if not implementation.ties_embeddings and config.shape.tied:
         config = config._replace(shape=config.shape._replace(tied=False))
     if plan.fact("fused_loss").value:
@@ -239,6 +245,15 @@ def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) 
     if kind not in ("lora", "qlora"):
         return Resolution(base, assumptions=(text,))
     return _adapted(plan, base, kind == "qlora", implementation, text)
+
+
+def _implementation(plan: TrainingPlan) -> Implementation:
+    name = str(plan.fact("implementation").value)
+    if name == "torchtune" and plan.fact("chunked_loss").value is False:
+        return TORCHTUNE_PLAIN
+    if name == "torchtune" and plan.fact("compile").value:
+        return TORCHTUNE_COMPILED
+    return IMPLEMENTATIONS.get(name, HUGGING_FACE)
 
 
 def _adapted(
@@ -253,6 +268,9 @@ def _adapted(
     targets, head = _targets(spelled.value)
     weight_bytes = implementation.adapter_weight_bytes or 2
     adapter = Adapter(rank, targets, weight_bytes, bool(plan.fact("adapter_dropout").value), head)
+    if quantised and implementation.quantised_input_copies > 1 and not plan.fact("packing").value:
+        # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.
+        base = base._replace(implementation=implementation._replace(quantised_input_copies=1))
     found = base._replace(adapter=adapter, quantised=quantised)
     if spelled.value is not None:
         return Resolution(found, assumptions=tuple(texts))

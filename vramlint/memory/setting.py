@@ -62,6 +62,8 @@ class Setting:
     def _adapted_groups(self, model: Decoder, each: int) -> tuple[WeightGroup, ...]:
         assert model.adapter is not None
         linear = model.config.shape.layers * model.config.layer_linear_parameters
+        if model.quantised and model.implementation.quantises_head:
+            linear += model.config.head_parameters
         nf4 = NF4_DOUBLE_BYTES if self.double_quantised else NF4_BYTES
         own = 4 if model.implementation.adapter_weight_bytes else each
         return (
@@ -120,6 +122,7 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     _assume_numbers(plan, settings, optimizer is not None)
     _assume_parallelism(plan, settings, ranks)
     _assume_shape(plan, settings)
+    _assume_compiled(plan, settings)
     _assume_lengths(plan, settings)
     return settings
 
@@ -162,6 +165,9 @@ def _workload(plan: TrainingPlan) -> Workload:
         width=size.width if size else 0,
         seq_len=plan.seq_len.value or 0,
         gradients_kept=(plan.accumulation.value or 1) > 1,
+        compiled=plan.fact("implementation").value == "torchtune" and bool(plan.fact("compile").value),
+        activations_offloaded=bool(plan.fact("activation_offload").value),
+        gradients_freed=bool(plan.fact("optimizer_in_backward").value),
     )
 
 
@@ -187,6 +193,14 @@ def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> N
         settings.assume(f"{ranks} ranks, sharding unknown: DistributedDataParallel assumed")
     if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):
         settings.assume("wrapping unknown: the whole model is taken as gathered in its forward pass")
+
+
+def _assume_compiled(plan: TrainingPlan, settings: Settings) -> None:
+    if settings.chosen.workload.compiled or not plan.fact("compile").value:
+        return
+    if isinstance(settings.chosen.knowledge, Decoder):
+        settings.assume("torch.compile: the value is for eager blocks, the lower bound for fused ones")
+        settings.also(compiled=True)
 
 
 def _assume_shape(plan: TrainingPlan, settings: Settings) -> None:
