@@ -25,7 +25,9 @@ from vramlint.dialects.further_facts import FACTS
 from vramlint.engine import load_rules
 from vramlint.plan import FACT_NAMES, TrainingPlan, batch
 from vramlint.project import settings
+from vramlint.project.settings_schema import settings_schema
 from vramlint.report.glossary import GLOSSARY
+from vramlint.report.json import dump
 from vramlint.report.pages import dialect_page, dialect_table, markdown, rule_page, rule_table
 from vramlint_rules._rows import FOLDER
 
@@ -45,7 +47,7 @@ def pages() -> dict[str, str]:
         **rule_pages(),
         **dialect_pages(),
     }
-    return {name: NOTICE + text for name, text in made.items()}
+    return {**{name: NOTICE + text for name, text in made.items()}, "settings.schema.json": dump(settings_schema())}
 
 
 def rule_pages() -> dict[str, str]:
@@ -187,8 +189,8 @@ def stale() -> list[str]:
     wanted = pages()
     found = {
         str(path.relative_to(DOCS)): path.read_text(encoding="utf-8")
-        for path in DOCS.rglob("*.md")
-        if path.read_text(encoding="utf-8").startswith(NOTICE)
+        for path in (*DOCS.rglob("*.md"), *DOCS.glob("*.schema.json"))
+        if path.suffix == ".json" or path.read_text(encoding="utf-8").startswith(NOTICE)
     }
     return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
 

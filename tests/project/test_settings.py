@@ -53,6 +53,7 @@ def test_every_key_is_read() -> None:
         exclude = ["legacy/"]
         plugins = ["mine"]
         rules = ["ops/rules.yaml"]
+        baseline = "ops/base.json"
         per-file-ignores = { "old/**" = ["VL1"] }
         [[targets]]
         path = "cluster/**"
@@ -71,6 +72,7 @@ def test_every_key_is_read() -> None:
     )
     assert found.per_file_ignores == (("old/**", ("VL1",)),)
     assert found.rules == ("ops/rules.yaml",)
+    assert found.baseline == "ops/base.json"
     assert [(table.path, table.gpus) for table in found.targets] == [("cluster/**", 8)]
     given = {"gpu", "gpus", "nodes", "cores", "ram", "shm", "headroom", "wasted-below", "fill-to"}
     assert set(SETTING_NAMES) == given | {
@@ -79,6 +81,8 @@ def test_every_key_is_read() -> None:
         "exclude",
         "plugins",
         "rules",
+        "baseline",
+        "extend",
         "per-file-ignores",
         "targets",
     }

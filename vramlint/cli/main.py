@@ -29,6 +29,8 @@ COMMANDS = {
     "dialects": "List the dialects, or say why a file is (not) one.",
     "trace": "Trace a model's memory on a CPU (needs torch; runs your code).",
     "probe": "Measure this machine's GPU (needs CUDA).",
+    "init": "Look at the repository and propose settings and the pre-commit hook.",
+    "settings": "Show the settings that hold for a path, or their schema.",
     "baseline": "Accept today's findings, so that only new ones are told.",
     "exec": "Check a launch command, then run it if no error stands.",
     "completion": "Print the shell completion script.",

@@ -33,6 +33,14 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _text_or_texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) and value:
+        return (value,)
+    if not isinstance(value, list):
+        raise ValueError("expected a text or a list of texts")
+    return _texts(value)
+
+
 def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError("expected a whole number of at least 1")
@@ -90,8 +98,26 @@ KEYS: dict[str, Check] = {
     **dict.fromkeys(LIMIT_FIELDS, _share),
     **dict.fromkeys(("select", "ignore", "exclude", "plugins", "rules"), _texts),
     "baseline": text,
+    "extend": _text_or_texts,
     "per-file-ignores": _table_of_texts,
     "targets": _tables,
 }
 SETTING_NAMES: tuple[str, ...] = tuple(sorted({**TARGET_KEYS, **KEYS}))
 """Every setting, for the documentation's drift check."""
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+_FORMS: dict[Check, dict[str, Any]] = {
+    text: {"type": "string", "minLength": 1},
+    _texts: _TEXTS,
+    _text_or_texts: {"anyOf": [{"type": "string", "minLength": 1}, _TEXTS]},
+    _count: {"type": "integer", "minimum": 1},
+    _share: {"type": "number", "minimum": 0, "maximum": 1},
+    size_bytes: {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]*)?\s*([KkMmGgTt][Ii]?[Bb])\s*$"},
+    _table_of_texts: {"type": "object", "additionalProperties": _TEXTS},
+}
+"""What each kind of value is in JSON Schema."""
+
+
+def form_of(check: Check) -> dict[str, Any]:
+    """The JSON Schema of the values that ``check`` accepts; tables of targets are put together by the caller."""
+    return _FORMS[check] if check is not _tables else {"type": "array"}
