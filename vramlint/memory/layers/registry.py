@@ -153,7 +153,20 @@ def known(kind: str) -> Iterator[str]:
 
 
 _MODULES: dict[str, tuple[str, ...]] = {
-    "backbones": ("hrnet", "light", "mit", "mobilenet", "resnet", "swin", "unet", "vit"),
+    "backbones": (
+        "bisenetv2",
+        "hrnet",
+        "light",
+        "mit",
+        "mobilenet",
+        "mscan",
+        "narrow",
+        "resnest",
+        "resnet",
+        "swin",
+        "unet",
+        "vit",
+    ),
     "necks": ("segmentation",),
     "heads": (
         "segmentation.fcn",
@@ -161,6 +174,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "segmentation.pooling",
         "segmentation.pyramid",
         "segmentation.relation",
+        "segmentation.special",
+        "segmentation.tokens_heads",
     ),
     "models": ("segmentors",),
     "losses": ("segmentation",),

@@ -37,3 +37,51 @@ def _binary(logits: Tensor, labels: Tensor) -> Tensor:
     kept = tape.record(each.shape, each.itemsize, (each,), (each.bytes,), (weight,))
     del one_hot, weight, each
     return ops.scaled(ops.mean(kept, ()))
+
+
+@register("loss", "OhemCrossEntropy")
+def hard_cross_entropy(build: Build, config: Config) -> PixelLoss:
+    """Cross entropy of the hardest pixels: a softmax of its own, sorted."""
+    del build, config
+
+    def run(logits: Tensor, labels: Tensor) -> Tensor:
+        tape = logits.storage.tape
+        pixels = labels.elements
+        probabilities = ops.softmax(logits)
+        each = ops.cross_entropy(logits, labels)
+        target = tape.new(*labels.shape, itemsize=8)
+        taken, order = tape.new(2 * pixels), tape.new(pixels, itemsize=8)
+        each = ops.gather(each, (pixels,), 8 * pixels)
+        each = ops.gather(each, (pixels,), 8 * pixels)
+        each = ops.gather(each, (pixels,), 8 * pixels)
+        del probabilities, target, taken, order
+        return ops.scaled(ops.mean(each, ()))
+
+    return run
+
+
+@register("loss", "DiceLoss")
+def dice(build: Build, config: Config) -> PixelLoss:
+    """Dice over all classes: one-hot labels of 8 bytes a class and pixel, twice, then in fp32."""
+    del build
+    active, sigmoid, naive = (bool(config.get(key, value)) for key, value in _DICE)
+
+    def run(logits: Tensor, labels: Tensor) -> Tensor:
+        tape, classes = logits.storage.tape, logits.shape[1]
+        one_hot = tape.new(labels.elements, classes + 1, itemsize=8)
+        x = logits if not active else ops.sigmoid(logits) if sigmoid else ops.softmax(logits)
+        x = ops.gather(x, x.shape, 8 * classes)
+        chosen = tape.new(labels.elements, classes, itemsize=8)
+        target = tape.new(*x.shape)
+        del chosen
+        common = ops.total(ops.mul(x, target), (x.shape[0],))
+        whole = ops.total(x if naive else ops.mul(x, x), (x.shape[0],))
+        with tape.no_grad():
+            ops.mul(target, target)
+        del one_hot
+        return ops.scaled(ops.mean(ops.mul(common, whole), ()))
+
+    return run
+
+
+_DICE = (("activate", True), ("use_sigmoid", True), ("naive_dice", False))

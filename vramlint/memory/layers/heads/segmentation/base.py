@@ -78,9 +78,18 @@ class DecodeHead:
         """Logits are resized to the labels' size; then every loss, and the accuracy of the batch."""
         stacked = self.tape.new(*labels.shape, itemsize=8)
         logits = ops.resize(logits, labels.shape[1:])
+        weight = None if self.sampler is None else self.sampled(logits)
         found = [loss(logits, stacked) for loss in self.losses]
         accuracy(logits)
+        del weight
         return found
+
+    def sampled(self, logits: Tensor) -> Tensor:
+        """OHEM: the softmax of all logits without a graph, then one weight a pixel."""
+        with self.tape.no_grad():
+            if self.sampler and self.sampler.get("thresh") is not None:
+                ops.softmax(logits)
+            return self.tape.new(logits.shape[0], *logits.size)
 
 
 def accuracy(logits: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.heads.segmentation.base import DecodeHead
+from vramlint.memory.layers.nn import Layer
 from vramlint.memory.layers.registry import Build, Config, Maps, head
 from vramlint.memory.layers.tape import Tensor
 
@@ -17,11 +18,15 @@ class FCNHead(DecodeHead):
         count, kernel = int(config.get("num_convs", 2)), int(config.get("kernel_size", 3))
         self.joined = bool(config.get("concat_input", True))
         dilation = int(config.get("dilation", 1))
-        wide = {"padding": kernel // 2 * dilation, "dilation": dilation}
         sources = [self.inside, *[self.channels] * (count - 1)][:count]
-        self.convs = [self.module(source, self.channels, kernel, **wide) for source in sources]
+        self.convs = [self.conv(source, kernel, dilation) for source in sources]
         if self.joined:
-            self.join = self.module(self.inside + self.channels, self.channels, kernel, padding=kernel // 2)
+            self.join = self.conv(self.inside + self.channels, kernel, 1)
+
+    def conv(self, inside: int, kernel: int, dilation: int) -> Layer:
+        """One convolution with norm and activation."""
+        padding = kernel // 2 * dilation
+        return self.module(inside, self.channels, kernel, padding=padding, dilation=dilation)
 
     def features(self, maps: Maps) -> Tensor:
         x = self.picked(maps)

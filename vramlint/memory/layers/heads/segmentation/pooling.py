@@ -12,6 +12,13 @@ from vramlint.memory.layers.registry import Build, Config, Maps, head
 from vramlint.memory.layers.tape import Tensor
 
 
+def _joined(maps: Maps) -> Tensor:
+    """The concatenation of a list that nothing needs any more."""
+    found = ops.concatenate(maps)
+    maps.clear()
+    return found
+
+
 class Pyramid:
     """Pyramid pooling (PPM): each scale pooled, projected and resized back."""
 
@@ -40,7 +47,7 @@ class PSPHead(DecodeHead):
         x = self.picked(maps)
         joined = [x]
         joined.extend(self.pyramid(x))
-        return self.join(ops.concatenate(joined))
+        return self.join(_joined(joined))
 
 
 @head("ASPPHead")
@@ -64,7 +71,7 @@ class ASPPHead(DecodeHead):
         x = self.picked(maps)
         outs = [ops.resize(self.image(ops.adaptive_avg_pool(x, 1)), x.size)]
         outs.extend([branch(x) for branch in self.branches])
-        return self.join(ops.concatenate(outs))
+        return self.join(_joined(outs))
 
 
 @head("DepthwiseSeparableASPPHead")
@@ -114,7 +121,7 @@ class UPerHead(DecodeHead):
     def _top(self, x: Tensor) -> Tensor:
         joined = [x]
         joined.extend(self.pyramid(x))
-        return self.join(ops.concatenate(joined))
+        return self.join(_joined(joined))
 
     def features(self, maps: Maps) -> Tensor:
         inputs = self.several(maps)
@@ -126,7 +133,7 @@ class UPerHead(DecodeHead):
         outs.append(laterals[-1])
         for index in range(len(outs) - 1, 0, -1):
             outs[index] = ops.resize(outs[index], outs[0].size)
-        return self.fuse(ops.concatenate(outs))
+        return self.fuse(_joined(outs))
 
 
 class _AdaptiveContext:
@@ -173,7 +180,7 @@ class APCHead(DecodeHead):
         outs = [x]
         for context in self.contexts:
             outs.append(context(x))
-        return self.join(ops.concatenate(outs))
+        return self.join(_joined(outs))
 
 
 class _DynamicConv:
@@ -217,4 +224,4 @@ class DMHead(DecodeHead):
         outs = [x]
         for branch in self.branches:
             outs.append(branch(x))
-        return self.join(ops.concatenate(outs))
+        return self.join(_joined(outs))
