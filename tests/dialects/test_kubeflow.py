@@ -51,7 +51,7 @@ def test_a_shell_text_is_read_as_a_script() -> None:
     found = reading("job.yaml", job("numProcPerNode: 2", command), Surroundings())
     assert values(found, "micro_batch", "accumulation", "effective_batch") == (3, 1, 6)
     assert told(found.plan.micro_batch)[2] == 7
-    assert found.slots == {}
+    assert set(found.slots) >= {"micro_batch", "accumulation"}
 
 
 SCRIPT = """\

@@ -33,7 +33,7 @@ effective_batch: 128 derived
 ```
 
 Without ``numProcPerNode`` the GPUs in ``resourcesPerNode`` count, or the ``resources.limits`` of the container. A
-shell text after ``bash -c`` is read as a script. Repairs leave such files alone: values stand inside words of a list.
+shell text after ``bash -c`` is read as a script. Repairs are written into the words of the list or into the script.
 Runtimes and charts are templates of jobs and no run; neither is a job whose command names no batch.
 
 Sources: kubeflow/trainer 2026-08-21, ``pkg/runtime/framework/plugins/torch/torch.go`` lines 121-194 (auto),
@@ -43,22 +43,20 @@ Sources: kubeflow/trainer 2026-08-21, ``pkg/runtime/framework/plugins/torch/torc
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 from vramlint.dialects import registry
 from vramlint.dialects.draft import Draft, locate
+from vramlint.dialects.job import Around, commands_of, read_inside
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import plain_value
 from vramlint.dialects.values import as_count
 from vramlint.hardware.model import Target
-from vramlint.plan import FACT_NAMES, Fact, Location, Origin, default, unknown
-from vramlint.sources.embedded import Script, scripts_of
-from vramlint.sources.model import Command, Document, Mapping, Node, Scalar, Span, Syntax, lookup
+from vramlint.plan import Fact, Location, Origin, default, unknown
+from vramlint.sources.model import Command, Document, Mapping, Node, lookup
 from vramlint.sources.model import Sequence as Items
-from vramlint.sources.shell_reader import parse_argv
 
 NAME = "kubeflow"
 TITLE = "Kubeflow training job"
@@ -66,56 +64,17 @@ TITLE = "Kubeflow training job"
 _GPU = "nvidia.com/gpu"
 
 
-class _Around:
-    """The surroundings of the command inside a job: those of the file, on the job's own nodes."""
-
-    def __init__(self, context: Context, target: Target) -> None:
-        self._context = context
-        self.target = target
-
-    def document(self, path: str) -> Document | None:
-        return self._context.document(path)
-
-    def launches(self, document: Document) -> Sequence[tuple[Document, Command]]:
-        return self._context.launches(document)
-
-
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of the first command that a dialect knows, in the world of the job."""
     found = _world(document, context)
-    around = _Around(context, _target(context.target, found))
-    for inner, script in _documents(document):
+    around = Around(context, _target(context.target, found))
+    for inner in _documents(document):
         for inside in registry.claims(inner):
-            if not isinstance(inside.subject, Command):
-                continue
-            reading = registry.dialect(inside.dialect).read(inside, inner, around)
-            return _of_the_job(reading, document, found, script)
+            if isinstance(inside.subject, Command):
+                return read_inside(NAME, inside, inner, around, found)
     draft = Draft(claim, document)
     draft.put("micro_batch", unknown("no dialect knows the command of this job"))
     return draft.close(found)
-
-
-def _of_the_job(reading: Reading, document: Document, found: World, script: Script | None) -> Reading:
-    """The inner plan with the job's places; the text of a ``script`` has places of its own."""
-    plan = reading.plan
-    plan.dialect, plan.path = NAME, document.path
-    if script is not None:
-        for name, fact in list(plan.facts()):
-            place = fact.location
-            if place is not None and place.path == script.shell.path:
-                where = script.place(Span(place.start, place.end))
-                _put(plan, name, dataclasses.replace(fact, location=locate(document, where)))
-    if plan.world_size.origin is not Origin.LAUNCH:
-        plan.world_size, plan.nodes = found
-    findings = [] if script is not None else reading.findings
-    return Reading(plan, document, {}, findings, [document])
-
-
-def _put(plan: Any, name: str, fact: Fact[Any]) -> None:
-    if name in FACT_NAMES:
-        setattr(plan, name, fact)
-    else:
-        plan.extra[name] = fact
 
 
 def _target(target: Target, found: World) -> Target:
@@ -198,31 +157,14 @@ def _containers(document: Document) -> Iterator[Mapping]:
             yield from (item for item in listed.items if isinstance(item, Mapping))
 
 
-def _documents(document: Document) -> Iterator[tuple[Document, Script | None]]:
-    """The job's commands as shell documents; with the script where their places are not the file's."""
+def _documents(document: Document) -> Iterator[Document]:
+    """The job's commands as shell documents."""
     trainer = lookup(document.root, "spec.trainer")
     holders = [trainer] if isinstance(trainer, Mapping) else list(_containers(document))
     for holder in holders:
-        texts = list(scripts_of(document, holder))
-        for script in texts:
-            script.shell.commands = [_without_bare_torchrun(command) for command in script.shell.commands]
-            yield script.shell, script
-        words = [] if texts else [*_words(holder.get("command")), *_words(holder.get("args"))]
-        command = parse_argv(words) if words else None
-        if command is not None:
-            yield _shell(document, _without_bare_torchrun(command)), None
-
-
-def _words(node: Node | None) -> list[Scalar]:
-    if isinstance(node, Items):
-        return [item for item in node.items if isinstance(item, Scalar)]
-    return [node] if isinstance(node, Scalar) else []
-
-
-def _shell(document: Document, command: Command) -> Document:
-    return Document(
-        document.path, document.text, Syntax.SHELL, Mapping(command.span, [], "overrides"), commands=[command]
-    )
+        for inner in commands_of(document, holder):
+            inner.commands = [_without_bare_torchrun(command) for command in inner.commands]
+            yield inner
 
 
 def _without_bare_torchrun(command: Command) -> Command:

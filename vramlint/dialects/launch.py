@@ -87,9 +87,24 @@ def _of_launcher(document: Document, launcher: Launcher, context: Context) -> Wo
     if name.startswith(("mpirun", "mpiexec", "horovodrun")):
         return _total(flags, ("np", "n"), ())
     if name.startswith("srun"):
-        per_node = _per_node(flags, ("ntasks_per_node",), ("nodes", "N"), context)
-        return per_node or _total(flags, ("ntasks", "n"), ("nodes", "N"))
+        return _srun(document, launcher, context)
     return None
+
+
+def _srun(document: Document, launcher: Launcher, context: Context) -> World | None:
+    """The options of ``srun`` over those of the job's ``#SBATCH`` lines; one task a node where neither counts tasks.
+
+    Source: Slurm 24.05, ``srun`` manual (``--ntasks``: "The default is one task per node").
+    """
+    asked = document.batch_directives
+    entries = [*(asked.entries if asked is not None else ()), *launcher.options.entries]
+    flags = FlagSource(document, Mapping(launcher.options.span, entries, "options"))
+    own = FlagSource(document, launcher.options)
+    if own.find("ntasks") is None and own.find("n") is None:
+        per_node = _per_node(flags, ("ntasks_per_node",), ("nodes", "N"), context)
+        if per_node is not None:
+            return per_node
+    return _total(flags, ("ntasks", "n"), ("nodes", "N")) or _total(flags, ("nodes", "N"), ("nodes", "N"))
 
 
 def _accelerate(flags: FlagSource, context: Context) -> World | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -67,6 +68,8 @@ class Reading:
     """Every file the plan was read from, ``document`` first."""
     subject: Document | Command | Definition | Mapping | None = None
     """What was claimed: the engine sets it, for rules that look at single keys."""
+    spoken_in: Document | None = None
+    """The part of ``document`` that holds the subject, where it is a command inside a job's YAML."""
     launches: Sequence[tuple[Document, Command]] = ()
     """The launch lines known to use ``document``; the engine sets them."""
 
@@ -79,4 +82,12 @@ class Dialect(Protocol):
 
     def read(self, claim: Claim, document: Document, context: Context, /) -> Reading:
         """The plan of one claim."""
+        ...
+
+
+class Job(Dialect, Protocol):
+    """A dialect of job files, whose runs are the commands inside."""
+
+    def holders(self, document: Document, /) -> Iterator[tuple[Mapping, MappingType[str, str]]]:
+        """The mappings that hold commands, with the variables that the scripts on them know."""
         ...

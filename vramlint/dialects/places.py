@@ -95,6 +95,9 @@ def location(place: Place) -> Location:
 
 def locate(document: Document, span: Span) -> Location:
     """``span`` with the lines and columns of both ends."""
+    host = document.host
+    if host is not None:
+        document, span = host.document, host.place(span)
     start, end = document.position(span.start), document.position(span.end)
     return Location(document.path, span.start, span.end, start.line, start.column, end.line, end.column)
 

@@ -17,7 +17,7 @@ def prefilter(path: str, data: bytes) -> bool:
     _, suffix = os.path.splitext(path)
     look = _LOOKS.get(suffix.lower())
     if look is None and not suffix and data.startswith(b"#!") and b"sh" in data[:40]:
-        look = _shell
+        look = shell_prefilter
     return look is not None and look(data.lower())
 
 
@@ -44,7 +44,8 @@ _LAUNCHER_WORDS = b"python torchrun accelerate deepspeed yolo srun mpirun train 
 _LAUNCHERS = re.compile(rb"\btrl\b|\btune\b")
 
 
-def _shell(data: bytes) -> bool:
+def shell_prefilter(data: bytes) -> bool:
+    """Whether lower-case shell text can launch a training run."""
     flagged = _has(data, _FLAG_WORDS) or _FLAGS.search(data) is not None
     return flagged and (_has(data, _LAUNCHER_WORDS) or _LAUNCHERS.search(data) is not None)
 
@@ -74,6 +75,6 @@ def _has(data: bytes, words: Iterable[bytes]) -> bool:
 
 _LOOKS: dict[str, Callable[[bytes], bool]] = {
     **dict.fromkeys((".yaml", ".yml", ".json", ".jsonc", ".toml"), _data),
-    **dict.fromkeys((".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".bat", ".job"), _shell),
+    **dict.fromkeys((".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".bat", ".job"), shell_prefilter),
     ".py": _python,
 }

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple, cast
 
-from vramlint.dialects.model import Claim, Dialect
-from vramlint.dialects.prefilter import prefilter
+from vramlint.dialects.model import Claim, Dialect, Job
+from vramlint.dialects.prefilter import prefilter, shell_prefilter
 from vramlint.dialects.rows import Row
 from vramlint.dialects.signature import Match, Subject
 from vramlint.dialects.table import FRAMEWORKS
@@ -41,6 +41,10 @@ class Verdict(NamedTuple):
         return f"{what}: {', '.join(self.evidence) or 'structure'}"
 
 
+_Taken = dict[int, Verdict | None]
+"""Verdicts by the identity of their subject; None for a file whose commands are its runs."""
+
+
 def names() -> tuple[str, ...]:
     """The dialects that vramlint reads, most specific first."""
     return tuple(row.name for row in ROWS if row.module)
@@ -60,7 +64,7 @@ def claims(document: Document) -> tuple[Claim, ...]:
 
 def why(document: Document) -> tuple[Verdict, ...]:
     """Every decision about ``document`` and the names it rests on, frameworks that are left alone included."""
-    taken: dict[int, Verdict] = {}
+    taken: _Taken = {}
     for row in FRAMEWORKS:
         _take(row, document, taken)
     # A generic dialect guesses at layouts; it is not to see files (commands, for shell) that a framework owns.
@@ -68,7 +72,9 @@ def why(document: Document) -> tuple[Verdict, ...]:
     for row in GENERIC:
         if not whole:
             _take(row, document, taken)
-    return tuple(sorted(taken.values(), key=_place))
+    found = [verdict for verdict in taken.values() if verdict is not None]
+    # The commands of a job file come in its order; their own places count from the start of each script.
+    return tuple(found if id(document) in taken and taken[id(document)] is None else sorted(found, key=_place))
 
 
 @cache
@@ -83,13 +89,32 @@ def dialect(name: str) -> Dialect:
     raise UsageError(f"no dialect is called {name!r}", help=f"Choose one of {', '.join(names())}.")
 
 
-def _take(row: Row, document: Document, taken: dict[int, Verdict]) -> None:
+def job(name: str) -> Job:
+    """The module of the job dialect called ``name``."""
+    return cast("Job", dialect(name))
+
+
+def _take(row: Row, document: Document, taken: _Taken) -> None:
     if id(document) in taken:
         return
     found = {id(match.subject): match for match in _matches(row, document)}
+    if row.job:
+        found = {id(match.subject): match for match in _inside(row, document)} if found else {}
     for match in _most_derived(list(found.values())):
         if id(match.subject) not in taken and id(document) not in taken:
             taken[id(match.subject)] = Verdict(row.name, row.title, bool(row.module), match.subject, match.evidence)
+    if row.job and found:
+        taken[id(document)] = None  # its commands are the runs: no other row is to see the file itself
+
+
+def _inside(row: Row, document: Document) -> Iterator[Match]:
+    """The commands inside a job file that train. Most job files hold none: a byte search says so without reading."""
+    if not shell_prefilter(document.text.lower().encode("utf-8", "replace")):
+        return
+    from vramlint.dialects.job import inner_claims
+
+    for _, claim in inner_claims(row.name, document):
+        yield Match(claim.subject, (claim.dialect, *claim.evidence))
 
 
 def _matches(row: Row, document: Document) -> Iterator[Match]:

@@ -28,6 +28,8 @@ class Row(NamedTuple):
     module: str
     signatures: tuple[Signature, ...]
     generic: bool = False
+    job: bool = False
+    """A job file: the commands inside it are the runs, and without one that trains the file is left alone."""
 
     @property
     def syntaxes(self) -> tuple[Syntax, ...]:
@@ -35,9 +37,11 @@ class Row(NamedTuple):
         return tuple({syntax: None for signature in self.signatures for syntax in signature.syntaxes})
 
 
-def row(name: str, title: str, *signatures: Signature, module: str = "", generic: bool = False) -> Row:
+def row(
+    name: str, title: str, *signatures: Signature, module: str = "", generic: bool = False, job: bool = False
+) -> Row:
     """A row of the table."""
-    return Row(name, title, module, signatures, generic)
+    return Row(name, title, module, signatures, generic, job)
 
 
 def names(

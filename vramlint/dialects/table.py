@@ -330,6 +330,26 @@ FRAMEWORKS: tuple[Row, ...] = (
     ),
     row("kubeflow_runtime", "Kubeflow runtime", keys("apiVersion kind=^(Cluster)?TrainingRuntime$", syntaxes=YAML)),
     row(
+        "kubernetes_job",
+        "Kubernetes job",
+        keys("apiVersion kind=^(Job|CronJob|Pod|JobSet|MPIJob|RayJob|AppWrapper|StatefulSet)$ spec", syntaxes=YAML),
+        module="kubernetes_job",
+        job=True,
+    ),
+    row("github_workflow", "GitHub workflow", keys("on jobs{}", syntaxes=YAML), module="github_workflow", job=True),
+    row(
+        "skypilot",
+        "SkyPilot task",
+        keys(
+            "run",
+            "resources{} num_nodes setup envs file_mounts workdir",
+            none_of="jobs on apiVersion steps trainer model",
+            syntaxes=YAML,
+        ),
+        module="skypilot",
+        job=True,
+    ),
+    row(
         "kubernetes",
         "Kubernetes and CI manifests",
         keys("apiVersion kind", syntaxes=YAML),

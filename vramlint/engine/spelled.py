@@ -60,13 +60,13 @@ class SpelledSettings:
 def _environments(reading: Reading) -> Iterator[Source]:
     """The variables that the claimed command or the launch lines are given."""
     if isinstance(reading.subject, Command):
-        yield Source(reading.document, reading.subject.environment, Origin.LAUNCH)
+        yield Source(reading.spoken_in or reading.document, reading.subject.environment, Origin.LAUNCH)
     for document, command in reading.launches:
         yield Source(document, command.environment, Origin.LAUNCH)
 
 
 def _own_sources(reading: Reading) -> Iterator[Source]:
-    document = reading.document
+    document = reading.spoken_in or reading.document
     match reading.subject:
         case Command() as command:
             yield FlagSource(document, command.options)

@@ -50,6 +50,8 @@ class DocumentEdits(NamedTuple):
     document: Document
     edits: tuple[TextEdit, ...]
     intents: tuple[Intent, ...]
+    inner: DocumentEdits | None = None
+    """The same edits in the part of the file that holds the settings, a shell text in YAML."""
 
 
 def plan_fix(repair: Repair, reading: Reading) -> Fix:
@@ -79,9 +81,20 @@ def plan_edits(repair: Repair, reading: Reading) -> tuple[DocumentEdits, ...]:
         edits.append(edit)
         intents.append(intent)
     return tuple(
-        DocumentEdits(document, _joined(document, edits), tuple(intents))
+        _in_the_file(DocumentEdits(document, _joined(document, edits), tuple(intents)))
         for document, edits, intents in planned.values()
     )
+
+
+def _in_the_file(planned: DocumentEdits) -> DocumentEdits:
+    """Edits of a part as edits of the file that holds it. Raises EditRefused where that cannot be exact."""
+    host = planned.document.host
+    if host is None:
+        return planned
+    edits, scalars = host.carry(list(planned.edits))
+    intents = tuple(Replaced(scalar, value, scalar) for scalar, value in scalars)
+    inner = None if planned.document.text is host.document.text else planned
+    return DocumentEdits(host.document, edits, intents, inner)
 
 
 def is_editable(slot: Slot) -> bool:
@@ -89,16 +102,23 @@ def is_editable(slot: Slot) -> bool:
     try:
         if slot.node is not None:
             node = _spelled(slot, slot.node)
-            return bool(replace_value(slot.document, node, node.value))
+            return _is_carried(slot.document, replace_value(slot.document, node, node.value))
         if slot.parent is None or slot.parent.shared:
             return False
-        return bool(insert_entry(slot.document, slot.parent, slot.key, 1, slot.after))
+        return _is_carried(slot.document, insert_entry(slot.document, slot.parent, slot.key, 1, slot.after))
     except EditRefused:
         return False
 
 
+def _is_carried(document: Document, edit: TextEdit) -> bool:
+    return document.host is None or bool(document.host.carry([edit]))
+
+
 def location_of(document: Document, span: Span) -> Location:
     """``span`` with the lines and columns of both ends."""
+    host = document.host
+    if host is not None:
+        document, span = host.document, host.place(span)
     start, end = document.position(span.start), document.position(span.end)
     return Location(document.path, span.start, span.end, start.line, start.column, end.line, end.column)
 

@@ -19,6 +19,8 @@ from vramlint.sources.model import Document, Syntax, TextEdit, apply_edits
 
 def prove(planned: DocumentEdits) -> None:
     """Raises EditRefused, with the reason, unless the edits change what they are meant to and nothing else."""
+    if planned.inner is not None:
+        prove(planned.inner)
     again, text = _read_again(planned)
     _prove_comments(planned.document, again)
     second = _SECOND.get(planned.document.syntax)
@@ -47,7 +49,11 @@ def _read_again(planned: DocumentEdits) -> tuple[Document, str]:
     text = apply_edits(document.text, list(planned.edits))
     _prove_characters(document.text, text, planned.edits)
     try:
-        again = read(document.path, encode(document, text), document.syntax)
+        again = (
+            read(document.path, encode(document, text), document.syntax)
+            if document.host is None
+            else document.host.read_again(text)
+        )
     except SourceError as error:
         raise EditRefused(f"the edited file could not be read again: {error.message}", path=document.path) from error
     found = difference(expected_outline(document, planned.intents), outline(again))

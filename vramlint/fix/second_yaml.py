@@ -36,6 +36,8 @@ def unintended(planned: DocumentEdits, text: str) -> str:
     """What differs in the edited YAML besides the edits. Raises ValueError where ruamel.yaml cannot read it."""
     before, after = _leaves(planned.document.text), _leaves(text)
     old_spans, new_spans = [edit.span for edit in planned.edits], shifted(planned.edits)
+    if planned.inner is not None:  # edits within a script: the whole string counts as edited, and nothing else
+        old_spans, new_spans = _strings_around(before, old_spans), _strings_around(after, new_spans)
     kept_before = [leaf[:4] for leaf in before if not is_inside(leaf.span, old_spans)]
     kept_after = [leaf[:4] for leaf in after if not is_inside(leaf.span, new_spans)]
     if kept_before != kept_after:
@@ -45,6 +47,12 @@ def unintended(planned: DocumentEdits, text: str) -> str:
     if sorted(gone) != sorted(intent.entry.key for intent in planned.intents if isinstance(intent, Deleted)):
         return "the keys"
     return _compare([leaf for leaf in after if is_inside(leaf.span, new_spans)], list(_wanted(planned)))
+
+
+def _strings_around(leaves: list[_Leaf], spans: list[Span]) -> list[Span]:
+    """The places of the strings that ``spans`` lie in."""
+    strings = [leaf.span for leaf in leaves if leaf.kind == "scalar"]
+    return [each for each in strings if any(each.start <= span.start and span.end <= each.end for span in spans)]
 
 
 def _wanted(planned: DocumentEdits) -> Iterator[_Written]:

@@ -76,16 +76,22 @@ def encode(document: Document, text: str) -> bytes:
 
 def replace_value(document: Document, node: Scalar, value: Plain) -> TextEdit:
     """The edit that writes ``value`` in the place and style of ``node``. Raises EditRefused with the reason."""
+    if document.host is not None:
+        return document.host.replace_value(node, value)
     return _editor(document.syntax).replace_value(document, node, value)
 
 
 def insert_entry(document: Document, mapping: Mapping, key: str, value: Plain, after: str | None = None) -> TextEdit:
     """The edit that adds ``key`` to ``mapping`` behind the entry ``after``, or at the end. Raises EditRefused."""
+    if document.host is not None:
+        return document.host.insert_entry(mapping, key, value, after)
     return _editor(document.syntax).insert_entry(document, mapping, key, value, after)
 
 
 def delete_entry(document: Document, mapping: Mapping, entry: Entry) -> TextEdit:
     """The edit that takes ``entry`` out of ``mapping``. Raises EditRefused with the reason."""
+    if document.host is not None:
+        return document.host.delete_entry(mapping, entry)
     return _editor(document.syntax).delete_entry(document, mapping, entry)
 
 

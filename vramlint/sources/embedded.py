@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from vramlint.errors import EditRefused, SourceError
-from vramlint.sources import shell_reader, yaml_edits, yaml_reader
+from vramlint.sources import shell_edits, shell_reader, yaml_edits, yaml_reader
 from vramlint.sources.model import (
+    Carried,
     Command,
     Document,
+    Entry,
     Mapping,
     Node,
     Plain,
@@ -24,10 +26,12 @@ from vramlint.sources.model import (
     Sequence,
     Span,
     Style,
+    Syntax,
     TextEdit,
     apply_edits,
     plain,
 )
+from vramlint.sources.shell_reader import TextMap
 from vramlint.sources.yaml_offsets import Offsets, offsets
 
 SCRIPT_KEYS = frozenset({"run", "setup", "script", "before_script", "commands", "entrypoint", "command", "cmd"})
@@ -46,10 +50,32 @@ class Script(NamedTuple):
     shell: Document
     key: str
     offsets: Offsets | None
+    known: TextMap | None = None
+    """Variables that the job sets for the script."""
+
+    def read_again(self, text: str) -> Document:
+        """The script as it reads with ``text``. Raises SourceError."""
+        return shell_reader.parse(text, self.document.path, self.known)
 
     def place(self, span: Span) -> Span:
         """Where ``span`` of the shell text stands in the file; the whole string where that cannot be told."""
         return self.scalar.span if self.offsets is None else self.offsets.place(span)
+
+    def replace_value(self, node: Scalar, value: Plain) -> TextEdit:
+        """The edit of the shell text, as the shell's own editor makes it. Raises EditRefused."""
+        return shell_edits.replace_value(self.shell, node, value)
+
+    def insert_entry(self, mapping: Mapping, key: str, value: Plain, after: str | None) -> TextEdit:
+        """The edit of the shell text that adds a flag. Raises EditRefused."""
+        return shell_edits.insert_entry(self.shell, mapping, key, value, after)
+
+    def delete_entry(self, mapping: Mapping, entry: Entry) -> TextEdit:
+        """The edit of the shell text that takes a flag out. Raises EditRefused."""
+        return shell_edits.delete_entry(self.shell, mapping, entry)
+
+    def carry(self, edits: list[TextEdit]) -> Carried:
+        """Edits of the shell text as edits of the file. Raises EditRefused with the reason."""
+        return Carried(tuple(map(self.edit, edits)), ((self.scalar, apply_edits(self.shell.text, edits)),))
 
     def edit(self, edit: TextEdit) -> TextEdit:
         """An edit of the shell text as an edit of the file. Raises EditRefused with the reason."""
@@ -78,10 +104,7 @@ class Script(NamedTuple):
                 return text
 
     def _read_again(self, edit: TextEdit) -> tuple[object, object]:
-        try:
-            again = yaml_reader.parse(apply_edits(self.document.text, [edit]), self.document.path)
-        except SourceError as error:
-            raise EditRefused(f"the edited text would not read: {error.message}", path=self.document.path) from None
+        again = _again(self.document, edit)
         start = self.scalar.span.start
         same = next((node for node in _scalars(again) if node.span.start == start), None)
         return None if same is None else same.value, self._others(again, start)
@@ -102,6 +125,45 @@ class Words(NamedTuple):
     document: Document
     words: list[Scalar]
     command: Command
+
+    @property
+    def shell(self) -> Document:
+        """The command as a document; its places are those of the file."""
+        nothing = Mapping(self.command.span, [], "overrides")
+        text = self.document.text
+        return Document(self.document.path, text, Syntax.SHELL, nothing, commands=[self.command], host=self)
+
+    def read_again(self, _text: str) -> Document:
+        """A list of words is read with its file: there is no text of its own. Raises SourceError."""
+        raise SourceError("a list of words has no text of its own", path=self.document.path)
+
+    def place(self, span: Span) -> Span:
+        """``span`` itself: words have the places of the file."""
+        return span
+
+    def insert_entry(self, _mapping: Mapping, key: str, _value: Plain, _after: str | None) -> TextEdit:
+        """Refused: a list takes no new words."""
+        raise EditRefused(f"{key} cannot be added to a list of words", path=self.document.path)
+
+    def delete_entry(self, _mapping: Mapping, entry: Entry) -> TextEdit:
+        """Refused: a list loses no words."""
+        raise EditRefused(f"{entry.key} cannot be taken out of a list of words", path=self.document.path)
+
+    def carry(self, edits: list[TextEdit]) -> Carried:
+        """The edits as they are, with the words they change. Raises EditRefused where one changes no single word."""
+        scalars: list[tuple[Scalar, Plain]] = []
+        for edit in edits:
+            word = next((each for each in self.words if _within(edit.span, each.span)), None)
+            again = _again(self.document, edit)
+            same = (
+                None
+                if word is None
+                else next((each for each in _scalars(again) if each.span.start == word.span.start), None)
+            )
+            if word is None or same is None:
+                raise EditRefused("the edit changes more than one word", path=self.document.path)
+            scalars.append((word, same.value))
+        return Carried(tuple(edits), tuple(scalars))
 
     def replace_value(self, node: Node, value: Plain) -> TextEdit:
         """The edit that makes an option worth ``value``: its word is rewritten, as a string, in its own quotes.
@@ -128,13 +190,16 @@ class Words(NamedTuple):
         return yaml_edits.replace_value(self.document, word, text)
 
 
-def scripts(document: Document) -> Iterator[Script]:
-    """Every shell text of a YAML document that reads as shell; those of other languages are left out."""
+def scripts(document: Document, known: TextMap | None = None) -> Iterator[Script]:
+    """Every shell text of a YAML document that reads as shell; those of other languages are left out.
+
+    ``known`` are variables that the job sets for its scripts.
+    """
     for mapping in document.mappings():
-        yield from scripts_of(document, mapping)
+        yield from scripts_of(document, mapping, known)
 
 
-def scripts_of(document: Document, mapping: Mapping) -> Iterator[Script]:
+def scripts_of(document: Document, mapping: Mapping, known: TextMap | None = None) -> Iterator[Script]:
     """The shell texts that hang on the keys of ``mapping`` itself."""
     shell = plain(mapping.get("shell"))
     if isinstance(shell, str) and shell.startswith(_OTHER_SHELLS):
@@ -143,7 +208,7 @@ def scripts_of(document: Document, mapping: Mapping) -> Iterator[Script]:
         if entry.merged or entry.key not in SCRIPT_KEYS | {"args"}:
             continue
         for scalar in _texts(mapping, entry.key, entry.value):
-            script = _script(document, scalar, entry.key)
+            script = _script(document, scalar, entry.key, known)
             if script is not None:
                 yield script
 
@@ -151,12 +216,18 @@ def scripts_of(document: Document, mapping: Mapping) -> Iterator[Script]:
 def words(document: Document) -> Iterator[Words]:
     """Every command of a YAML document that is spelled as a list of words, ``command`` and ``args`` joined."""
     for mapping in document.mappings():
-        listed = [item for key in WORD_KEYS for item in _items(mapping.get(key))]
-        if not listed or _shell_text(listed) is not None or str(listed[0].value).startswith("-"):
-            continue
-        command = shell_reader.parse_argv(listed)
-        if command is not None:
-            yield Words(document, listed, command)
+        found = words_of(document, mapping)
+        if found is not None:
+            yield found
+
+
+def words_of(document: Document, mapping: Mapping) -> Words | None:
+    """The command that ``mapping`` spells as a list of words."""
+    listed = [item for key in WORD_KEYS for item in _items(mapping.get(key))]
+    if not listed or _shell_text(listed) is not None or str(listed[0].value).startswith("-"):
+        return None
+    command = shell_reader.parse_argv(listed)
+    return None if command is None else Words(document, listed, command)
 
 
 def _texts(mapping: Mapping, key: str, value: Node) -> list[Scalar]:
@@ -186,15 +257,24 @@ def _shell_text(listed: list[Scalar]) -> Scalar | None:
     return None
 
 
-def _script(document: Document, scalar: Scalar, key: str) -> Script | None:
+def _again(document: Document, edit: TextEdit) -> Document:
+    try:
+        return yaml_reader.parse(apply_edits(document.text, [edit]), document.path)
+    except SourceError as error:
+        raise EditRefused(f"the edited text would not read: {error.message}", path=document.path) from None
+
+
+def _script(document: Document, scalar: Scalar, key: str, known: TextMap | None) -> Script | None:
     value = scalar.value
     if not isinstance(value, str) or scalar.style is Style.COMPUTED:
         return None
     try:
-        shell = shell_reader.parse(value, f"{document.path}:{document.position(scalar.span.start).line}")
+        shell = shell_reader.parse(value, document.path, known)
     except SourceError:
         return None
-    return Script(document, scalar, shell, key, offsets(document.text, scalar, value))
+    script = Script(document, scalar, shell, key, offsets(document.text, scalar, value), known)
+    shell.host = script
+    return script
 
 
 def _scalars(document: Document) -> Iterator[Scalar]:

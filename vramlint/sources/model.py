@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 """A value without a place: what a loader would hand to a training script."""
@@ -234,6 +234,39 @@ class Launcher:
     options: Mapping
 
 
+class Host(Protocol):
+    """What holds a document that is part of another file: a shell text or a list of words in a job's YAML."""
+
+    @property
+    def document(self) -> Document:
+        """The file."""
+        ...
+
+    def place(self, span: Span, /) -> Span:
+        """Where ``span`` of the part stands in the file."""
+        ...
+
+    def replace_value(self, node: Scalar, value: Plain, /) -> TextEdit:
+        """The edit of the part that makes ``node`` worth ``value``. Raises EditRefused."""
+        ...
+
+    def insert_entry(self, mapping: Mapping, key: str, value: Plain, after: str | None, /) -> TextEdit:
+        """The edit of the part that adds an entry. Raises EditRefused."""
+        ...
+
+    def delete_entry(self, mapping: Mapping, entry: Entry, /) -> TextEdit:
+        """The edit of the part that takes an entry out. Raises EditRefused."""
+        ...
+
+    def read_again(self, text: str, /) -> Document:
+        """The part as it reads with ``text``. Raises SourceError."""
+        ...
+
+    def carry(self, edits: list[TextEdit], /) -> Carried:
+        """Edits of the part as edits of the file. Raises EditRefused where that cannot be exact."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Document:
     """A read file: its text, its tree and what stands beside the tree.
@@ -256,6 +289,8 @@ class Document:
     commands: list[Command] = field(default_factory=list)
     batch_directives: Mapping | None = None
     """``#SBATCH`` options of a job script."""
+    host: Host | None = None
+    """What holds this document, where it is no file of its own; its places count from the start of its own text."""
     _line_starts: list[int] = field(default_factory=list)
 
     def position(self, offset: int) -> Position:
@@ -301,6 +336,13 @@ class TextEdit(NamedTuple):
 
     span: Span
     text: str
+
+
+class Carried(NamedTuple):
+    """Edits of a file and the scalars of it that they change, each with what it says afterwards."""
+
+    edits: tuple[TextEdit, ...]
+    scalars: tuple[tuple[Scalar, Plain], ...]
 
 
 def apply_edits(text: str, edits: list[TextEdit]) -> str:

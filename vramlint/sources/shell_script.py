@@ -8,13 +8,13 @@ from __future__ import annotations
 import bisect
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from vramlint.errors import SourceError
-from vramlint.sources.model import Command, Entry, Scalar, Span, Unknown
+from vramlint.sources.model import Command, Entry, Scalar, Span, Style, Unknown
 from vramlint.sources.shell_commands import build
-from vramlint.sources.shell_variables import MAX_WORDS, Argument, Binding, Expander, Valued, Variables
+from vramlint.sources.shell_variables import MAX_WORDS, Argument, Binding, Expander, Valued, Variables, typed
 from vramlint.sources.shell_words import NEWLINE, Lexer, Operator, Token, Word
 
 MAX_BLOCKS = 100
@@ -32,6 +32,11 @@ _DECLARING = frozenset({"export", "declare", "typeset", "readonly", "local"})
 _REDIRECT = re.compile(r"\d*(?:[<>]|&>)")
 
 
+def _given(text: str) -> Binding:
+    """A variable of the environment: of nobody's own spelling, so nothing edits it."""
+    return Binding(Valued(Scalar(Span(0, 0), text, typed(text), Style.COMPUTED, shared=True), text))
+
+
 @dataclass(slots=True, eq=False)
 class Block:
     """An open compound command. ``outer`` are the variables around it, ``branches`` those of each way through."""
@@ -46,7 +51,8 @@ class Block:
 class Script:
     """The commands and variables of ``text[start:end]``."""
 
-    def __init__(self, text: str, start: int, end: int, path: str) -> None:
+    def __init__(self, text: str, start: int, end: int, path: str, known: Mapping[str, str] | None = None) -> None:
+        """``known`` are variables that the script is started with; they have no place in its text."""
         self._text = text
         self._path = path
         self._lexer = Lexer(text, start, end, path)
@@ -56,7 +62,7 @@ class Script:
         self._tokens: list[Token] = []
         self._at = 0
         self._marks: list[_Mark] | None = None
-        self._variables = Variables()
+        self._variables = Variables(None, {name: _given(value) for name, value in (known or {}).items()})
         self._blocks: list[Block] = []
         self._exported: dict[str, Entry] = {}
         self.settings: list[Entry] = []

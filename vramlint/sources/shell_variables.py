@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vramlint.sources.model import Scalar, Span, Style, Unknown
+from vramlint.sources.shell_arithmetic import arithmetic
 from vramlint.sources.shell_words import Lexer, Part, Piece, Word
 
 MAX_WORDS = 5_000
@@ -140,6 +141,8 @@ class Expander:
     def _piece_text(self, piece: Piece, variables: Variables) -> str | None:
         if piece.part is Part.LITERAL:
             return piece.text
+        if piece.part is Part.OPAQUE:
+            return self._worked_out(piece, variables)
         if piece.part is not Part.VARIABLE:
             return None
         binding = variables.find(piece.text)
@@ -148,6 +151,19 @@ class Expander:
         if piece.default is not None and piece.default.part is Part.LITERAL:
             return piece.default.text
         return None
+
+    def _worked_out(self, piece: Piece, variables: Variables) -> str | None:
+        """What ``$((...))`` comes to; None for every other substitution."""
+        text = self._text[piece.start : piece.end]
+        if not (text.startswith("$((") and text.endswith("))")):
+            return None
+
+        def lookup(name: str) -> str | None:
+            binding = variables.find(name)
+            return None if binding is None else binding.value.text
+
+        value = arithmetic(text[3:-2], lookup)
+        return None if value is None else str(value)
 
     def _variable(self, piece: Piece, span: Span, text: str, variables: Variables) -> Valued:
         binding = variables.find(piece.text)
