@@ -67,7 +67,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     inner, inside = next(pair for pair in inner_claims(NAME, document) if pair[1].subject is claim.subject)
     target = context.target
     gpus = next((count for holder in _containers(document) if (count := _gpus(holder)) is not None), None)
-    if gpus is not None:
+    if gpus is not None and target.gpus is None:
         target = target._replace(gpus=gpus, nodes=target.nodes or 1, source="the job")
     return read_inside(NAME, inside, inner, Around(context, target))
 

@@ -58,7 +58,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     inner, inside = next(pair for pair in inner_claims(NAME, document) if pair[1].subject is claim.subject)
     gpus, nodes = _gpus(document), _nodes(document)
     target = context.target
-    if gpus is not None:
+    if gpus is not None and target.gpus is None:
         target = target._replace(gpus=gpus, nodes=nodes, source="the task")
     return read_inside(NAME, inside, inner, Around(context, target))
 
