@@ -53,6 +53,24 @@ def memory_facts(draft: Draft, config: Config, dataset: str, sizes: Sizes) -> No
     divisor = max([settings.values.pad_size_divisor or 1, *(_whole(item, "size_divisor") or 1 for item in pipeline)])
     draft.put("batch_shape", _batch_shape(config, sizes, divisor))
     _frames(draft, pipeline)
+    _objects(draft, config, dataset)
+
+
+_MOST_OBJECTS = {"Objects365": 500}
+"""Annotated objects in the fullest image of a dataset, by the start of its class's name, where that is not about
+COCO's 63. Objects365: what its eight published runs need beyond the same models on COCO (mmdet 3.3.0
+``configs/objects365/README.md``): 400 to 600 at 36 bytes a pair of anchor and object."""
+
+
+def _objects(draft: Draft, config: Config, dataset: str) -> None:
+    """How many objects an image may have, which decides what anchors are compared with."""
+    section, depth = lookup(config.root, dataset), 4
+    while isinstance(section, Mapping) and depth:
+        kind = str(plain_value(section.get("type") or section)).rsplit(".", 1)[-1]
+        most = next((count for name, count in _MOST_OBJECTS.items() if kind.startswith(name)), None)
+        if most is not None:
+            draft.put("ground_truths", derived(most, f"most objects in an image of {kind}"))
+        section, depth = section.get("dataset"), depth - 1
 
 
 def _architecture(config: Config) -> Fact[ModelTree]:

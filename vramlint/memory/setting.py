@@ -152,7 +152,8 @@ def _megatron_sharding(plan: TrainingPlan, ranks: int, model: MegatronModel) -> 
 
 
 def _workload(plan: TrainingPlan) -> Workload:
-    size = plan.image_size.value
+    # ``batch_shape`` is the largest padded batch; a plan that has it needs no further spread for multi-scale.
+    size = plan.fact("batch_shape").value or plan.image_size.value
     precision = plan.precision.value or Precision.FP32
     if plan.fact("low_precision_weights").value:
         # The wrapper or the optimizer casts, not autocast: nothing keeps a second copy of the weights for backward.
@@ -205,6 +206,9 @@ def _assume_compiled(plan: TrainingPlan, settings: Settings) -> None:
 
 def _assume_shape(plan: TrainingPlan, settings: Settings) -> None:
     if not plan.multi_scale.value or plan.image_size.value is None:
+        return
+    if plan.fact("batch_shape").known:
+        settings.assume(f"multi-scale training: the figure is for the largest batch, {plan.fact('batch_shape').value}")
         return
     largest: Fact[object] = plan.fact("largest_image_size")
     size = plan.image_size.value

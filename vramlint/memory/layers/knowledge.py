@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.layers.registry import Build, Model, UnknownType
-from vramlint.memory.layers.tape import MODERN, TORCH_1, Mark, Stack, Tape
+from vramlint.memory.layers.stack import MODERN, TORCH_1, TORCH_1_3, Stack
+from vramlint.memory.layers.tape import Mark, Tape
 from vramlint.plan import Precision
 
-STACKS: Mapping[str, Stack] = {"modern": MODERN, "torch-1": TORCH_1}
+STACKS: Mapping[str, Stack] = {"modern": MODERN, "torch-1": TORCH_1, "torch-1.3": TORCH_1_3}
 """Stacks by the name that the plan's fact ``stack`` has."""
 
 LEDGER_SPREAD = 0.10
@@ -89,7 +90,7 @@ class LayerModel:
         if workload.precision not in (Precision.FP32, Precision.FP16, Precision.BF16):
             return ()
         marks = self.step(workload).marks
-        if not workload.gradients_kept:
+        if not (workload.gradients_kept or self.stack.keeps_gradients):
             return tuple(Moment(*mark) for mark in marks)
         return tuple(Moment(mark.phase, mark.activation_bytes, self._trainable) for mark in marks)
 
@@ -103,7 +104,7 @@ class LayerModel:
     def _run(self, workload: Workload) -> Step:
         tape = Tape(
             half=workload.precision.mixed,
-            gradients_kept=workload.gradients_kept,
+            gradients_kept=workload.gradients_kept or self.stack.keeps_gradients,
             stack=self.stack,
         )
         collecting = gc.isenabled()

@@ -69,7 +69,23 @@ class Conv:
             inputs.append(tape.weight(self.bias))
             grads.append(each * self.channels)
         saved = (x,) if isinstance(weight, Parameter) else (x, weight)
-        return tape.record((x.shape[0], self.channels, *self._sides(x.shape[2:])), each, inputs, grads, saved)
+        shape = (x.shape[0], self.channels, *self._sides(x.shape[2:]))
+        scratch = self.workspace_bytes(x, shape)
+        working = tape.new(scratch, itemsize=1) if scratch else None
+        found = tape.record(shape, each, inputs, grads, saved, transient=scratch)
+        del working
+        return found
+
+    def workspace_bytes(self, x: Tensor, shape: tuple[int, ...]) -> int:
+        """What the kernel itself allocates, by the stack.
+
+        Non-fused Winograd F(4x4, 3x3) transforms every tile of 4x4 numbers to 6x6, of the input and of the output, and
+        every 3x3 filter to 6x6 (A. Lavin and S. Gray, arXiv 1509.09308); it takes stride 1 without dilation or groups.
+        """
+        plain = self.groups == 1 and self.kernel == (3, 3) and set(self.stride + self.dilation) == {1}
+        if not self.tape.stack.winograd_workspace or self.transposed or not plain or x.itemsize != 4:
+            return 0
+        return round(36 / 16 * (x.bytes + 4 * prod(shape))) + 4 * 4 * self.weight.elements
 
     def _sides(self, sides: tuple[int, ...]) -> list[int]:
         if self.transposed:
@@ -255,7 +271,13 @@ class GroupNorm(_Normalised):
         self.groups = groups
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self._run(x, x.shape[0] * self.groups)
+        found = self._run(x, x.shape[0] * self.groups)
+        if not self.tape.stack.composed_group_norm or self.weight is None or self.bias is None:
+            return found
+        # ``bias.addcmul(normalised, weight)``: the gradient of the weight needs what it multiplied.
+        grads = (found.bytes, 4 * self.elements, 4 * self.elements)
+        inputs = (found, self.weight, self.bias)
+        return self.tape.record(found.shape, found.itemsize, inputs, grads, (found,), transient=found.bytes)
 
 
 class MapLayerNorm:

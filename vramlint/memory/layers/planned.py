@@ -10,7 +10,7 @@ from vramlint.memory.layers.knowledge import STACKS, LayerModel, understood
 from vramlint.memory.layers.registry import UnknownType
 from vramlint.plan import Precision, TrainingPlan
 
-FACTS = ("frames", "ground_truths", "in_channels", "proposals")
+FACTS = ("clip_len", "frames", "ground_truths", "in_channels", "num_clips", "proposals")
 """What builders may ask of the plan beside the architecture."""
 
 
@@ -28,7 +28,7 @@ def model_of(plan: TrainingPlan) -> LayerModel:
         raise UnknownType(f"{' and '.join(missing)} not known ({known} of {total} parts of the model are)")
     facts: dict[str, Any] = {name: plan.fact(name).value for name in FACTS if plan.fact(name).known}
     found = LayerModel(architecture, scope, stack=STACKS[str(plan.fact("stack").value or "modern")], facts=facts)
-    size = plan.image_size.value
+    size = plan.fact("batch_shape").value or plan.image_size.value
     if size is not None and plan.micro_batch.value:
         precision = plan.precision.value or Precision.FP32
         checkpointing = bool(plan.grad_checkpointing.value)

@@ -155,6 +155,7 @@ def known(kind: str) -> Iterator[str]:
 _MODULES: dict[str, tuple[str, ...]] = {
     "backbones": (
         "bisenetv2",
+        "frames",
         "hrnet",
         "light",
         "mit",
@@ -165,10 +166,19 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "resnet",
         "swin",
         "unet",
+        "video",
         "vit",
     ),
-    "necks": ("segmentation",),
+    "necks": (
+        "pyramids",
+        "segmentation",
+        "video",
+    ),
     "heads": (
+        "detection.dense",
+        "detection.regions",
+        "detection.roi_heads",
+        "detection.rpn",
         "segmentation.fcn",
         "segmentation.nonlocal_heads",
         "segmentation.pooling",
@@ -176,8 +186,13 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "segmentation.relation",
         "segmentation.special",
         "segmentation.tokens_heads",
+        "video",
     ),
-    "models": ("segmentors",),
+    "models": (
+        "detectors",
+        "recognizers",
+        "segmentors",
+    ),
     "losses": ("segmentation",),
 }
 """The modules of each folder; a module not named here is not found."""

@@ -1,0 +1,1 @@
+"""Heads of detectors and instance segmentors (mmdet 2 and 3)."""

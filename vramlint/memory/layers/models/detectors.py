@@ -1,0 +1,83 @@
+"""Detectors. Source: mmdet 3.3.0 ``models/detectors``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vramlint.memory.layers import functions as ops
+from vramlint.memory.layers.heads.detection.common import batch_of
+from vramlint.memory.layers.registry import Build, Config, Maps, model
+from vramlint.memory.layers.tape import Tensor
+
+
+def with_train(section: Config, train: Any) -> dict[str, Any]:
+    """A head's section with the part of ``train_cfg`` that its detector hands on."""
+    return {**section, "train_cfg": section.get("train_cfg") or train}
+
+
+def _part(config: Config, name: str) -> Any:
+    train = config.get("train_cfg")
+    return train.get(name) if isinstance(train, Mapping) else None
+
+
+@model(
+    "FasterRCNN", "MaskRCNN", "CascadeRCNN", "TwoStageDetector", "HybridTaskCascade", "GridRCNN", "MaskScoringRCNN",
+    "PointRend", "SCNet", "HTC", "FastRCNN", "SparseRCNN", "QueryInst", "TridentFasterRCNN",
+)  # fmt: skip
+class TwoStage:
+    """Backbone, neck, proposals, regions."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        self.build = build
+        self.backbone = build.backbone(config["backbone"])
+        self.neck = build.neck(config.get("neck"))
+        rpn = config.get("rpn_head")
+        proposal = dict(_part(config, "rpn_proposal") or {})
+        most = proposal.get("max_per_img", proposal.get("max_num", 1000))
+        classes = {} if str((rpn or {}).get("type")) != "RPNHead" else {"num_classes": 1}
+        train = {**(_part(config, "rpn") or {}), "max_per_img": most}
+        self.proposals = build.make("head", {**with_train(rpn, train), **classes}) if rpn else None
+        regions = config.get("roi_head")
+        self.regions = build.make("head", with_train(regions, _part(config, "rcnn"))) if regions else None
+
+    def features(self, images: Tensor) -> Maps:
+        return self.neck(self.backbone(images))
+
+    def loss(self, images: Tensor) -> Tensor:
+        batch = batch_of(self.build, images)
+        maps = self.features(images)
+        losses: list[Tensor] = []
+        if self.proposals is not None:
+            found, _ = self.proposals.loss(maps, batch)
+            losses += found
+        if self.regions is not None:
+            losses += self.regions.loss(maps, batch)
+        return ops.total_loss(losses)
+
+
+@model("RPN")
+def rpn(build: Build, config: Config) -> TwoStage:
+    """Proposals alone."""
+    return TwoStage(build, {**config, "roi_head": None})
+
+
+@model(
+    "SingleStageDetector", "RetinaNet", "ATSS", "FCOS", "GFL", "PAA", "FSAF", "FOVEA", "RepPointsDetector", "VFNet",
+    "TOOD", "AutoAssign", "YOLOF", "DDOD", "YOLOX", "RTMDet", "SSD", "YOLOV3", "CenterNet",
+    "CornerNet", "NASFCOS", "FreeAnchor",
+)  # fmt: skip
+class SingleStage:
+    """Backbone, neck, one dense head."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        self.build = build
+        self.backbone = build.backbone(config["backbone"])
+        self.neck = build.neck(config.get("neck"))
+        self.head = build.make("head", with_train(config["bbox_head"], config.get("train_cfg")))
+
+    def loss(self, images: Tensor) -> Tensor:
+        batch = batch_of(self.build, images)
+        maps = self.neck(self.backbone(images))
+        losses = self.head.loss(maps, batch)
+        return ops.total_loss(losses)
