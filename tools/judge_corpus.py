@@ -1,6 +1,6 @@
 """Counts the findings over a corpus at four targets, and draws a sample of them to be judged by hand.
 
-Usage: python tools/judge_corpus.py [CORPUS] [--seed 1] [--sample 30] [--severity warning] [--rule NAME]
+Usage: python -m tools.judge_corpus [CORPUS] [--seed 1] [--sample 30] [--severity warning] [--rule NAME]
 
 The sample is drawn without replacement from all distinct findings of severity error and warning (a finding is its file,
 place, rule and message), as many of each rule as chance gives. Each comes with its lines of the file, so that a reader

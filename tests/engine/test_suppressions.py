@@ -57,8 +57,8 @@ def test_the_runs_own_findings_are_without_the_suppressed_ones(fake: Fake) -> No
         # names no rule
         ("batch: 8  # vramlint: ignore\n", [("VL101", 1), ("VL901", 1)]),
         ("batch: 8  # vramlint: ignore[]\n", [("VL101", 1), ("VL901", 1)]),
-        # a rule of nobody's: it did not run
-        ("batch: 2  # vramlint: ignore[nobody]\n", []),
+        # a rule of nobody's: it did not run, and there is none
+        ("batch: 2  # vramlint: ignore[nobody]\n", [("VL902", 1)]),
         # an unused suppression can be suppressed
         ("batch: 2  # vramlint: ignore[batch-large, unused-suppression]\n", []),
         # in a string it is no comment

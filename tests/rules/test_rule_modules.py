@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-import vramlint_rules
-from vramlint.engine import CheckOptions, check_source, fix_source
+from tools.make_snapshots import FOLDER, stale
+from vramlint.engine import CheckOptions, check_source, fix_source, load_rules
 from vramlint.findings import Finding
 from vramlint.hardware.model import GIB, MIB, Host
 from vramlint.rule import Case, RuleModule, Safety
 
-MODULES: dict[str, RuleModule] = {
-    name: import_module(f"vramlint_rules.{name}")  # type: ignore[misc]
-    for name in vramlint_rules.RULES
-}
+MODULES: dict[str, RuleModule] = {rule.__name__.rpartition(".")[2]: rule for rule in load_rules()}  # type: ignore[attr-defined]
+"""Every rule, those of the engine itself among them."""
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +128,19 @@ def test_rule_modules_stay_small() -> None:
         with open(rule.__file__ or "", encoding="utf-8") as file:  # type: ignore[attr-defined]
             lines = file.read().count("\n")
         assert lines <= 130, f"{name} has {lines} lines"
+
+
+def test_enough_rules_of_worth() -> None:
+    """The declared facts of frameworks come on top."""
+    assert len(MODULES) >= 60
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_rule_has_a_snapshot(name: str) -> None:
+    path = FOLDER / f"{MODULES[name].RULE.name}.txt"
+    assert f"[{MODULES[name].RULE.code}] {MODULES[name].RULE.name}" in path.read_text(encoding="utf-8")
+
+
+def test_snapshots_are_up_to_date() -> None:
+    """``python -m tools.make_snapshots`` writes them."""
+    assert stale() == []

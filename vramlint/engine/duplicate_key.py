@@ -5,7 +5,10 @@ loaders (OmegaConf, DeepSpeed's, ruamel.yaml) refuse the file: there it is an er
 
 Example: ``batch_size: 8`` and, forty lines further down, ``batch_size: 16``.
 
-Fix: none; only its author knows which of the two is meant.
+Fix safety: none. Only its author knows which of the two is meant.
+
+Sources: YAML 1.2.2, section 3.2.1.3 (keys are unique); DeepSpeed 0.18 ``runtime/config_utils.py``
+(``dict_raise_error_on_duplicate_keys``).
 
 The readers see this while they read; the rule itself only names it and asks the dialect's loader how bad it is.
 """
@@ -33,8 +36,15 @@ RULE = RuleInfo(
         "https://github.com/deepspeedai/DeepSpeed/blob/master/deepspeed/runtime/config_utils.py",
     ),
 )
-VALID: tuple[Case, ...] = ()
-INVALID: tuple[Case, ...] = ()
+_HF = "output_dir: out\nper_device_train_batch_size: 4\n{}gradient_accumulation_steps: 2\n"
+VALID: tuple[Case, ...] = (
+    Case("sft.yaml", _HF.format("")),
+    Case("sft.yaml", _HF.format("per_device_eval_batch_size: 4\n")),
+)
+INVALID: tuple[Case, ...] = (
+    Case("sft.yaml", _HF.format("per_device_train_batch_size: 8\n")),
+    Case("sft.yaml", _HF.format("learning_rate: 1.0e-4\nlearning_rate: 2.0e-5\n")),
+)
 
 
 def check(_run: Run) -> Iterator[Verdict]:

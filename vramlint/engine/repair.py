@@ -21,7 +21,8 @@ class FixOutcome(NamedTuple):
     """What fixing comes to. Nothing is written yet: ``vramlint.fix.write.write_files(outcome.files)`` does that.
 
     ``result`` is the check of the repaired texts (what remains), ``before`` that of the files as they are.
-    ``converged`` is false where repairs kept asking for each other until the loop gave up.
+    ``converged`` is false where repairs kept asking for each other until the loop gave up; ``passes`` counts the
+    rounds of checking, the last of which found nothing more to do.
     """
 
     files: tuple[FileFix, ...]
@@ -30,6 +31,7 @@ class FixOutcome(NamedTuple):
     before: CheckResult
     result: CheckResult
     converged: bool = True
+    passes: int = 0
 
 
 def fix(paths: Sequence[str], options: CheckOptions = DEFAULTS, *, unsafe: bool = False) -> FixOutcome:
@@ -65,7 +67,7 @@ def _fix(
         after = check_candidates(candidates, finder, options, {**given, **now})
     else:
         after = before
-    return FixOutcome(done.files, done.applied, done.refused, before, after, done.converged)
+    return FixOutcome(done.files, done.applied, done.refused, before, after, done.converged, done.passes)
 
 
 class _Passes:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from vramlint.engine import duplicate_key, unknown_key, unused_suppression, value_misread
 from vramlint.errors import PluginError, UsageError
 from vramlint.rule import RuleInfo, RuleModule
 
@@ -19,6 +18,18 @@ if TYPE_CHECKING:
 
 DEFAULT_PLUGINS = ("vramlint_rules",)
 """The plugin that ships with vramlint, by package name."""
+_OWN = tuple(
+    f"vramlint.engine.{name}"
+    for name in (
+        "value_misread",
+        "duplicate_key",
+        "unknown_key",
+        "unused_suppression",
+        "unknown_suppression",
+        "suppression_without_reason",
+    )
+)
+"""Rules that the engine itself judges: they are about how a file is written, not about a run."""
 _FAMILY = re.compile(r"(?i)VL\d?")
 ENTRY_POINTS = "vramlint.rules"
 """The entry point group under which other distributions offer their rules."""
@@ -55,14 +66,18 @@ class RuleSet:
             means(selector, rule.RULE.code, rule.RULE.name) for rule in self.rules
         )
 
+    def nearest(self, selector: str) -> str | None:
+        """The code or name that is most like ``selector``, None where none is."""
+        from difflib import get_close_matches
+
+        return next(iter(get_close_matches(selector.lower(), self._by_name, n=1)), None)
+
     def expect(self, selectors: Iterable[str]) -> None:
         """Raises UsageError, with the nearest rules, for a selector that means none."""
         for selector in selectors:
             if not self.knows(selector):
-                from difflib import get_close_matches
-
-                close = get_close_matches(selector.lower(), self._by_name, n=1)
-                help = f"Did you mean {close[0]!r}?" if close else "`vramlint rules` lists them."
+                close = self.nearest(selector)
+                help = f"Did you mean {close!r}?" if close else "`vramlint rules` lists them."
                 raise UsageError(f"no rule is called {selector!r}", help=help)
 
 
@@ -121,7 +136,7 @@ def _changed(path: str) -> int:
 
 @lru_cache(maxsize=8)
 def _load(plugins: tuple[str, ...], files: tuple[tuple[str, int], ...]) -> RuleSet:
-    own = [cast("RuleModule", module) for module in (value_misread, duplicate_key, unknown_key, unused_suppression)]
+    own = [cast("RuleModule", module) for module in map(importlib.import_module, _OWN)]
     shipped = [*own, *(rule for plugin in plugins for rule in _plugin(plugin))]
     if not files:
         return RuleSet(shipped)

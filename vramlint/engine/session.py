@@ -19,7 +19,7 @@ from vramlint.project.discovery import Candidate
 from vramlint.project.settings import Settings, SettingsFinder
 from vramlint.project.units import FileContext, Project
 from vramlint.results import CheckResult, Failure, RunResult
-from vramlint.rule import Limits
+from vramlint.rule import Limits, RuleInfo
 from vramlint.sources.model import Document
 
 
@@ -211,7 +211,18 @@ class Session:
                 for info in infos
             )
 
-        return suppress(findings, document, ran if reports else None)
+        judged = suppress(findings, document, ran if reports else None)
+        about = tuple(found for info, found in self._about_comments(document) if any(s.runs(info) for s in selections))
+        return (*judged.findings, *about) if self._options.with_rules else judged.findings, judged.suppressed
+
+    def _about_comments(self, document: Document) -> Iterator[tuple[RuleInfo, Finding]]:
+        """What is wrong with the suppressions themselves: a comment cannot suppress that."""
+        from vramlint.engine import suppression_without_reason, unknown_suppression
+
+        rules = self._rules(self._finder.for_file(document.path))
+        yield from ((unknown_suppression.RULE, found) for found in unknown_suppression.findings(document, rules))
+        without = suppression_without_reason
+        yield from ((without.RULE, found) for found in without.findings(document))
 
     def _crash(self, what: str, path: str, error: Exception) -> None:
         from vramlint.engine.run import crash

@@ -5,7 +5,10 @@ its machine; a program that does not check them trains with the default.
 
 Example: ``gradient_accumulaton_steps: 8``.
 
-Fix: none; the help names the key that was probably meant.
+Fix safety: none. The help names the key that was probably meant.
+
+Sources: transformers 5.23.0 ``hf_argparser.py`` (unused keys are refused); accelerate 1.15
+``commands/config/config_args.py`` ("has unknown keys").
 
 Only files whose dialect has a complete list of keys are looked at (``vramlint/dialects/known_keys``), and only keys
 with a near match that the file does not spell as well: programs have settings of their own beside the framework's.
@@ -36,8 +39,15 @@ RULE = RuleInfo(
         "https://github.com/huggingface/accelerate/blob/main/src/accelerate/commands/config/config_args.py",
     ),
 )
-VALID: tuple[Case, ...] = ()
-INVALID: tuple[Case, ...] = ()
+_HF = "output_dir: out\nper_device_train_batch_size: 4\n{}: 2\n"
+VALID: tuple[Case, ...] = (
+    Case("sft.yaml", _HF.format("gradient_accumulation_steps")),
+    Case("sft.yaml", _HF.format("my_own_setting")),
+)
+INVALID: tuple[Case, ...] = (
+    Case("sft.yaml", _HF.format("gradient_accumulaton_steps")),
+    Case("sft.yaml", _HF.format("per_device_eval_batchsize")),
+)
 
 _NEAR = 0.9
 """Likeness (difflib) from which a key is a slip of the pen and not another setting."""

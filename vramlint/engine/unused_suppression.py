@@ -4,7 +4,9 @@ Why: the setting was repaired, or the rule renamed, and the comment now hides th
 
 Example: ``batch_size: 64  # vramlint: ignore[vram-over] the A100 run`` after the batch was halved.
 
-Fix: none; take the comment out. Only rules that ran count, so ``--select`` makes no comment unused.
+Fix safety: none. Take the comment out. Only rules that ran count, so ``--select`` makes no comment unused.
+
+Sources: the same in other linters, ruff's RUF100.
 
 The engine itself judges this: it alone sees which findings the comments took away.
 """
@@ -24,8 +26,15 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://docs.astral.sh/ruff/rules/unused-noqa/",),
 )
-VALID: tuple[Case, ...] = ()
-INVALID: tuple[Case, ...] = ()
+_HF = "output_dir: out\nper_device_train_batch_size: 4{}\ngradient_accumulation_steps: 2\n"
+VALID: tuple[Case, ...] = (
+    Case("sft.yaml", _HF.format("  # the batch of the paper")),
+    Case("sft.yaml", _HF.format("  # vramlint: ignore[effective-batch] said in the README"), gpus=1),
+)
+INVALID: tuple[Case, ...] = (
+    Case("sft.yaml", _HF.format("  # vramlint: ignore[queue-not-divisible] the old queue")),
+    Case("sft.yaml", _HF.format("  # vramlint: ignore[VL201] the old queue")),
+)
 
 
 def check(_run: Run) -> Iterator[Verdict]:

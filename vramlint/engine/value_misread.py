@@ -5,7 +5,10 @@ type, and fails late or, worse, does not fail.
 
 Example: ``learning_rate: 1e-4`` in a file that PyYAML loads.
 
-Fix: none; spell the value as the help says.
+Fix safety: none. Spell the value as the help says.
+
+Sources: YAML 1.1, type repository (``float``); PyYAML 6.0 ``resolver.py`` (its float needs a dot); transformers 5.23.0
+``hf_argparser.py#parse_yaml_file``.
 
 Dialects find this while they read, since each knows its own loader; the rule itself only names it.
 """
@@ -25,8 +28,15 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://yaml.org/type/float.html", "https://github.com/yaml/pyyaml/issues/173"),
 )
-VALID: tuple[Case, ...] = ()
-INVALID: tuple[Case, ...] = ()
+_HF = "output_dir: out\nper_device_train_batch_size: 4\nlearning_rate: {}\n"
+VALID: tuple[Case, ...] = (
+    Case("sft.yaml", _HF.format("1.0e-4")),
+    Case("sft.yaml", _HF.format("0.0001")),
+)
+INVALID: tuple[Case, ...] = (
+    Case("sft.yaml", _HF.format("1e-4")),
+    Case("sft.yaml", _HF.format("2e-5")),
+)
 
 
 def check(_run: Run) -> Iterator[Verdict]:
