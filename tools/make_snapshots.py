@@ -23,8 +23,8 @@ from vramlint.results import CheckResult
 from vramlint.rule import Case, RuleModule
 
 FOLDER = Path(__file__).parents[1] / "tests" / "rules" / "snapshots"
-_SIZES = re.compile(r"\d+\.\d+(?= (GiB|to|of|usable|\())|(?<=saves )\d+\.\d+|\d+(?= (MiB|%))")
-"""``9.2 GiB``, ``9.2 GiB (8.4 to 10.1) of``, ``88 %``, ``saves 3.1``."""
+_SIZES = re.compile(r"(?m)^memory .*|\d+\.\d+(?= (GiB|to|of|usable|\())|(?<=saves )\d+\.\d+|\d+(?= (MiB|%))")
+"""The line of the estimate, ``9.2 GiB``, ``9.2 GiB (8.4 to 10.1) of``, ``88 %``, ``saves 3.1``."""
 
 
 def options(case: Case) -> CheckOptions:
