@@ -58,6 +58,9 @@ def test_every_key_is_read() -> None:
         [[targets]]
         path = "cluster/**"
         gpus = 8
+        [[models]]
+        match = "ours"
+        parameters = "31M"
         """,
     )
     found = settings()
@@ -73,6 +76,9 @@ def test_every_key_is_read() -> None:
     assert found.per_file_ignores == (("old/**", ("VL1",)),)
     assert found.rules == ("ops/rules.yaml",)
     assert found.baseline == "ops/base.json"
+    assert [(model.match, model.counted.parameters) for model in found.models if model.counted] == [
+        ("ours", 31_000_000)
+    ]
     assert [(table.path, table.gpus) for table in found.targets] == [("cluster/**", 8)]
     given = {"gpu", "gpus", "nodes", "cores", "ram", "shm", "headroom", "wasted-below", "fill-to"}
     assert set(SETTING_NAMES) == given | {
@@ -84,6 +90,7 @@ def test_every_key_is_read() -> None:
         "baseline",
         "extend",
         "per-file-ignores",
+        "models",
         "targets",
     }
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vramlint.dialects.model import Claim, Reading
 from vramlint.dialects.prefilter import prefilter
 from vramlint.dialects.registry import claims, dialect
+from vramlint.engine.measured import OwnersKnowledge
 from vramlint.engine.options import CheckOptions
 from vramlint.engine.rules import RuleSet, Selection, load_rules, means, own_files
 from vramlint.errors import SettingsError, SourceError, UsageError, VramlintError
@@ -39,6 +40,7 @@ class Session:
         self._finder = finder
         self._options = options
         self._project = Project(overlay, checked, options.launchers)
+        self._owner = OwnersKnowledge(isolated=options.isolated)
         self._seen: set[str] = set()
         self._checked: dict[str, Document] = {}
         self._documents: dict[str, Document] = {}
@@ -131,6 +133,7 @@ class Session:
         first = targets((document,), full, settings, self._options)
         context = FileContext(self._project, document.path, first[0])
         reading = dialect(claim.dialect).read(claim, document, context)
+        self._owner.attach(reading.plan, settings, full)
         reading.subject = claim.subject
         reading.launches = tuple(context.launches(document)) if claim.subject is document else ()
         launching = [script for script, _ in context.launches(document)]

@@ -15,12 +15,14 @@ from math import hypot
 from typing import NamedTuple, Protocol
 
 from vramlint.hardware.model import Target
-from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK, Slack
+from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK
 from vramlint.memory.context import CONTEXT, NCCL, cublas_workspace_bytes, transformer_engine_workspace_bytes
 from vramlint.memory.decoder import Decoder
+from vramlint.memory.intervals import added, shifted, spanning, with_slack
 from vramlint.memory.knowledge import ModelKnowledge, Moment
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
+from vramlint.memory.observations import at, points_for
 from vramlint.memory.resolve import resolve
 from vramlint.memory.setting import Setting, missing_facts, readings, settings_of
 from vramlint.memory.states import States, states_of
@@ -60,7 +62,28 @@ class Peak(NamedTuple):
 
 
 def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None) -> Estimate:
-    """Peak memory of one rank of ``plan`` on ``target``; UNKNOWN with the reason where it cannot be known."""
+    """Peak memory of one rank of ``plan`` on ``target``; UNKNOWN with the reason where it cannot be known.
+
+    Points that were measured of this plan (its fact ``observations``) correct what is calculated.
+    """
+    calculated = _calculated(plan, target, limits)
+    points = points_for(plan)
+    if not points:
+        return calculated
+    from vramlint.memory.correction import Point, corrected, work_of  # few plans have observations
+
+    measured = [
+        Point(point, _calculated(there, target, None), work_of(there))
+        for point in points
+        for there in [at(plan, point)]
+    ]
+    found = corrected(calculated, measured, work_of(plan))
+    if found.required is None:
+        return found
+    return found._replace(verdict=_verdict(found.required, found.usable_bytes, limits.headroom if limits else 0.0))
+
+
+def _calculated(plan: TrainingPlan, target: Target, limits: Headroom | None) -> Estimate:
     found = resolve(plan)
     if found.knowledge is None:
         return _unknown(plan, target, found.because, (), found.assumptions)
@@ -75,7 +98,7 @@ def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None)
         because = f"the {found.knowledge.source} does not cover this precision, size or checkpointing"
         components = _states(settings.chosen).components
         return _unknown(plan, target, because, components, tuple(settings.assumptions), found.knowledge.name)
-    allocated = _spanning([peak.allocated for peak in peaks])
+    allocated = spanning([peak.allocated for peak in peaks])
     return _estimate(target, limits, settings.chosen, peaks[0], allocated, tuple(settings.assumptions))
 
 
@@ -88,10 +111,10 @@ def _estimate(
     assumptions: tuple[str, ...],
 ) -> Estimate:
     paged = sum(component.bytes for component in _states(setting).paged)
-    outside = _shifted(_context(setting), paged)
-    reserved = _with_slack(allocated, RESERVED_SLACK)
-    device = _sum(reserved, outside)
-    required = _sum(_with_slack(allocated, REQUIRED_SLACK), outside)
+    outside = shifted(_context(setting), paged)
+    reserved = with_slack(allocated, RESERVED_SLACK)
+    device = added(reserved, outside)
+    required = added(with_slack(allocated, REQUIRED_SLACK), outside)
     usable = target.gpu.usable_bytes if target.gpu else None
     extra = (
         Component("allocator slack", reserved.value - allocated.value, "cached and fragmented bytes, by simulation"),
@@ -240,30 +263,4 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
 
 
 def _context(setting: Setting) -> Interval:
-    return _sum(CONTEXT, NCCL) if setting.ranks > 1 else CONTEXT
-
-
-def _with_slack(allocated: Interval, slack: Slack) -> Interval:
-    """The interval with the allocator's slack on top, its uncertainty added in quadrature."""
-    value = round(allocated.value * (1 + slack.value))
-    below = hypot(allocated.value - allocated.low, allocated.value * (slack.value - slack.low))
-    above = hypot(allocated.high - allocated.value, allocated.value * (slack.high - slack.value))
-    return Interval(max(allocated.low, round(value - below)), value, round(value + above))
-
-
-def _sum(first: Interval, second: Interval) -> Interval:
-    """Two independent parts together: values add, bounds in quadrature."""
-    value = first.value + second.value
-    below = hypot(first.value - first.low, second.value - second.low)
-    above = hypot(first.high - first.value, second.high - second.value)
-    return Interval(round(value - below), value, round(value + above))
-
-
-def _shifted(interval: Interval, by: int) -> Interval:
-    return Interval(interval.low + by, interval.value + by, interval.high + by)
-
-
-def _spanning(intervals: list[Interval]) -> Interval:
-    """The first interval's value, and bounds that cover them all."""
-    low, high = min(each.low for each in intervals), max(each.high for each in intervals)
-    return Interval(low, intervals[0].value, high)
+    return added(CONTEXT, NCCL) if setting.ranks > 1 else CONTEXT

@@ -2,7 +2,8 @@
 
 ``.vramlint/observations.jsonl`` of a repository holds them, and settings may (``[[tool.vramlint.models]]``). An
 observation belongs to every plan of the same *fingerprint*: what decides memory except the workload, so that a point
-at batch 2 says something of batch 8. How they change an estimate: ``vramlint.memory.correction``.
+at batch 2 says something of batch 8, and of the accumulation that follows. How they change an estimate:
+``vramlint.memory.correction``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from vramlint.errors import SettingsError
-from vramlint.plan import ImageSize, TrainingPlan
+from vramlint.plan import Fact, ImageSize, Origin, TrainingPlan, revise
 
 FILE = ".vramlint/observations.jsonl"
 """Where a repository keeps its observations, relative to its root."""
@@ -77,7 +78,6 @@ def plan_fingerprint(plan: TrainingPlan) -> str:
     """
     parts = [str(SCHEMA)]
     parts.extend(f"{name}={_spelled(plan.fact(name).value)}" for name in _FACTS)
-    parts.append(f"accumulates={(plan.accumulation.value or 1) > 1}")
     if plan.model.value is None and plan.model_shape.value is None:
         parts.extend((plan.path.replace("\\", "/"), plan.title))
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
@@ -167,3 +167,30 @@ def belonging(observations: Iterable[Observation], plan: TrainingPlan) -> tuple[
     """Those of ``observations`` that were made of ``plan``, whatever its workload."""
     mark = plan_fingerprint(plan)
     return tuple(each for each in observations if each.plan == mark)
+
+
+def attach(plan: TrainingPlan, observations: Iterable[Observation]) -> None:
+    """Gives ``plan`` the fact ``observations``: those made of it, and those without a plan of their own."""
+    mark = plan_fingerprint(plan)
+    points = tuple(each._replace(plan=mark) for each in observations if each.plan in ("", mark))
+    if points:
+        plan.extra["observations"] = Fact(Observed(points), Origin.OBSERVED, note=points[0].source or FILE)
+
+
+def points_for(plan: TrainingPlan) -> tuple[Observation, ...]:
+    """The attached observations that hold for the plan as it is now: a changed precision, say, leaves none."""
+    observed = plan.extra.get("observations")
+    if observed is None or not isinstance(observed.value, Observed):
+        return ()
+    mark = plan_fingerprint(plan)
+    return tuple(point for point in observed.value.points if point.plan == mark)
+
+
+def at(plan: TrainingPlan, point: Observation) -> TrainingPlan:
+    """The plan at the workload of ``point``."""
+    values: dict[str, object] = {"micro_batch": point.micro_batch}
+    if point.image_size is not None:
+        values["image_size"] = point.image_size
+    if point.seq_len is not None:
+        values["seq_len"] = point.seq_len
+    return revise(plan, values)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vramlint.memory.architecture import Adapter, DecoderConfig, Experts, LatentAttention
 from vramlint.memory.catalogue import NamedDecoder, find_decoder
@@ -20,9 +21,12 @@ from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
-from vramlint.memory.profile import Profile
+from vramlint.memory.profile import Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
 from vramlint.plan import DecoderShape, TrainingPlan
+
+if TYPE_CHECKING:
+    from vramlint.memory.user_models import UserModel
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
     "hrnet": ("hrnet_w32", "hrnet_w18", "hrnet_w48"),
@@ -56,6 +60,10 @@ def resolve(plan: TrainingPlan) -> Resolution:
     parallel = plan.fact("model_parallel").value
     if isinstance(parallel, int) and parallel > 1 and not _splits(plan):
         return Resolution(None, because=f"the model is split over {parallel} ranks, which is not worked out yet")
+    user = plan.extra.get("user_model")
+    described = None if user is None else _described(plan, user.value)
+    if described is not None:
+        return described
     shape = plan.model_shape.value
     if shape is not None:
         given = plan.model.value or "a decoder of the given shape"
@@ -65,6 +73,26 @@ def resolve(plan: TrainingPlan) -> Resolution:
     if name is None:
         return _nameless(plan)
     return _called(plan, name)
+
+
+def _described(plan: TrainingPlan, user: UserModel) -> Resolution | None:
+    """What the user's settings say of the model; None where they hold observations alone."""
+    name = plan.model.value or user.match or user.path
+    if user.counted is not None:
+        return Resolution(user.counted._replace(name=name))
+    if user.shape is not None:
+        return _decoder(plan, name, DecoderConfig(user.shape), f"shape in the {user}")
+    if user.profile:
+        from vramlint.memory.user_models import profile_data  # few settings describe models
+
+        profile = load_profile(profile_data(user))
+        return Resolution(profile, assumptions=profile.assumptions)
+    if user.config:
+        found = local_decoder(os.path.join(user.root, user.config), plan.path)
+        if found is None:
+            return Resolution(None, because=f"{user}: no decoder known in the folder {user.config}")
+        return _named(plan, found, f"closed form, {found.source}")
+    return _called(plan, user.like) if user.like else None
 
 
 def _called(plan: TrainingPlan, name: str) -> Resolution:

@@ -101,6 +101,7 @@ KEYS: dict[str, Check] = {
     "extend": _text_or_texts,
     "per-file-ignores": _table_of_texts,
     "targets": _tables,
+    "models": _tables,
 }
 SETTING_NAMES: tuple[str, ...] = tuple(sorted({**TARGET_KEYS, **KEYS}))
 """Every setting, for the documentation's drift check."""

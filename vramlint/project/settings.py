@@ -33,6 +33,10 @@ Settings of an extended file hold key by key: a key here replaces its list or nu
 of the extended file and ``per-file-ignores`` join them. Names of files (``extend``, ``rules``, ``baseline``) are
 relative to the file that spells them; patterns (``exclude``, ``targets``, ``per-file-ignores``) to the file that was
 found, so a shared file works for every project that extends it.
+    [[models]]                      # what is known of a model (vramlint.memory.user_models)
+    match = "our-unet*"
+    parameters = "31M"
+    observations = [{batch = 2, image-size = 512, memory = "7.4GiB", meter = "nvidia-smi"}]
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ from vramlint.errors import SettingsError
 # Most invocations find no settings; those that do can afford these imports.
 if TYPE_CHECKING:
     from vramlint.hardware.model import Host
+    from vramlint.memory.user_models import UserModel
     from vramlint.rule import Limits
 
 FILE_NAMES = ("vramlint.toml", "pyproject.toml")
@@ -76,6 +81,7 @@ class Settings(NamedTuple):
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     exclude: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
+    models: tuple[UserModel, ...] = ()
     rules: tuple[str, ...] = ()
     """Files of the repository's own rules, relative to ``root``."""
     baseline: str = ""

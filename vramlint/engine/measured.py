@@ -1,0 +1,60 @@
+"""What the repository's owner knows of a run's memory: models in the settings, observations beside the repository."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from vramlint.errors import SettingsError
+from vramlint.plan import Fact, Origin, TrainingPlan
+from vramlint.project.discovery import repository_root
+from vramlint.project.settings import Settings
+
+if TYPE_CHECKING:
+    from vramlint.memory.observations import Observation
+
+_FILE = os.path.join(".vramlint", "observations.jsonl")  # vramlint.memory.observations.FILE, without importing it
+
+
+class OwnersKnowledge:
+    """Attaches what is known of each plan; every observations file is read once."""
+
+    def __init__(self, *, isolated: bool) -> None:
+        self._isolated = isolated
+        self._by_folder: dict[str, tuple[Observation, ...]] = {}
+
+    def attach(self, plan: TrainingPlan, settings: Settings, path: str) -> None:
+        """Gives ``plan`` of the file ``path`` (absolute) the facts ``user_model`` and ``observations``.
+
+        Raises SettingsError, with the line, where an observations file cannot be read.
+        """
+        typed: list[Observation] = []
+        for model in settings.models:
+            if model.means(plan.model.value) and (not model.path or settings.matches(path, model.path)):
+                plan.extra["user_model"] = Fact(model, Origin.FILE, note=str(model))
+                typed.extend(model.observations)
+        measured = () if self._isolated else self._observations(os.path.dirname(path))
+        if typed or measured:
+            from vramlint.memory.observations import attach
+
+            attach(plan, (*typed, *measured))
+
+    def _observations(self, folder: str) -> tuple[Observation, ...]:
+        root = repository_root(folder) or folder
+        known = self._by_folder.get(root)
+        if known is None:
+            known = self._by_folder[root] = _read(os.path.join(root, _FILE))
+        return known
+
+
+def _read(path: str) -> tuple[Observation, ...]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot be read: {error}", path=os.path.relpath(path)) from error
+    from vramlint.memory.observations import read_observations
+
+    return read_observations(text, os.path.relpath(path))
