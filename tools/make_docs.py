@@ -132,7 +132,24 @@ def memory_page() -> str:
     """The estimator's docstring, then what each component is."""
     rows = [f"### {title}\n\n{text}" for title, text in GLOSSARY.items()]
     about = textwrap.dedent(inspect.cleandoc(importlib.import_module("vramlint.memory.estimate").__doc__ or ""))
-    return "\n\n".join(["# Estimates of memory", _fenced_formulas(markdown(about)), "## Components", *rows]) + "\n"
+    parts = ["# Estimates of memory", _fenced_formulas(markdown(about)), "## Components", *rows]
+    parts += ["## Models you describe", _described_models(), "## Measured points", _measured_points()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _described_models() -> str:
+    """The docstring of user models, its indented block as TOML."""
+    text = inspect.cleandoc(importlib.import_module("vramlint.memory.user_models").__doc__ or "")
+    before, block, after = re.split(r"\n\n((?: {4}.*\n?|\n)+)", text, maxsplit=1)
+    return f"{markdown(before)}\n\n```toml\n{inspect.cleandoc(block).rstrip()}\n```\n\n{markdown(after)}".rstrip()
+
+
+def _measured_points() -> str:
+    """How points correct an estimate, and where they are kept."""
+    texts = (importlib.import_module(f"vramlint.memory.{name}").__doc__ for name in ("correction", "observations"))
+    kept, corrected = (markdown(inspect.cleandoc(text or "")) for text in reversed([*texts]))
+    typed = "Typed in for one call: `vramlint estimate train.yml --observed 2=7.4GiB` (batch per GPU, nvidia-smi)."
+    return "\n\n".join((corrected, typed, kept))
 
 
 def _fenced_formulas(text: str) -> str:

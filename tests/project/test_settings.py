@@ -65,7 +65,7 @@ def test_every_key_is_read() -> None:
     )
     found = settings()
     assert found.target[1:4] == ("rtx3060-12gb", 2, 3)
-    assert found.target.host == (16, 64 * GIB, 500_000_000)
+    assert found.target.host == (16, 64 * GIB, 500_000_000, None)
     assert found.limits == (0.1, 0.5, 0.9)
     assert (found.select, found.ignore, found.exclude, found.plugins) == (
         ("VL2",),

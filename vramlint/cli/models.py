@@ -1,32 +1,115 @@
-"""``vramlint models``: the models whose memory is known by name."""
+"""``vramlint models``: the models whose memory is known by name, with where the knowledge comes from."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import click
 
 from vramlint.cli.main import CLEAN
-from vramlint.cli.shared import write
+from vramlint.cli.shared import view, write
+from vramlint.errors import UsageError
+
+
+class KnownModel(NamedTuple):
+    """One model: ``knowledge`` is ``profile`` or ``shape``; ``source`` says where it was read or traced."""
+
+    name: str
+    knowledge: str
+    parameters: int
+    described: str
+    source: str
 
 
 @click.command("models")
+@click.argument("query", nargs=-1, metavar="[QUERY]...")
 @click.option("--output-format", type=click.Choice(("text", "json")), default="text", show_default=True)
-def command(output_format: str) -> int:
-    """List the models whose memory is known by name: traced profiles, and decoder LLMs by their shape."""
-    from vramlint.memory.catalogue import decoders
-    from vramlint.memory.profile_catalogue import profiles
+def command(query: tuple[str, ...], output_format: str) -> int:
+    """List the models whose memory is known by name: traced profiles, and decoder LLMs by their shape.
 
-    traced = profiles()
-    shaped = decoders()
+    With QUERY, those whose name holds its words, and first the one that a config with that very name gets.
+    """
+    found = list(_known(" ".join(query)))
     if output_format == "json":
         from vramlint.report.json import dump
 
-        rows = [{"name": name, "knowledge": "profile"} for name in traced]
-        rows += [{"name": one.name, "knowledge": "shape"} for one in shaped]
-        write(dump({"schema": "vramlint.models/1", "models": rows}))
+        write(dump({"schema": "vramlint.models/1", "models": [model._asdict() for model in found]}))
         return CLEAN
-    for name in traced:
-        write(f"{name}  (traced profile)\n")
-    for one in shaped:
-        shape = one.config.shape
-        write(f"{one.name}  ({shape.layers} layers of {shape.hidden}, vocabulary {shape.vocabulary:,})\n")
+    if query and not found:
+        raise UsageError(
+            f"no model known by the name {' '.join(query)!r}",
+            help="A folder with a config.json, `vramlint trace` or [[tool.vramlint.models]] make one known.",
+        )
+    write("\n".join(_lines(found)) + "\n")
     return CLEAN
+
+
+def _lines(found: list[KnownModel]) -> Iterator[str]:
+    shown = view()
+    width = min(max((len(model.name) for model in found), default=0), 48)
+    for model in found:
+        size = f"{model.parameters / 1e9:.2f} B" if model.parameters >= 1e9 else f"{model.parameters / 1e6:.1f} M"
+        yield f"{model.name:<{width}} {size:>10}  {model.described}  {shown.dim(model.source)}"
+    yield shown.dim(f"{len(found)} model{'' if len(found) == 1 else 's'}")
+
+
+def _known(query: str) -> Iterator[KnownModel]:
+    """The models that ``query`` asks for, all without one; what it stands for by itself first."""
+    from vramlint.memory.catalogue import decoders
+    from vramlint.memory.profile_catalogue import find_profile, profiles
+
+    exact = _exact(query)
+    if exact is not None:
+        yield exact
+    words = [_plain(word) for word in query.split()]
+    for name in profiles():
+        if _matches(name, words) and (exact is None or name != exact.name):
+            profile = find_profile(name)
+            if profile is not None:
+                made = profile.source.partition("(")[2].rstrip(")")
+                yield KnownModel(name, "profile", profile.parameters, "traced profile", made)
+    for one in decoders():
+        if _matches(one.name, words) and (exact is None or one.name != exact.name):
+            yield _decoder(one.name)
+
+
+def _exact(query: str) -> KnownModel | None:
+    """What a config whose model is called ``query`` gets."""
+    from vramlint.memory.catalogue import find_decoder
+    from vramlint.memory.profile_catalogue import find_profile
+
+    if not query:
+        return None
+    profile = find_profile(query)
+    if profile is not None:
+        made = profile.source.partition("(")[2].rstrip(")")
+        return KnownModel(profile.name, "profile", profile.parameters, "traced profile", made)
+    decoder = find_decoder(query)
+    return None if decoder is None else _decoder(decoder.name)
+
+
+def _decoder(name: str) -> KnownModel:
+    from vramlint.memory.catalogue import find_decoder
+
+    one = find_decoder(name)
+    assert one is not None
+    shape, experts = one.config.shape, one.config.experts
+    parts = [f"{shape.layers} layers of {shape.hidden}, vocabulary {shape.vocabulary:,}"]
+    if experts is not None:
+        parts.append(f"{experts.number} experts, {experts.per_token} a token")
+    if one.config.latent is not None:
+        parts.append("latent attention")
+    if one.tower is not None:
+        parts.append(f"vision tower of {one.tower.parameters / 1e6:.0f} M")
+    return KnownModel(name, "shape", one.parameters, ", ".join(parts), one.source)
+
+
+def _matches(name: str, words: list[str]) -> bool:
+    plain = _plain(name)
+    return all(word in plain for word in words)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "", text.lower())

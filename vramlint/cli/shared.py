@@ -49,7 +49,7 @@ def stdin_option(function: C) -> C:
 
 def config_options(function: C) -> C:
     """``--config``, ``--isolated`` and ``--verbose``."""
-    function = click.option("--verbose", is_flag=True, help="Show the traceback of whatever fails inside.")(function)
+    function = click.option("--verbose", is_flag=True, help="Say more: sources of every number, tracebacks.")(function)
     function = click.option("--isolated", is_flag=True, help="Read no settings at all.")(function)
     return click.option(
         "--config",

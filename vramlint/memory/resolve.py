@@ -23,7 +23,7 @@ from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.profile import Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
-from vramlint.plan import DecoderShape, TrainingPlan
+from vramlint.plan import DecoderShape, Fact, TrainingPlan
 
 if TYPE_CHECKING:
     from vramlint.memory.user_models import UserModel
@@ -60,8 +60,8 @@ def resolve(plan: TrainingPlan) -> Resolution:
     parallel = plan.fact("model_parallel").value
     if isinstance(parallel, int) and parallel > 1 and not _splits(plan):
         return Resolution(None, because=f"the model is split over {parallel} ranks, which is not worked out yet")
-    user = plan.extra.get("user_model")
-    described = None if user is None else _described(plan, user.value)
+    user: Fact[UserModel] | None = plan.extra.get("user_model")
+    described = None if user is None or user.value is None else _described(plan, user.value)
     if described is not None:
         return described
     shape = plan.model_shape.value

@@ -162,9 +162,16 @@ def _shape(given: Mapping[str, Any]) -> DecoderShape | None:
     missing = [key for key in ("hidden", "layers", "heads", "ffn", "vocabulary") if key not in numbers]
     if missing:
         raise ValueError(f"shape: {' and '.join(missing)} missing")
-    numbers.setdefault("kv_heads", numbers["heads"])
-    numbers.setdefault("head_dim", numbers["hidden"] // numbers["heads"])
-    return DecoderShape(tied=bool(tied), **numbers)
+    return DecoderShape(
+        hidden=numbers["hidden"],
+        layers=numbers["layers"],
+        heads=numbers["heads"],
+        kv_heads=numbers.get("kv_heads", numbers["heads"]),
+        head_dim=numbers.get("head_dim", max(1, numbers["hidden"] // numbers["heads"])),
+        ffn=numbers["ffn"],
+        vocabulary=numbers["vocabulary"],
+        tied=bool(tied),
+    )
 
 
 def _observations(given: Mapping[str, Any]) -> tuple[Observation, ...]:

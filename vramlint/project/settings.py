@@ -29,14 +29,15 @@ for upwards as far as the repository goes. Every key, with its default:
     gpu = "a100-80gb"
     gpus = 8
 
-Settings of an extended file hold key by key: a key here replaces its list or number, but ``targets`` come behind those
-of the extended file and ``per-file-ignores`` join them. Names of files (``extend``, ``rules``, ``baseline``) are
-relative to the file that spells them; patterns (``exclude``, ``targets``, ``per-file-ignores``) to the file that was
-found, so a shared file works for every project that extends it.
     [[models]]                      # what is known of a model (vramlint.memory.user_models)
     match = "our-unet*"
     parameters = "31M"
     observations = [{batch = 2, image-size = 512, memory = "7.4GiB", meter = "nvidia-smi"}]
+
+Settings of an extended file hold key by key: a key here replaces its list or number, but ``targets`` and ``models``
+come behind those of the extended file and ``per-file-ignores`` join them. Names of files (``extend``, ``rules``,
+``baseline``) are relative to the file that spells them; patterns (``exclude``, ``targets``, ``per-file-ignores``) to
+the file that was found, so a shared file works for every project that extends it.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Settings(NamedTuple):
     exclude: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     models: tuple[UserModel, ...] = ()
+    """What the user knows of models."""
     rules: tuple[str, ...] = ()
     """Files of the repository's own rules, relative to ``root``."""
     baseline: str = ""

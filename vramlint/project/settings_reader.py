@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramlint.errors import SettingsError
 from vramlint.hardware.model import Host
 from vramlint.project.setting_values import KEYS, LIMIT_FIELDS, LIST_FIELDS, TARGET_KEYS, Check, text
 from vramlint.project.settings import Settings, TargetTable
 from vramlint.rule import Limits
+
+if TYPE_CHECKING:
+    from vramlint.memory.user_models import UserModel
 
 
 def read_settings(path: str, data: bytes) -> Settings | None:
@@ -82,6 +85,8 @@ def _values(where: _Where, table: object, chain: tuple[str, ...]) -> dict[str, A
         raise where.error("[tool.vramlint] is not a table", "vramlint")
     values = _checked(where, table, {**TARGET_KEYS, **KEYS})
     values["targets"] = tuple(_path_target(where, entry) for entry in values.get("targets", ()))
+    if "models" in values:
+        values["models"] = _models(where, values["models"], os.path.dirname(chain[-1]))
     if not values.get("extend"):
         return values
     merged: dict[str, Any] = {}
@@ -114,9 +119,12 @@ def _extended(where: _Where, name: str, chain: tuple[str, ...]) -> dict[str, Any
     return values
 
 
+_JOINED = ("targets", "models", "per-file-ignores")
+
+
 def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """``own`` values over those of a file that is extended."""
-    joined = {key: (*base.get(key, ()), *own[key]) for key in ("targets", "per-file-ignores") if key in own}
+    joined = {key: (*base.get(key, ()), *own[key]) for key in _JOINED if key in own}
     return {**base, **own, **joined}
 
 
@@ -124,8 +132,18 @@ def _settings(where: _Where, values: Mapping[str, Any], root: str) -> Settings:
     limits = {name: values[key] for key, name in LIMIT_FIELDS.items() if key in values}
     lists = {name: values[key] for key, name in LIST_FIELDS.items() if key in values}
     baseline = values.get("baseline", "")
-    targets = values["targets"]
-    return Settings(root, where.path, _target(values), targets, Limits(**limits), baseline=baseline, **lists)
+    target, targets, known = _target(values), values["targets"], Limits(**limits)
+    models = tuple(values.get("models", ()))
+    return Settings(root, where.path, target, targets, known, models=models, baseline=baseline, **lists)
+
+
+def _models(where: _Where, tables: Sequence[object], root: str) -> tuple[UserModel, ...]:
+    from vramlint.memory.user_models import user_model
+
+    try:
+        return tuple(user_model(table, root) for table in tables)
+    except ValueError as error:
+        raise where.error(f"[[models]]: {error}", "models", help="docs/memory.md says what a model may say.") from error
 
 
 def _path_target(where: _Where, table: object) -> TargetTable:

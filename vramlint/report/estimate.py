@@ -17,32 +17,56 @@ _SWEEP_ROWS = 16
 """A longer sweep prints only the rows that tell something: nobody reads 64."""
 
 
-def render(rows: Sequence[EstimateRow], view: View, swept: str = "") -> str:
-    """One block a run and GPU; ``swept`` names the setting a sweep varied, the rows of one sweep being adjacent."""
+def render(rows: Sequence[EstimateRow], view: View, swept: str = "", *, origins: bool = False) -> str:
+    """One block a run and GPU; ``swept`` names the setting a sweep varied, the rows of one sweep being adjacent.
+
+    ``origins``: say below every component where its bytes come from.
+    """
     if not rows:
         return "no training run to estimate\n"
     if not swept:
-        return "\n".join(_single(row, view) for row in rows)
-    groups = groupby(rows, key=lambda row: (row.plan.path, row.plan.title, row.estimate.gpu))
+        return "\n".join(_single(row, view, origins=origins) for row in rows)
+    cards = swept == "gpu"
+    groups = groupby(rows, key=lambda row: (row.plan.path, row.plan.title, "" if cards else row.estimate.gpu))
+    if cards:
+        return "\n".join(_cards(list(group), view) for _, group in groups)
     return "\n".join(_sweep(list(group), swept, view) for _, group in groups)
 
 
-def _heading(row: EstimateRow, view: View) -> str:
+def _heading(row: EstimateRow, view: View, gpu: str = "") -> str:
     estimate = row.estimate
     name = f"{row.plan.path} {row.plan.title}".rstrip()
-    return (
-        f"{view.bold(printable(name))}  {printable(estimate.model or 'unknown model')} on {estimate.gpu or 'any GPU'}"
-    )
+    where = gpu or estimate.gpu or "any GPU"
+    return f"{view.bold(printable(name))}  {printable(estimate.model or 'unknown model')} on {where}"
 
 
-def _single(row: EstimateRow, view: View) -> str:
+def _single(row: EstimateRow, view: View, *, origins: bool) -> str:
     estimate = row.estimate
-    lines = [_heading(row, view), *_verdict(estimate, view), *_meters(estimate)]
-    lines.extend(_components(estimate.components, view))
+    lines = [_heading(row, view), *_largest(row, view), *_verdict(estimate, view), *_meters(estimate)]
+    lines.extend(_components(estimate.components, view, origins=origins))
     for assumption in estimate.assumptions:
         first, *rest = wrap(printable(assumption), view.width - 4)
         lines.extend([view.dim(f"  - {first}"), *(view.dim(f"    {line}") for line in rest)])
     return "\n".join(lines) + "\n"
+
+
+def _largest(row: EstimateRow, view: View) -> list[str]:
+    """The largest batches, where they were asked for; the lines below are of the batch named first."""
+    found = row.largest
+    if found is None:
+        return []
+    if found.fits is None or found.by_value is None:
+        why = "name a card with --gpu" if row.estimate.usable_bytes is None else "see below"
+        return [f"  largest batch that fits: unknown, {why}"]
+    if not found.by_value:
+        return [view.paint("  no batch fits: not even 1", VERDICT_STYLES[Verdict.OVER]), "  at batch 1:"]
+    effective = row.plan.effective_batch.value
+    whole = f" (effective {effective:,})" if effective and found.fits and effective != found.fits else ""
+    beyond = f", {found.by_value} by the value alone" if found.by_value > found.fits else ""
+    if not found.fits:
+        return [f"  largest batch that fits: none for certain{beyond}", f"  at batch {found.by_value}:"]
+    style = VERDICT_STYLES[Verdict.FITS]
+    return [f"  largest batch that fits: {view.paint(f'{found.fits} per GPU', style)}{whole}{beyond}"]
 
 
 def _verdict(estimate: Estimate, view: View) -> list[str]:
@@ -71,15 +95,33 @@ def _meters(estimate: Estimate) -> list[str]:
     ]
 
 
-def _components(components: Sequence[Component], view: View) -> list[str]:
+def _components(components: Sequence[Component], view: View, *, origins: bool) -> list[str]:
     """A bar each, in file order; the longest bar is the largest component."""
     largest = max((component.bytes for component in components), default=0)
     width = max(min(view.width - _NAME_WIDTH - 16, 40), 10)
-    return [
-        f"  {printable(component.name):<{_NAME_WIDTH}} {size(component.bytes):>9}  "
-        f"{view.paint(bar(component.bytes, largest, width), '36')}".rstrip()
-        for component in components
-    ]
+    lines = []
+    for component in components:
+        drawn = view.paint(bar(max(component.bytes, 0), largest, width), "36")
+        lines.append(f"  {printable(component.name):<{_NAME_WIDTH}} {size(component.bytes):>9}  {drawn}".rstrip())
+        if origins:
+            lines.extend(view.dim(f"      {line}") for line in wrap(printable(component.origin), view.width - 6))
+    return lines
+
+
+def _cards(rows: Sequence[EstimateRow], view: View) -> str:
+    """One line a card: what the run needs there, of what the card has."""
+    lines = [_heading(rows[0], view, "each GPU")]
+    width = max((len(str(row.swept)) for row in rows), default=0)
+    for row in rows:
+        needed, usable = interval_of(row.estimate), row.estimate.usable_bytes
+        if needed is None or usable is None:
+            lines.append(f"  {row.swept!s:<{width}}  unknown: {row.estimate.unknown_because}")
+            continue
+        drawn = _Axis(usable * 2, max(min(view.width - width - 36, 40), 10), usable).draw(needed.value)
+        painted = view.paint(drawn, VERDICT_STYLES[row.estimate.verdict])
+        share = f"{size(needed.value):>9} {percent(needed.value, usable):>6}"
+        lines.append(f"  {row.swept!s:<{width}} {share}  {painted} {row.estimate.verdict.value}")
+    return "\n".join(lines) + "\n"
 
 
 def _sweep(rows: Sequence[EstimateRow], swept: str, view: View) -> str:
@@ -144,10 +186,10 @@ def _conclusion(rows: Sequence[EstimateRow], swept: str) -> str:
     usable = rows[0].estimate.usable_bytes
     if usable is None:
         return "  name a card with --gpu for a verdict"
-    fitting = [row.swept for row in rows if row.estimate.verdict is Verdict.FITS and row.swept is not None]
+    fitting = [row.swept for row in rows if row.estimate.verdict is Verdict.FITS and isinstance(row.swept, int)]
     if not fitting:
         return f"  none of {count(len(rows), 'value')} fits {gib(usable)} GiB usable"
     largest = max(fitting)
-    if largest == max(row.swept for row in rows if row.swept is not None):
+    if largest == max(row.swept for row in rows if isinstance(row.swept, int)):
         return f"  every {swept} of the sweep fits {gib(usable)} GiB usable, up to {largest}: sweep further"
     return f"  largest {swept} that fits {gib(usable)} GiB usable: {largest}"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from vramlint.engine import FixOutcome
 from vramlint.findings import FileEdit, Finding, Fix
+from vramlint.memory.largest import LargestBatch
 from vramlint.memory.model import Component, Estimate, Interval
 from vramlint.plan import Fact, Location, ModelTree, TrainingPlan
 from vramlint.report.fingerprint import fingerprints
@@ -21,11 +22,16 @@ ESTIMATE_SCHEMA = "vramlint.estimate/1"
 
 
 class EstimateRow(NamedTuple):
-    """One estimate with the run it is for; ``swept`` is the value that a sweep gave the swept setting."""
+    """One estimate with the run it is for.
+
+    ``swept`` is the value that a sweep gave the swept setting; ``largest`` holds the largest batches where those were
+    asked for, and the estimate is then of the larger one that fits.
+    """
 
     plan: TrainingPlan
     estimate: Estimate
-    swept: int | None = None
+    swept: int | str | None = None
+    largest: LargestBatch | None = None
 
 
 def render(result: CheckResult, texts: Texts, outcome: FixOutcome | None = None) -> str:
@@ -165,6 +171,8 @@ def _estimate(row: EstimateRow) -> dict[str, Any]:
         "components": [_component(component) for component in estimate.components],
         "assumptions": list(estimate.assumptions),
         "unknown_because": estimate.unknown_because,
+        "swept": row.swept,
+        "largest_batch": None if row.largest is None else row.largest._asdict(),
     }
 
 
