@@ -50,6 +50,8 @@ def merged_model(sources: Sequence[Source]) -> ModelTree:
         for entry in source.mapping.entries:
             if entry.key.startswith("MODEL."):
                 _set(tree, entry.key.split(".")[1:], _literal(plain_value(entry.value)))
+    # config/defaults.py: META_ARCHITECTURE is GeneralizedRCNN.
+    tree["type"] = str(tree.get("META_ARCHITECTURE", "GeneralizedRCNN"))
     return tree
 
 

@@ -23,7 +23,9 @@ def pair(value: Pair, length: int = 2) -> tuple[int, ...]:
 
 
 def relu(x: Tensor, *, inplace: bool = False) -> Tensor:
-    """Keeps its result; leaky ReLU does the same in place."""
+    """Keeps its result, before torch 1.10 its input unless in place; leaky ReLU in place keeps its result too."""
+    if not inplace and x.storage.tape.stack.relu_keeps_input:
+        return keeps_input(x)
     return x.storage.tape.record(
         x.shape, x.itemsize, (x,), (x.bytes,), inplace=x if inplace else None, save_output=True
     )
@@ -51,7 +53,7 @@ def relu6(x: Tensor, *, inplace: bool = False) -> Tensor:
 
 def sigmoid(x: Tensor) -> Tensor:
     """Keeps its result; ``tanh`` and ``exp`` (without autocast) do the same."""
-    return relu(x)
+    return x.storage.tape.record(x.shape, x.itemsize, (x,), (x.bytes,), save_output=True)
 
 
 def softmax(x: Tensor) -> Tensor:

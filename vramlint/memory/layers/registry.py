@@ -190,6 +190,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "models": (
         "detectors",
+        "detectron2",
         "recognizers",
         "segmentors",
     ),

@@ -25,6 +25,9 @@ class Stack(NamedTuple):
     workspace (:meth:`vramlint.memory.layers.nn.Conv.workspace_bytes`)."""
     composed_group_norm: bool = False
     """Group norm was batch norm, a product and a sum (before torch 1.6): the normalised map is kept too."""
+    relu_keeps_input: bool = False
+    """``relu`` kept its input, not its result (torch 1.x ``derivatives.yaml``: ``threshold_backward(grad, self, 0)``):
+    where the input is a convolution's output, both stay."""
 
 
 MODERN = Stack("torch 2.13")
@@ -35,5 +38,6 @@ TORCH_1 = Stack(
     resize_in_fp32=False,
     keeps_gradients=True,
     winograd_workspace=True,
+    relu_keeps_input=True,
 )
 TORCH_1_3 = TORCH_1._replace(name="torch 1.3 to 1.5", composed_group_norm=True)

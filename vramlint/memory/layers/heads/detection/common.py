@@ -216,7 +216,8 @@ class RegionExtractor:
         self.side: Any = layer["output_size"]
         self.levels = len(config["featmap_strides"])
         self.channels = int(config["out_channels"])
-        self.offset = _pooling_offset(build, layer, self.channels)
+        offsets = [_pooling_offset(build, layer, self.channels) for _ in range(self.levels)]
+        self.offset = offsets[0]
         self.pre = self._module(build, config.get("pre_cfg"))
         self.post = self._module(build, config.get("post_cfg"))
 
@@ -302,11 +303,13 @@ def stack(
     conv_cfg: Config | None = None,
     kernel: int = 3,
     last_conv_cfg: Config | None = None,
+    bias: bool | None = None,
 ) -> list[ConvModule]:
     """``count`` ConvModules in a row, ReLU in place."""
     return [
         ConvModule(
             tape, inside if i == 0 else channels, channels, kernel, 1, kernel // 2, norm_cfg=norm_cfg, act_cfg=RELU,
+            bias=bias,
             conv_cfg=last_conv_cfg if last_conv_cfg is not None and i == count - 1 else conv_cfg,
         )
         for i in range(count)

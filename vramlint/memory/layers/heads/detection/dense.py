@@ -46,6 +46,7 @@ class DenseHead:
     norm: Config | None = None
     box_width = 4
     kernel = 3
+    learnt_scale = False
 
     def __init__(self, build: Build, config: Config) -> None:
         tape = self.tape = build.tape
@@ -62,6 +63,8 @@ class DenseHead:
         self.to_boxes = out_conv(tape, self.channels, self.anchors * self.box_width, self.kernel)
         self.to_extra = out_conv(tape, self.channels, self.anchors * self.extra, 3) if self.extra else None
         self.decoded = bool(config.get("reg_decoded_bbox", False)) or self.regress.on_boxes
+        if self.learnt_scale:  # one number a level, five levels unless the strides say otherwise
+            tape.parameter(len(config.get("strides") or _strides(config)))
 
     default_loss: ClassVar[Config] = {"type": "FocalLoss", "use_sigmoid": True}
 
@@ -74,6 +77,12 @@ class DenseHead:
         generator = config.get("anchor_generator")
         return 1 if generator is None else anchors_each(generator)
 
+    @property
+    def conv_bias(self) -> bool | None:
+        """``conv_bias``: also where a norm follows; left alone, exactly where none does."""
+        given = self.config.get("conv_bias", "auto")
+        return None if given == "auto" else bool(given)
+
     def branches(self) -> tuple[Any, Any]:
         config = self.config
         count = int(config.get("stacked_convs", self.stacked))
@@ -81,7 +90,7 @@ class DenseHead:
         made = [
             stack(
                 self.tape, count, self.inside, self.channels, norm_cfg=self.norm_cfg, conv_cfg=config.get("conv_cfg"),
-                last_conv_cfg=deformable,
+                last_conv_cfg=deformable, bias=self.conv_bias,
             )
             for _ in range(2)
         ]  # fmt: skip
@@ -138,6 +147,11 @@ class DenseHead:
         return losses
 
 
+def _strides(config: Config) -> list[Any]:
+    generator = config.get("anchor_generator") or config.get("prior_generator") or {}
+    return list(generator.get("strides") or range(5))
+
+
 _SHARE_POSITIVE = 20
 """At most about one place in twenty lies inside an object's centre region (FCOS, centre sampling)."""
 
@@ -183,6 +197,7 @@ def _with_norm(conv: Conv, norm: BatchNorm) -> Callable[[Tensor], Tensor]:
 
 
 class _Scaled(DenseHead):
+    learnt_scale = True
     norm: Config | None = GN
     extra = 1
 
@@ -234,6 +249,7 @@ class FcosHead(DenseHead):
     """One point a place; all levels joined in the loss; targets by every point against every object."""
 
     joined = True
+    learnt_scale = True
     norm: Config | None = GN
     extra = 1
 
@@ -256,6 +272,7 @@ class FoveaHead(FcosHead):
     """No centerness; with ``with_deform`` the classes' features are aligned to the boxes."""
 
     extra = 0
+    learnt_scale = False
 
     def __init__(self, build: Build, config: Config) -> None:
         self.deform = bool(config.get("with_deform", False))
@@ -443,6 +460,7 @@ class RepPointsHead(FcosHead):
     """Nine points a place as offsets, refined by deformable convolutions."""
 
     extra = 0
+    learnt_scale = False
     norm = None
 
     def __init__(self, build: Build, config: Config) -> None:

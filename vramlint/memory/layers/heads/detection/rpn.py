@@ -53,7 +53,7 @@ class ProposalHead:
 
     def _one(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = through(self.convs, x)
-        x = ops.relu(x)
+        x = ops.relu(x, inplace=self.tape.stack.keeps_gradients)  # in place in mmdet 2, of torch 1.x
         return self.scores(x), self.deltas(x)
 
     def loss(self, maps: Maps, batch: Batch) -> tuple[list[Tensor], int]:
