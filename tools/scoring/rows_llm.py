@@ -27,6 +27,7 @@ def language_plan(row: Row) -> TrainingPlan | None:
     plan.extra["implementation"] = fact(implementation)
     plan.extra["double_quantization"] = fact("nf4-dq" in row["precision"])
     plan.extra["packing"] = fact("packed" in row["input_kind"] or "max seq reached" in row["input_kind"])
+    plan.extra["longest_sample"] = fact("longest sample" in row["input_kind"])
     if implementation == "torchtune":
         _torchtune_facts(plan, row)
     _adapter_facts(plan, row)

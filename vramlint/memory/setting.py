@@ -20,6 +20,11 @@ assumption, what an Ultralytics ``multi_scale`` of 0.5 gives (8.4.190, ``models/
 knows says so in ``largest_image_size``."""
 
 
+UNPACKED_SHARE = 0.9
+"""Length of the longest batch of a run that pads samples to their batch's longest, as a share of the limit: what the
+peaks of the PEFT comparison come to (huggingface/peft ``method_comparison/MetaMathQA``, 61 runs at a limit of 768)."""
+
+
 @dataclass(slots=True, frozen=True)
 class Setting:
     """Everything one evaluation needs, nothing unknown left."""
@@ -222,10 +227,18 @@ def _assume_shape(plan: TrainingPlan, settings: Settings) -> None:
 def _assume_lengths(plan: TrainingPlan, settings: Settings) -> None:
     if not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)) or plan.fact("packing").value:
         return
-    settings.assume(
-        "every sample as long as the sequence limit; the lower bound is for batches of three quarters of it"
-    )
-    settings.also(seq_len=settings.chosen.workload.seq_len * 3 // 4)
+    limit = settings.chosen.workload.seq_len
+    if plan.fact("packing").value is False and not plan.fact("longest_sample").value:
+        settings.assume(
+            f"samples are padded, not packed: {UNPACKED_SHARE:.0%} of the limit; the upper bound is the limit"
+        )
+        settings.also(seq_len=limit)
+        worked_on = settings.chosen.workload._replace(seq_len=round(limit * UNPACKED_SHARE))
+        settings.chosen = replace(settings.chosen, workload=worked_on)
+    else:
+        settings.assume("every sample as long as the sequence limit")
+    settings.assume("the lower bound is for batches of three quarters of the sequence limit")
+    settings.also(seq_len=limit * 3 // 4)
 
 
 def readings(settings: Settings) -> Iterator[Setting]:
