@@ -69,7 +69,7 @@ def test_a_row_becomes_a_plan(score: SimpleNamespace) -> None:
 
 
 def test_a_row_that_cannot_be_expressed_is_not_answered(score: SimpleNamespace) -> None:
-    assert score.predicted({**ROW, "peft": "adalora"}) is None
+    assert score.predicted({**ROW, "peft": "osf"}) is None
     assert score.predicted({**ROW, "metric_group": "unspecified"}) is None
 
 

@@ -11,8 +11,8 @@ FRAMEWORKS = ("litgpt", "peft/transformers", "torchtune", "transformers+peft")
 
 
 def language_plan(row: Row) -> TrainingPlan | None:
-    adapter = {"none": "none", "full": "none", "lora": "lora", "qlora": "qlora"}.get(row["peft"].split()[0])
-    if adapter is None or "use_dora" in row["settings_note"] or not row["batch_per_gpu"]:
+    adapter = {"full": "none"}.get(row["peft"].split()[0], row["peft"].split()[0])
+    if not row["batch_per_gpu"]:
         return None
     implementation = {"litgpt": "litgpt", "torchtune": "torchtune"}.get(row["framework"], "transformers")
     if implementation == "litgpt" and adapter == "qlora":
@@ -75,6 +75,14 @@ _LITGPT_NAMES = {
 
 def _adapter_facts(plan: TrainingPlan, row: Row) -> None:
     note = row["settings_note"]
+    if "'use_dora': True" in note:
+        plan.extra["adapter_method"] = fact("dora")
+    if plan.adapter.value == "miss" and row["config_path"].split("/")[-2].endswith("-bat"):
+        plan.extra["adapter_method"] = fact("miss-bat")
+    if plan.adapter.value != "none" and (trained := re.search(r"trainable ([\d,]+)", note)):
+        plan.extra["trained_parameters"] = fact(int(trained[1].replace(",", "")))
+    if virtual := re.search(r"'num_virtual_tokens': (\d+)", note):
+        plan.extra["virtual_tokens"] = fact(int(virtual[1]))
     if rank := re.search(r"lora_r=(\d+)|'r': (\d+)", note):
         plan.adapter_rank = fact(int(rank[1] or rank[2]))
     if listed := re.search(r"targets=([\w,]+)|'target_modules': \[([^\]]*)\]", note):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from vramlint.memory.adapters import Method
 from vramlint.plan import DecoderShape
 
 LAYER_NORMS = ("layer", "plain")
@@ -28,6 +29,11 @@ class Experts(NamedTuple):
     dense_layers: int = 0
     router_bias: bool = False
     biases: bool = False
+
+    @property
+    def fp32_router(self) -> bool:
+        """Whether the router works in fp32: DeepSeek's and its kin's (GLM, Kimi), whose shared experts have no gate."""
+        return self.shared_ffn > 0 and not self.shared_gate
 
 
 class LatentAttention(NamedTuple):
@@ -224,9 +230,11 @@ class Linear(NamedTuple):
 
 
 class Adapter(NamedTuple):
-    """LoRA: rank, the adapted linear layers by name, and bytes per adapter weight.
+    """LoRA or another PEFT method: rank, the adapted linear layers by name, and bytes per adapter weight.
 
     ``half`` adapters share the base model's dtype (litgpt, torchtune); PEFT keeps them in fp32 and casts the input.
+    ``method``: None for LoRA. ``trained``: the number of trained parameters where it is spelled. ``virtual_tokens``: of
+    prompt and prefix tuning.
     """
 
     rank: int
@@ -234,9 +242,45 @@ class Adapter(NamedTuple):
     weight_bytes: int
     dropout: bool = False
     head: bool = False
+    method: Method | None = None
+    trained: int | None = None
+    virtual_tokens: int = 0
+
+    @property
+    def trains_norms(self) -> bool:
+        return self.method is not None and self.method.trains == "norms"
+
+    @property
+    def added_tokens(self) -> int:
+        """Tokens before each sequence; a prefix is added inside attention alone."""
+        return self.virtual_tokens if self.method is not None and self.method.trains == "prompt" else 0
+
+    def chosen(self, config: DecoderConfig) -> list[Linear]:
+        """The adapted layers of one block."""
+        return [linear for linear in config.linears if linear.name in self.targets]
 
     def parameters(self, config: DecoderConfig) -> int:
-        chosen = [linear for linear in config.linears if linear.name in self.targets]
-        per_layer = sum(self.rank * (linear.inputs + linear.outputs) for linear in chosen)
-        head = self.rank * (config.shape.hidden + config.shape.vocabulary) if self.head else 0
-        return config.shape.layers * per_layer + head
+        """Trained parameters: the spelled number, else what the method's kind comes to; 0 where only that would say."""
+        if self.trained is not None:
+            return self.trained
+        shape, chosen = config.shape, self.chosen(config)
+        head = self.rank * (shape.hidden + shape.vocabulary) if self.head else 0
+        kinds = {
+            "low-rank": shape.layers * sum(self.rank * (linear.inputs + linear.outputs) for linear in chosen) + head,
+            "outputs": shape.layers * sum(linear.outputs + self.rank for linear in chosen),
+            "prompt": self.virtual_tokens * shape.hidden,
+            "prefix": self.virtual_tokens * 2 * config.kv_width * shape.layers,
+            "norms": (config.norms_per_layer * shape.layers + 1) * shape.hidden,
+        }
+        return kinds.get(self.method.trains if self.method else "low-rank", 0)
+
+    def block_bytes(self, config: DecoderConfig) -> int:
+        """What a method keeps of one block whatever the batch: changes of weights that are built whole."""
+        if self.method is None:
+            return 0
+        each = self.method
+        sizes = (
+            each.per_weight * linear.inputs * linear.outputs + each.per_square * linear.inputs**2
+            for linear in self.chosen(config)
+        )
+        return round(sum(sizes))

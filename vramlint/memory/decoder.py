@@ -88,9 +88,20 @@ class Decoder(NamedTuple):
         kept = copies * quantised_inputs(self.config, numbers).bytes_per_token
         return kept + sum(saved.bytes_per_token for saved in ledger)
 
+    def _covers(self, workload: Workload) -> bool:
+        """Experts and latent attention were traced in half precision, as transformers runs them, and not compiled."""
+        if self.config.experts is None and self.config.latent is None:
+            return True
+        plain = self.implementation.name.startswith("transformers") and not workload.compiled and not self.quantised
+        return plain and not arithmetic(workload.precision).casts_weights
+
+    def dense(self) -> Decoder:
+        """The same with a dense MLP in every block, as the first blocks of some models of experts have."""
+        return self._replace(config=self.config._replace(experts=None))
+
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """Forward end, loss, and backward at the last and the first block; see :class:`_Step` for the terms."""
-        if not workload.seq_len or not workload.micro_batch or self.config.experts or self.config.latent:
+        if not workload.seq_len or not workload.micro_batch or not self._covers(workload):
             return ()
         moments = _Step(self, workload).moments()
         if self.tower is None or not self.tower_trains:
@@ -106,17 +117,24 @@ class _Step:
         config, shape = decoder.config, decoder.config.shape
         self.numbers = numbers = arithmetic(workload.precision)
         self.decoder = decoder
-        self.tokens = tokens = workload.micro_batch * workload.seq_len
+        added = decoder.adapter.added_tokens if decoder.adapter else 0
+        self.tokens = tokens = workload.micro_batch * (workload.seq_len + added)
         self.block = decoder.layer_bytes_per_token(workload) * tokens
+        self.block += decoder.adapter.block_bytes(config) if decoder.adapter else 0
         self.casts = numbers.compute * config.layer_linear_parameters if numbers.casts_weights else 0
         self.head_cast = numbers.compute * config.head_parameters if numbers.casts_weights else 0
         self.checkpoint = numbers.weight * shape.hidden * tokens
         self.layers = shape.layers
+        dense = config.experts.dense_layers if config.experts else 0
+        self.dense_less = (
+            dense * (self.block - decoder.dense().layer_bytes_per_token(workload) * tokens) if dense else 0
+        )
         self.checkpointing = workload.checkpointing
         self.workload = workload
         self.ids = 3 * 8 * tokens
         full = decoder.adapter is None
-        self.final_norm = final_norm_bytes(config, numbers, trains=full) * tokens
+        norms = full or (decoder.adapter is not None and decoder.adapter.trains_norms)
+        self.final_norm = final_norm_bytes(config, numbers, trains=norms) * tokens
         self.first_block_unsaved = 0
         if not full and not workload.checkpointing:
             self.first_block_unsaved = (
@@ -176,9 +194,11 @@ class _Step:
         return Moment("backward", self.block + self.casts + self._transients() + self.ids, done)
 
     def _without_first_block(self) -> int:
+        """All but the embedding and the first block; where the first blocks are dense, the first with experts."""
         config = self.decoder.config
         embedding = 0 if config.shape.tied else config.shape.vocabulary * config.shape.hidden
-        return config.parameters - config.layer_parameters - embedding
+        dense = config.experts.dense_layers * config.dense_layer_parameters if config.experts else 0
+        return config.parameters - config.layer_parameters - embedding - dense
 
     def _largest_weight(self) -> int:
         return max(linear.inputs * linear.outputs for linear in self.decoder.config.linears)
@@ -187,12 +207,19 @@ class _Step:
         if self.workload.activations_offloaded:
             return 2 * (self.checkpoint if self.checkpointing else self.block)
         per_layer = self.checkpoint if self.checkpointing else self.block + self.casts
-        return self.layers * per_layer - self.first_block_unsaved
+        fewer = 0 if self.checkpointing else self.dense_less
+        return self.layers * per_layer - fewer - self.first_block_unsaved
 
     def _transients(self) -> int:
         """Gradients inside a block: of the product, gate and up, of the block's input; one dequantised weight."""
-        shape, c = self.decoder.config.shape, self.numbers.compute
-        gradients = (3 if self.decoder.config.gated else 2) * c * shape.ffn + 2 * self.numbers.weight * shape.hidden
+        shape, c, experts = self.decoder.config.shape, self.numbers.compute, self.decoder.config.experts
+        width = experts.per_token * experts.ffn if experts else shape.ffn
+        inside = (3 if self.decoder.config.gated else 2) * c * width
+        if experts:
+            # The outputs' gradient, spread over the experts' tokens, zeros to scatter it into, and the result.
+            weighed = 4 if experts.fp32_router else c
+            inside = max(inside, 3 * experts.per_token * weighed * shape.hidden)
+        gradients = inside + 2 * self.numbers.weight * shape.hidden
         return gradients * self.tokens + (c * self._largest_weight() if self.decoder.quantised else 0)
 
     def _logits(self, bytes_per_logit: float) -> int:

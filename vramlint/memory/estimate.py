@@ -15,7 +15,7 @@ from math import hypot
 from typing import NamedTuple, Protocol
 
 from vramlint.hardware.model import Target
-from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK
+from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK, VARYING_SLACK
 from vramlint.memory.context import CONTEXT, NCCL, cublas_workspace_bytes, transformer_engine_workspace_bytes
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.intervals import added, shifted, spanning, with_slack
@@ -112,7 +112,7 @@ def _estimate(
 ) -> Estimate:
     paged = sum(component.bytes for component in _states(setting).paged)
     outside = shifted(_context(setting), paged)
-    reserved = with_slack(allocated, RESERVED_SLACK)
+    reserved = with_slack(allocated, VARYING_SLACK if setting.lengths_vary else RESERVED_SLACK)
     device = added(reserved, outside)
     required = added(with_slack(allocated, REQUIRED_SLACK), outside)
     usable = target.gpu.usable_bytes if target.gpu else None

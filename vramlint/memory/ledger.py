@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from vramlint.memory.adapters import Method
 from vramlint.memory.architecture import LAYER_NORMS, Adapter, DecoderConfig
 from vramlint.memory.implementations import Implementation
 from vramlint.plan import Precision
@@ -47,12 +48,14 @@ def layer_ledger(
     Sources: the saved tensors of each operation's autograd formula (torch 2.13, ``derivatives.yaml``) along the forward
     of transformers' ``LlamaDecoderLayer``; a frozen linear layer keeps no input, a frozen norm no normalised copy.
     """
+    mlp = _experts(config, numbers, adapter) if config.experts else _mlp(config, numbers, adapter, implementation)
+    attention = _latent_attention(config, numbers, adapter) if config.latent else ()
     return (
         *_norms(config, numbers, adapter, implementation),
         *_linear_inputs(config, numbers, adapter, implementation),
-        *_attention(config, numbers, implementation, seq_len),
-        *_mlp(config, numbers, adapter, implementation),
-        *_adapter_inputs(config, numbers, adapter, implementation),
+        *(attention or _attention(config, numbers, implementation, seq_len)),
+        *mlp,
+        *_adapter_inputs(config, numbers, adapter, implementation, seq_len),
     )
 
 
@@ -75,7 +78,7 @@ def compiled_ledger(
         *_attention(config, numbers, implementation, seq_len),
         Saved("gate and up", projections),
         Saved("input of down_proj", c * i if adapter is None else 0),
-        *_adapter_inputs(config, numbers, adapter, implementation),
+        *_adapter_inputs(config, numbers, adapter, implementation, seq_len),
     )
 
 
@@ -91,7 +94,7 @@ def _norms(
 ) -> list[Saved]:
     h = config.shape.hidden
     count = config.norms_per_layer - config.shared_norm
-    trains = adapter is None
+    trains = adapter is None or adapter.trains_norms
     if config.norm in LAYER_NORMS:
         # LayerNorm keeps its input, which is the residual stream itself, and mean and reciprocal deviation in fp32.
         inputs = 1 if config.parallel else count
@@ -103,7 +106,7 @@ def _norms(
         Saved("normalised copies", count * normalised),
         Saved("norm statistics", count * 4),
     ]
-    if config.qk_norm:
+    if config.qk_norm or config.full_qk_norm:
         width = config.attention_width + config.kv_width
         found.append(Saved("query and key norm", 4 * width + (numbers.compute * width if trains else 0)))
     return found
@@ -163,8 +166,56 @@ def _mlp(
     return found
 
 
+def _experts(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None) -> list[Saved]:
+    """Routed and shared experts, dropless: every token goes through ``per_token`` of them.
+
+    transformers 5.24 ``integrations/moe.py`` ``grouped_mm_experts_forward``: the tokens gathered by expert, both
+    outputs of the first product, its activation, their product, and the second product's output, which the router
+    weighs.
+    """
+    assert config.experts is not None
+    experts, h, c = config.experts, config.shape.hidden, numbers.compute
+    k, i = experts.per_token, experts.ffn
+    found = [
+        Saved("tokens gathered by expert", k * c * h if adapter is None else 0),
+        Saved("experts' gate, its activation and up", 3 * k * c * i),
+        Saved("experts' products", k * c * i if adapter is None else 0),
+        Saved("experts' outputs", k * c * h if adapter is None else 0),
+        Saved("routing", 4 * experts.number + 36 * k),
+    ]
+    if experts.fp32_router:
+        found.append(Saved("router's fp32 input", 4 * h))
+    if experts.shared_ffn:
+        width = experts.shared_ffn
+        found.append(Saved("shared experts", 3 * c * width + (c * width if adapter is None else 0)))
+    if experts.shared_gate:
+        found.append(Saved("shared experts' output under its gate", c * h))
+    return found
+
+
+def _latent_attention(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None) -> list[Saved]:
+    """Multi-head latent attention as transformers 5.24 runs it: keys and values are projected up for every head.
+
+    Norms of both latents in fp32 with their normalised copies; queries and keys joined from their two parts; values
+    copied out of the up-projection's output, which stays.
+    """
+    latent, c, heads = config.latent, numbers.compute, config.shape.heads
+    assert latent is not None
+    ranks = latent.q_rank + latent.kv_rank
+    trained = (numbers.weight + c) * ranks if adapter is None else 0
+    return [
+        Saved("latents' norms", 4 * ranks + 8),
+        Saved("normalised latents and inputs of the up-projections", trained),
+        Saved("queries and keys", 2 * c * config.attention_width),
+        Saved("up-projection's output", c * heads * (latent.nope_dim + latent.value_dim)),
+        Saved("values", c * config.value_width),
+        Saved("attention output", c * config.value_width),
+        Saved("attention log-sum-exp", 4 * heads),
+    ]
+
+
 def _adapter_inputs(
-    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation, seq_len: int
 ) -> list[Saved]:
     """What LoRA keeps: the input of A in the adapter's arithmetic, A's output, and a dropout mask.
 
@@ -172,7 +223,9 @@ def _adapter_inputs(
     """
     if adapter is None:
         return []
-    chosen = [linear for linear in config.linears if linear.name in adapter.targets]
+    if adapter.method is not None:
+        return _method_inputs(config, numbers, adapter, adapter.method, seq_len)
+    chosen = adapter.chosen(config)
     size = numbers.compute if numbers.casts_weights else adapter.weight_bytes
     own_copies = adapter.dropout or size != numbers.compute or numbers.casts_weights
     widths = [linear.inputs for linear in chosen]
@@ -191,6 +244,24 @@ def _adapter_inputs(
         Saved("low-rank products", len(chosen) * size * adapter.rank),
         Saved("padded outputs of a partly adapted projection", padded * size),
     ]
+
+
+def _method_inputs(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter, method: Method, seq_len: int
+) -> list[Saved]:
+    """What a method of ``adapters.METHODS`` keeps; IA3 scales the input of ``down_proj``, not its output."""
+    if method.trains == "prefix":
+        # A mask is needed, so the memory-efficient kernel runs, on keys and values repeated to all heads.
+        repeated = 2 * numbers.compute * (config.attention_width - config.kv_width)
+        added = 2 * numbers.compute * config.attention_width * adapter.virtual_tokens // max(1, seq_len)
+        return [Saved("repeated keys and values, and the prefix", repeated + added)]
+    found = 0.0
+    for linear in adapter.chosen(config):
+        if method.name == "ia3" and linear.name == "down_proj":
+            found += 4 * linear.inputs
+            continue
+        found += method.per_input * linear.inputs + method.per_output * linear.outputs + method.per_rank * adapter.rank
+    return [Saved(f"tensors of {method.name}", round(found))]
 
 
 _FUSED_LINEARS = 3

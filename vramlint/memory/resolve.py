@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from vramlint.memory.adapters import METHODS
 from vramlint.memory.architecture import Adapter, DecoderConfig, Experts, LatentAttention
 from vramlint.memory.catalogue import NamedDecoder, find_decoder
 from vramlint.memory.decoder import Decoder
@@ -269,10 +270,12 @@ def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) 
         implementation = implementation._replace(fused_loss=True, name=f"{implementation.name} with a fused loss")
     text = f"{implementation.name} implementation ({implementation.source}), flash attention"
     base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
-    kind = plan.adapter.value
-    if kind not in ("lora", "qlora"):
+    kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
+    if kind in ("none", "full"):
         return Resolution(base, assumptions=(text,))
-    return _adapted(plan, base, kind == "qlora", implementation, text)
+    if kind not in ("lora", "qlora") and kind not in METHODS:
+        return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
+    return _adapted(plan, base, plan.adapter.value == "qlora", implementation, text)
 
 
 def _implementation(plan: TrainingPlan) -> Implementation:
@@ -295,7 +298,17 @@ def _adapted(
     spelled = plan.fact("adapter_targets")
     targets, head = _targets(spelled.value)
     weight_bytes = implementation.adapter_weight_bytes or 2
-    adapter = Adapter(rank, targets, weight_bytes, bool(plan.fact("adapter_dropout").value), head)
+    trained, virtual = plan.fact("trained_parameters").value, plan.fact("virtual_tokens").value
+    adapter = Adapter(
+        rank,
+        targets,
+        weight_bytes,
+        bool(plan.fact("adapter_dropout").value),
+        head,
+        method=METHODS.get(str(plan.fact("adapter_method").value or plan.adapter.value)),
+        trained=trained if isinstance(trained, int) else None,
+        virtual_tokens=virtual if isinstance(virtual, int) else 0,
+    )
     if quantised and implementation.quantised_input_copies > 1 and not plan.fact("packing").value:
         # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.
         base = base._replace(implementation=implementation._replace(quantised_input_copies=1))

@@ -20,7 +20,7 @@ assumption, what an Ultralytics ``multi_scale`` of 0.5 gives (8.4.190, ``models/
 knows says so in ``largest_image_size``."""
 
 
-UNPACKED_SHARE = 0.9
+UNPACKED_SHARE = 0.8
 """Length of the longest batch of a run that pads samples to their batch's longest, as a share of the limit: what the
 peaks of the PEFT comparison come to (huggingface/peft ``method_comparison/MetaMathQA``, 61 runs at a limit of 768)."""
 
@@ -36,6 +36,8 @@ class Setting:
     ema: bool
     ranks: int
     double_quantised: bool = False
+    lengths_vary: bool = False
+    """Whether each batch has its own length, so that the allocator's cached blocks seldom fit."""
 
     def weight_groups(self) -> tuple[WeightGroup, ...]:
         """Parameters by storage."""
@@ -234,7 +236,7 @@ def _assume_lengths(plan: TrainingPlan, settings: Settings) -> None:
         )
         settings.also(seq_len=limit)
         worked_on = settings.chosen.workload._replace(seq_len=round(limit * UNPACKED_SHARE))
-        settings.chosen = replace(settings.chosen, workload=worked_on)
+        settings.chosen = replace(settings.chosen, workload=worked_on, lengths_vary=True)
     else:
         settings.assume("every sample as long as the sequence limit")
     settings.assume("the lower bound is for batches of three quarters of the sequence limit")

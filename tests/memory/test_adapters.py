@@ -1,0 +1,88 @@
+"""PEFT methods against fake-tensor traces and against the published peaks of PEFT's own comparison."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.memory.support import LANGUAGE, plan
+from vramlint.hardware import GIB, Target
+from vramlint.memory import estimate
+from vramlint.memory.adapters import METHODS
+from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.decoder import Decoder
+from vramlint.memory.knowledge import Workload
+from vramlint.plan import DecoderShape, Precision
+
+CONFIG = DecoderConfig(DecoderShape(2560, 2, 20, 5, 64, 8192, 512, tied=True))
+WORK = Workload(1, Precision.PURE_BF16, checkpointing=False, seq_len=512)
+QV = ("q_proj", "v_proj")
+
+# Bytes per token that one block keeps, traced (torch 2.13, transformers 5.24, peft 0.21.2), rank 8.
+TRACED = {
+    "dora": (QV, 106_264),
+    "hira": (QV, 96_600),
+    "fourierft": (QV, 96_600),
+    "c3a": (QV, 96_600),
+    "delora": (QV, 96_728),
+    "gralora": (QV, 96_728),
+    "waveft": (QV, 96_600),
+    "miss": (QV, 76_184),
+    "road": (QV, 88_920),
+    "oft": (QV, 96_600),
+    "adalora": (QV, 103_096),
+    "ia3": (("k_proj", "v_proj", "down_proj"), 110_168),
+    "ln_tuning": ((), 86_360),
+    "tinylora": (QV, 76_136),
+}
+
+# Bytes once per block, from the same traces: 4 or 8 a weight of the two layers.
+BUILT = {"hira": 16_384_024, "fourierft": 16_384_024, "waveft": 32_768_672, "miss-bat": 32_768_024}
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_what_a_method_keeps(name: str) -> None:
+    targets, traced = TRACED[name]
+    decoder = Decoder("llama", CONFIG, "test", Adapter(8, targets, 4, method=METHODS[name]))
+    assert decoder.layer_bytes_per_token(WORK) == pytest.approx(traced, rel=0.003)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_changes_of_weights_that_are_built_whole(name: str) -> None:
+    assert Adapter(8, QV, 4, method=METHODS[name]).block_bytes(CONFIG) == pytest.approx(BUILT[name], rel=0.001)
+
+
+# huggingface/peft method_comparison/MetaMathQA (2026-07, L40S): p99 of reserved GiB of Llama 3.2 3B, batch 4.
+PUBLISHED = [
+    ("dora", {"adapter_targets": QV}, 32, 20.656),
+    ("loha", {"adapter_targets": QV}, 32, 20.344),
+    ("vera", {"adapter_targets": QV}, 256, 18.268),
+    ("boft", {"adapter_targets": QV, "trained_parameters": 802_816}, None, 20.922),
+    ("ia3", {"adapter_targets": ("down_proj", "v_proj", "k_proj")}, None, 19.494),
+    ("prompt_tuning", {"virtual_tokens": 200}, None, 21.172),
+    ("prefix_tuning", {"virtual_tokens": 200}, None, 17.867),
+    ("ln_tuning", {}, None, 17.83),
+]
+
+
+@pytest.mark.parametrize(("method", "extra", "rank", "measured_gib"), PUBLISHED)
+def test_published_peaks(method: str, extra: dict[str, object], rank: int | None, measured_gib: float) -> None:
+    run = {**LANGUAGE, "model": "meta-llama/Llama-3.2-3B", "micro_batch": 4, "seq_len": 768, "adapter": method}
+    found = estimate(plan({"packing": False, **extra}, **run, adapter_rank=rank), Target())
+    assert found.reserved is not None
+    assert found.reserved.value / GIB == pytest.approx(measured_gib, rel=0.06)
+
+
+def test_an_unknown_method_is_unknown() -> None:
+    found = estimate(plan(**{**LANGUAGE, "adapter": "osf"}), Target())
+    assert found.allocated is None
+    assert "osf" in found.unknown_because
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "parameters"),
+    [("vera", {}, 129_024), ("prompt_tuning", {"virtual_tokens": 200}, 614_400), ("ln_tuning", {}, 175_104)],
+)
+def test_trained_parameters(name: str, extra: dict[str, int], parameters: int) -> None:
+    """As the comparison prints them for Llama 3.2 3B; VeRA of rank 256 on q_proj and v_proj."""
+    llama = DecoderConfig(DecoderShape(3072, 28, 24, 8, 128, 8192, 128256, tied=True))
+    assert Adapter(256, QV, 4, method=METHODS[name], **extra).parameters(llama) == parameters

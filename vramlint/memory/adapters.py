@@ -1,0 +1,69 @@
+"""PEFT's methods beside LoRA: what each keeps for backward per adapted layer, and how much it trains.
+
+Every row was traced with fake tensors (torch 2.13, transformers 5.24, peft 0.21.2: a Llama block at two lengths, one
+layer more against one less) unless its source says otherwise; peft casts an adapter's input to the adapter's fp32.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Method(NamedTuple):
+    """One method's bytes, of an adapted linear layer.
+
+    ``per_input`` and ``per_output``: bytes per token and element of the layer's input and output; ``per_rank``: per
+    token and unit of rank; ``per_weight``: per element of the layer's weight and ``per_square`` per squared input
+    width, both once, whatever the batch (a weight change that is built whole). ``trains``: how to count what is
+    trained: ``low-rank``, ``outputs``, ``prompt``, ``prefix``, ``norms`` or ``spelled`` (only the config's own number
+    says).
+    """
+
+    name: str
+    per_input: float = 4
+    per_output: float = 0
+    per_rank: float = 0
+    per_weight: float = 0
+    per_square: float = 0
+    trains: str = "low-rank"
+    source: str = "traced, peft 0.21.2"
+
+
+_BUILDS_WEIGHT = "traced, peft 0.21.2: the weight's change is built whole in fp32 and kept"
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("dora", per_output=6, per_rank=4, source="traced, peft 0.21.2 tuners/lora/dora.py"),
+        Method("adalora", per_output=4, per_rank=8),
+        Method("c3a", trains="spelled"),
+        Method("delora", per_rank=4),
+        Method("gralora", per_rank=4),
+        Method("lily", per_rank=4),
+        Method("oft", trains="spelled"),
+        Method("vblora", trains="spelled", source="as LoRA, whose factors it composes (peft tuners/vblora)"),
+        Method("unilora", trains="spelled", source="as LoRA, whose factors it composes (peft tuners/unilora)"),
+        Method("hira", per_weight=4, source=_BUILDS_WEIGHT),
+        Method("loha", per_weight=4, source=_BUILDS_WEIGHT),
+        Method("lokr", per_weight=4, trains="spelled", source=_BUILDS_WEIGHT),
+        Method("fourierft", per_weight=4, trains="spelled", source=_BUILDS_WEIGHT),
+        Method("waveft", per_weight=8, trains="spelled", source=_BUILDS_WEIGHT),
+        Method("bone", per_weight=8, trains="spelled", source=_BUILDS_WEIGHT),
+        Method("miss", per_input=0, trains="spelled"),
+        Method("miss-bat", per_weight=8, trains="spelled", source=_BUILDS_WEIGHT),
+        Method("boft", per_input=2.5, per_square=6, trains="spelled"),
+        Method("road", per_input=0, per_output=8, trains="spelled"),
+        Method("tinylora", per_input=0, trains="spelled"),
+        Method("beft", per_input=0, trains="spelled"),
+        Method("vera", per_input=0, per_output=4, per_rank=4, trains="outputs", source="read in peft 0.21 tuners/vera"),
+        Method("pvera", per_input=0, per_output=4, per_rank=18, trains="outputs", source="as VeRA, with sampling"),
+        Method("randlora", per_output=2, trains="spelled", source="read in peft 0.21 tuners/randlora"),
+        Method("shira", per_input=1, per_weight=2, trains="spelled", source="read in peft 0.21 tuners/shira"),
+        Method("ia3", per_input=0, per_output=2, trains="outputs"),
+        Method("ln_tuning", per_input=0, trains="norms"),
+        Method("prompt_tuning", per_input=0, trains="prompt"),
+        Method("p_tuning", per_input=0, trains="prompt"),
+        Method("prefix_tuning", per_input=0, trains="prefix"),
+        Method("trainable_tokens", per_input=0, trains="spelled"),
+    )
+}
