@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 python3 -m venv .venv
 # torch first and pinned: a later range must not pull a CUDA build of several GB.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,docs]'
 # Real configs and launch code that some tests read as text; nothing of them is imported.
 bash tools/fetch_wheels.sh
 

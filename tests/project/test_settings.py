@@ -45,6 +45,7 @@ def test_every_key_is_read() -> None:
         cores = 16
         ram = "64GiB"
         shm = "500 MB"
+        disk = "2TiB"
         headroom = 0.1
         wasted-below = 0.5
         fill-to = 0.9
@@ -65,7 +66,7 @@ def test_every_key_is_read() -> None:
     )
     found = settings()
     assert found.target[1:4] == ("rtx3060-12gb", 2, 3)
-    assert found.target.host == (16, 64 * GIB, 500_000_000, None)
+    assert found.target.host == (16, 64 * GIB, 500_000_000, 2048 * GIB)
     assert found.limits == (0.1, 0.5, 0.9)
     assert (found.select, found.ignore, found.exclude, found.plugins) == (
         ("VL2",),
@@ -80,7 +81,7 @@ def test_every_key_is_read() -> None:
         ("ours", 31_000_000)
     ]
     assert [(table.path, table.gpus) for table in found.targets] == [("cluster/**", 8)]
-    given = {"gpu", "gpus", "nodes", "cores", "ram", "shm", "headroom", "wasted-below", "fill-to"}
+    given = {"gpu", "gpus", "nodes", "cores", "ram", "shm", "disk", "headroom", "wasted-below", "fill-to"}
     assert set(SETTING_NAMES) == given | {
         "select",
         "ignore",

@@ -156,6 +156,7 @@ def test_a_chart_keeps_its_words_inside_the_picture(usable_gib: int | None, now:
         assert 0 <= float(x) <= 640
         assert 0 <= float(y) <= 300
     assert f"Micro batch {now} needs" in drawn
+    assert f">now {now}<" in drawn, "the present batch is in the picture, however far beyond the card"
 
 
 BROWSER = next(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from vramlint.cli.main import CLEAN
-from vramlint.cli.shared import write
+from vramlint.cli.shared import rules_here, write
 from vramlint.errors import UsageError
 
 
@@ -22,10 +22,9 @@ def command(name: str) -> int:
 
 
 def _rule(name: str) -> str | None:
-    from vramlint.engine import load_rules
     from vramlint.report.pages import rule_page
 
-    found = load_rules().find(name)
+    found = rules_here().find(name)
     return None if found is None else rule_page(found)
 
 
@@ -50,10 +49,9 @@ def _closest(name: str) -> str:
     import difflib
 
     from vramlint.dialects.registry import rows
-    from vramlint.engine import load_rules
     from vramlint.report.glossary import GLOSSARY
 
-    infos = [rule.RULE for rule in load_rules()]
+    infos = [rule.RULE for rule in rules_here()]
     names = [*(info.name for info in infos), *(info.code for info in infos), *(row.name for row in rows()), *GLOSSARY]
     close = difflib.get_close_matches(name, names, n=3)
     if close:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from vramlint.cli.shared import view, write
+from vramlint.cli.shared import rules_here, view, write
 from vramlint.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,10 +71,9 @@ def _jsonl(report: Report) -> str:
 
 
 def _sarif(report: Report) -> str:
-    from vramlint.engine import load_rules
     from vramlint.report import sarif
 
-    return sarif.render(report.result, report.texts, [rule.RULE for rule in load_rules()])
+    return sarif.render(report.result, report.texts, [rule.RULE for rule in rules_here()])
 
 
 def _github(report: Report) -> str:

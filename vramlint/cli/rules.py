@@ -5,16 +5,14 @@ from __future__ import annotations
 import click
 
 from vramlint.cli.main import CLEAN
-from vramlint.cli.shared import write
+from vramlint.cli.shared import rules_here, write
 
 
 @click.command("rules")
 @click.option("--output-format", type=click.Choice(("text", "json")), default="text", show_default=True)
 def command(output_format: str) -> int:
     """List the rules: code, severity, name, what they find, and how they fix it."""
-    from vramlint.engine import load_rules
-
-    infos = [rule.RULE for rule in load_rules()]
+    infos = [rule.RULE for rule in rules_here()]
     if output_format == "json":
         from vramlint.report.json import dump
 

@@ -12,7 +12,7 @@ import click
 from vramlint.errors import UsageError
 
 if TYPE_CHECKING:
-    from vramlint.engine import CheckOptions
+    from vramlint.engine import CheckOptions, RuleSet
     from vramlint.report.frame import Texts
     from vramlint.report.text import View
     from vramlint.results import CheckResult, Failure
@@ -86,6 +86,18 @@ def checked(given: Mapping[str, Any]) -> CheckResult:
     if STDIN not in paths:
         return check(paths, options)
     return check_source(*standard_input(paths, options.stdin_filename), options)
+
+
+def rules_here() -> RuleSet:
+    """The rules of the current folder: vramlint's own, and those of its settings' plugins and files.
+
+    Raises PluginError and SettingsError.
+    """
+    from vramlint.engine.rules import load_rules, own_files
+    from vramlint.project.settings import SettingsFinder
+
+    settings = SettingsFinder().for_folder(os.getcwd())
+    return load_rules(settings.plugins, own_files(settings))
 
 
 def standard_input(paths: tuple[str, ...], name: str | None) -> tuple[str, bytes]:

@@ -12,6 +12,8 @@ from vramlint.report.text import gib, gib_range, size
 
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 14, 44
+_ROOM = 1.15
+"""Above the present need there is so much room."""
 _HIGHEST = 1.35
 """The axis ends at so many times the card's memory: beyond it every need is the same, too much."""
 
@@ -32,7 +34,7 @@ def curve_chart(points: Sequence[Point], now: int, usable_bytes: int | None, nam
     """Need over the micro batch with its interval, the card's end, the present batch; ``name`` makes ids unique."""
     largest = largest_fitting(points, usable_bytes)
     described = _described(points, now, usable_bytes, largest)
-    axes = _Axes(points, usable_bytes)
+    axes = _Axes(points, now, usable_bytes)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-labelledby="{name}-title {name}-text">',
         f'<title id="{name}-title">GPU memory over the micro batch</title>',
@@ -71,16 +73,18 @@ def largest_fitting(points: Sequence[Point], usable_bytes: int | None) -> Point 
 class _Axes:
     """From batches and bytes to places in the picture."""
 
-    def __init__(self, points: Sequence[Point], usable_bytes: int | None) -> None:
+    def __init__(self, points: Sequence[Point], now: int, usable_bytes: int | None) -> None:
+        current = next(point for point in points if point.batch == now)
         highest = max(point.needed.high for point in points)
         if usable_bytes is not None:
             highest = min(max(highest, int(1.1 * usable_bytes)), int(_HIGHEST * usable_bytes))
+        highest = max(highest, int(_ROOM * current.needed.value))
         self._gib_step = _step(highest / GIB, 6)
         self._top = highest
         self._first = points[0].batch
         # Where hardly anything fits, the batches far beyond the card would squeeze what matters.
         inside = [point.batch for point in points if point.needed.low <= highest]
-        self._last = max(max(inside, default=points[0].batch), points[min(1, len(points) - 1)].batch)
+        self._last = max(*inside, now, points[min(1, len(points) - 1)].batch)
 
     def x(self, batch: float) -> float:
         span = max(self._last - self._first, 1)
@@ -137,7 +141,7 @@ def _card(axes: _Axes, usable_bytes: int | None) -> list[str]:
     words = f"{gib(usable_bytes)} GiB usable"
     return [
         f'<line class="card" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>',
-        f'<text x="{_LEFT + 6}" y="{y - 6:.1f}">{words}</text>',
+        f'<text x="{_WIDTH - _RIGHT - 6}" y="{y - 6:.1f}" text-anchor="end">{words}</text>',
     ]
 
 

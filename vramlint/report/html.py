@@ -47,8 +47,8 @@ def render(result: CheckResult, texts: Texts) -> str:
         _loose(result, texts),
         _failures(result.failures),
         "</main>",
-        f'<footer class="muted">vramlint {__version__}. Memory is per GPU, GiB are 2^30 bytes, intervals hold 95 % of '
-        "measured runs by design.</footer>",
+        f'<footer class="muted">vramlint {__version__}. Memory is per GPU, GiB are 2^30 bytes, intervals are meant '
+        "to hold 95 % of measured runs.</footer>",
     ]
     page = head + "\n".join(part for part in body if part) + "\n</body>\n</html>\n"
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
