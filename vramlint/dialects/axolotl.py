@@ -46,6 +46,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.language import (
     deepspeed_sharding,
@@ -53,12 +54,12 @@ from vramlint.dialects.language import (
     language_facts,
     offer_keys,
     product,
-    root_source,
     spelled_true,
     torch_prefetch,
 )
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
@@ -125,7 +126,8 @@ _INSERTABLE = {
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one YAML."""
-    settings = read_settings(Config, root_source(document))
+    sources = launch_sources(document, context)
+    settings = read_settings(Config, sources)
     draft = Draft(claim, document)
     draft.fill(settings, (*_DIRECT, "model"))
     _batch(draft, settings)
@@ -142,7 +144,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     torch_prefetch(draft)
     offer_keys(draft, document, _INSERTABLE, after="micro_batch_size")
     shared = product(settings.values.tensor_parallel, settings.values.context_parallel)
-    return draft.close(world(document, None, context), model_parallel=shared)
+    reading = draft.close(world(document, None, context), model_parallel=shared)
+    return agreed(reading, claim, settings, sources, context)
 
 
 def _batch(draft: Draft, settings: Settings[Config]) -> None:

@@ -33,13 +33,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from vramlint.dialects.agreement import Said, files_disagree
 from vramlint.dialects.draft import Draft, data_parallel
 from vramlint.dialects.language import STAGES, product, root_source
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.reading import Count, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.values import as_count
-from vramlint.plan import Fact, Precision, TrainingPlan, default, derived, unknown
+from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 
 NAME = "deepspeed"
@@ -82,16 +83,26 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     ranks = data_parallel(found.ranks, shared)
     _batch(draft, settings, ranks)
     reading = draft.close(found, model_parallel=shared)
-    _stop_where_it_asserts(reading.plan)
+    _stop_where_it_asserts(reading)
     return reading
 
 
-def _stop_where_it_asserts(plan: TrainingPlan) -> None:
+def _stop_where_it_asserts(reading: Reading) -> None:
     """``_batch_assertion``: train_batch_size == micro batch x steps x ranks, else DeepSpeed raises AssertionError."""
+    plan = reading.plan
     total, product_ = plan.fact("global_batch").value, plan.effective_batch.value
     if total is not None and product_ is not None and total != product_:
         told = f"train_batch_size {total} is not {product_}, the product of the others: DeepSpeed stops"
         plan.effective_batch = unknown(told)
+        place = plan.fact("global_batch").location
+        if place is not None and plan.world_size.location is not None:
+            whole = Said("train_batch_size", total, place)
+            ranks = Said(
+                f"{plan.micro_batch.value} x {plan.accumulation.value} x ranks",
+                plan.world_size.value,
+                plan.world_size.location,
+            )
+            reading.findings.append(files_disagree(whole, ranks, "DeepSpeed's assertion stops the run"))
 
 
 def _batch(draft: Draft, settings: Settings[Config], ranks: Fact[int]) -> None:

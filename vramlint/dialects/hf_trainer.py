@@ -36,10 +36,12 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects import spelling_out
+from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft, title_of, value_misread
 from vramlint.dialects.language import deepspeed_sharding, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.places import Place, Source, flags, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
@@ -89,11 +91,12 @@ class Arguments(Schema):
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of a file, a call or a command that carries TrainingArguments."""
     draft = Draft(claim, document, _title(claim, document))
-    settings = read_settings(Arguments, arguments_of(claim, document))
+    sources = arguments_of(claim, document, context)
+    settings = read_settings(Arguments, sources)
     fill(draft, claim, settings, context)
     _misread(draft, settings, document, context)
     command = claim.subject if isinstance(claim.subject, Command) else None
-    return draft.close(world(document, command, context))
+    return agreed(draft.close(world(document, command, context)), claim, settings, sources, context)
 
 
 def fill(draft: Draft, claim: Claim, settings: Settings[Any], context: Context) -> None:
@@ -114,16 +117,30 @@ def fill(draft: Draft, claim: Claim, settings: Settings[Any], context: Context) 
     _slots(draft, claim, draft.document, context)
 
 
-def arguments_of(claim: Claim, document: Document) -> list[Source]:
-    """Where the arguments stand: flags, the keywords of a call, the keys of a file."""
+def arguments_of(claim: Claim, document: Document, context: Context) -> list[Source]:
+    """Where the arguments stand: flags, then the file that ``--config`` names; the keywords of a call; a file's keys.
+
+    A file's keys become defaults of the flags (TRL 1.10 ``scripts/utils.py#parse_args_and_config``; H4ArgumentParser of
+    alignment-handbook), so the flags of the one line that launches it win.
+    """
     match claim.subject:
         case Command() as command:
-            return flags(document, command)
+            return [*flags(document, command), *_named_file(command, context)]
         case Definition() as call:
             return [Source(document, call.members)]
         case _:
-            root = document.root
-            return [Source(document, root)] if isinstance(root, Mapping) else []
+            return launch_sources(document, context)
+
+
+def _named_file(command: Command, context: Context) -> list[Source]:
+    node = command.options.get("--config")
+    named = [node, *command.positionals] if isinstance(node, Scalar) else command.positionals
+    for word in named:
+        if isinstance(word, Scalar) and str(word.value).endswith((".yaml", ".yml", ".json")):
+            found = context.document(str(word.value))
+            if found is not None and isinstance(found.root, Mapping):
+                return [Source(found, found.root)]
+    return []
 
 
 def _title(claim: Claim, document: Document) -> str:

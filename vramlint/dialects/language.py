@@ -62,7 +62,7 @@ def deepspeed_sharding(draft: Draft, place: Place | None, context: Context) -> b
         found: Any = lookup(place.node, "zero_optimization.stage")
         draft.put("sharding", _stage(place, plain_value(found) if found is not None else 0, ""))
         return True
-    config = _beside(place, str(value), context)
+    config = named_beside(place, str(value), context)
     if config is None:
         draft.put("sharding", unknown(f"the ZeRO stage stands in {value}, which is not at hand", location(place)))
         return True
@@ -79,7 +79,7 @@ def _stage(place: Place, stage: object, path: str) -> Fact[str]:
     return Fact(kind, place.source.origin, location(place), f"stage {stage} in {path}" if path else "")
 
 
-def _beside(place: Place, named: str, context: Context) -> Document | None:
+def named_beside(place: Place, named: str, context: Context) -> Document | None:
     """The file as named from the project root (where such runs are started), else from the config's own folder."""
     folder = posixpath.dirname(place.source.document.path)
     for path in (posixpath.normpath(named), posixpath.normpath(posixpath.join(folder, named))):

@@ -78,7 +78,7 @@ def _of_command(document: Document, command: Command, context: Context) -> World
 def _of_launcher(document: Document, launcher: Launcher, context: Context) -> World | None:
     flags = FlagSource(document, launcher.options)
     name = launcher.name
-    if "torchrun" in name or "torch.distributed" in name:
+    if "torchrun" in name or "torch.distributed" in name or name.startswith("tune"):
         return _per_node(flags, ("nproc_per_node",), ("nnodes",), context, none_means_one=True)
     if name.startswith("accelerate"):
         return _accelerate(flags, context)

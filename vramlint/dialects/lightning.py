@@ -42,10 +42,12 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
+from vramlint.dialects.agreement import with_devices, with_slurm
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import root_source, torch_prefetch
+from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.overrides import launch_sources, only_launch
 from vramlint.dialects.places import location
 from vramlint.dialects.reading import (
     Count,
@@ -60,7 +62,7 @@ from vramlint.dialects.reading import (
     read_settings,
 )
 from vramlint.dialects.values import as_precision
-from vramlint.plan import Fact, Precision, default, derived, unknown
+from vramlint.plan import Fact, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Mapping, lookup
 
 NAME = "lightning"
@@ -113,7 +115,7 @@ _WORDS = {
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one YAML."""
-    settings = read_settings(Config, root_source(document))
+    settings = read_settings(Config, launch_sources(document, context))
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
     draft.put("precision", _precision(settings))
@@ -128,7 +130,12 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     _sharding(draft, settings, found.ranks)
     torch_prefetch(draft)
     _slots(draft, document, settings)
-    return draft.close(found)
+    reading = draft.close(found)
+    launched = world(document, None, context)
+    if launched.ranks.origin is Origin.LAUNCH and found.ranks.origin is not Origin.LAUNCH:
+        with_devices(reading, settings.places.get("devices"), launched, found.ranks.value)
+    with_slurm(reading, only_launch(document, context))
+    return reading
 
 
 def _precision(settings: Settings[Config]) -> Fact[Precision]:

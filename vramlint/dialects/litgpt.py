@@ -41,9 +41,10 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import half, language_facts, root_source
+from vramlint.dialects.language import half, language_facts
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.places import location
 from vramlint.dialects.reading import Count, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_precision
@@ -84,7 +85,7 @@ _DIRECT = ("micro_batch", "global_batch", "seq_len", "adapter_rank", "epochs", "
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one YAML."""
-    settings = read_settings(Config, root_source(document))
+    settings = read_settings(Config, launch_sources(document, context))
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
     # The policy aims at the global batch as a nominal one.

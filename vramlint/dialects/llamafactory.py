@@ -44,10 +44,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import deepspeed_sharding, language_facts, offer_keys, root_source, torch_prefetch
+from vramlint.dialects.language import deepspeed_sharding, language_facts, offer_keys, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.overrides import word_sources
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.spelling_out import switch
 from vramlint.plan import Fact, Precision, default, derived, unknown
@@ -106,7 +108,8 @@ _INSERTABLE = {
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one YAML or JSON."""
-    settings = read_settings(Config, root_source(document))
+    sources = word_sources(document, context)
+    settings = read_settings(Config, sources)
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
     if not settings.spelled("micro_batch"):
@@ -123,7 +126,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("fused_loss", derived(value=True, note="Liger's fused cross entropy holds no full logits"))
     torch_prefetch(draft)
     offer_keys(draft, document, _INSERTABLE, after="per_device_train_batch_size")
-    return draft.close(world(document, None, context))
+    return agreed(draft.close(world(document, None, context)), claim, settings, sources, context)
 
 
 _PAIRS = ("dpo", "rm")

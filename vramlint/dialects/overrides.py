@@ -47,6 +47,18 @@ def flag_overrides(document: Document, context: Context) -> list[Source]:
     return [] if found is None else [FlagSource(found[0], found[1].options)]
 
 
+def launch_sources(document: Document, context: Context) -> list[Source]:
+    """The settings of a file: flags of the one line that launches it, then the file."""
+    own = [Source(document, document.root)] if isinstance(document.root, Mapping) else []
+    return [*flag_overrides(document, context), *own]
+
+
+def word_sources(document: Document, context: Context) -> list[Source]:
+    """The settings of a file: ``a.b=value`` words of the one line that launches it, then the file."""
+    own = [Source(document, document.root)] if isinstance(document.root, Mapping) else []
+    return [*word_overrides(document, context), *own]
+
+
 def word_overrides(document: Document, context: Context) -> list[Source]:
     """``section.key=value`` words of the launch line (Hydra, OmegaConf)."""
     found = only_launch(document, context)

@@ -389,7 +389,10 @@ FRAMEWORKS: tuple[Row, ...] = (
             "max_length max_seq_length",
             none_of="stage finetuning_type cutoff_len template distributed_type *._component_ swift",
         ),
-        line(r"(^|/)trl$", any_of="per_device_train_batch_size gradient_accumulation_steps learning_rate"),
+        line(
+            r"(^|/)trl(\.cli|\.scripts\.\w+)?$",
+            any_of="per_device_train_batch_size gradient_accumulation_steps learning_rate",
+        ),
         call(
             r"(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config$",
             constant="per_device_train_batch_size gradient_accumulation_steps num_train_epochs learning_rate "

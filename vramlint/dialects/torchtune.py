@@ -49,9 +49,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import language_facts, product, root_source
+from vramlint.dialects.language import language_facts, product
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.overrides import word_sources
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
@@ -95,7 +96,7 @@ _DTYPES = {"bf16": Precision.PURE_BF16, "fp32": Precision.FP32, "fp16": Precisio
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one recipe's YAML."""
-    settings = read_settings(Config, root_source(document))
+    settings = read_settings(Config, word_sources(document, context))
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
     single = _is_single(document)

@@ -43,6 +43,7 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects import hf_trainer
+from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
@@ -74,7 +75,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of a call, a YAML or a command."""
     subject = claim.subject
     command = subject if isinstance(subject, Command) else None
-    settings = read_settings(Arguments, hf_trainer.arguments_of(claim, document))
+    sources = hf_trainer.arguments_of(claim, document, context)
+    settings = read_settings(Arguments, sources)
     title = title_of(document, command) if command else subject.name if isinstance(subject, Definition) else ""
     if isinstance(subject, Definition) and subject.function:
         title = f"{title} in {subject.function}"
@@ -82,7 +84,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     hf_trainer.fill(draft, claim, settings, context)
     _defaults(draft, settings)
     _unit(draft, _trainer(claim, document, context, settings), settings)
-    return draft.close(world(document, command, context))
+    return agreed(draft.close(world(document, command, context)), claim, settings, sources, context)
 
 
 def _defaults(draft: Draft, settings: Settings[Arguments]) -> None:

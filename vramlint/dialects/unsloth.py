@@ -46,9 +46,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import half, root_source
+from vramlint.dialects.language import half
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, derived, unknown
 from vramlint.sources.model import Document
@@ -86,7 +87,7 @@ _DIRECT = tuple(Config.model_fields)[:7]
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one YAML."""
-    settings = read_settings(Config, root_source(document))
+    settings = read_settings(Config, launch_sources(document, context))
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
     draft.put("precision", derived(half(context), f"{_SOURCE} takes bf16 where the card has it"))

@@ -24,6 +24,7 @@ _OWN = tuple(
         "value_misread",
         "duplicate_key",
         "unknown_key",
+        "files_disagree",
         "unused_suppression",
         "unknown_suppression",
         "suppression_without_reason",
