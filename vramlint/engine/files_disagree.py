@@ -26,9 +26,10 @@ RULE = RuleInfo(
     confidence=Confidence.HIGH,
     fix=None,
     sources=(
-        "transformers 5.24 integrations/deepspeed.py#trainer_config_process",
-        "accelerate 1.15 commands/launch.py",
-        "Lightning 2.5 fabric/plugins/environments/torchelastic.py#validate_settings",
+        "https://github.com/huggingface/transformers/blob/main/src/transformers/integrations/deepspeed.py",
+        "https://github.com/huggingface/accelerate/blob/main/src/accelerate/commands/launch.py",
+        "https://github.com/Lightning-AI/pytorch-lightning/blob/master/src/lightning/fabric/plugins/environments/"
+        "torchelastic.py",
     ),
 )
 VALID: tuple[Case, ...] = ()
