@@ -7,7 +7,11 @@ while people read the other.
 Example: ``"train_micro_batch_size_per_gpu": 4`` in the JSON that ``deepspeed:`` names, beside
 ``per_device_train_batch_size: 2``.
 
-Fix: none; which of the two is meant, only you know. ``"auto"`` in a DeepSpeed file takes the Trainer's value.
+Fix safety: no fix; which of the two is meant, only you know. ``"auto"`` in a DeepSpeed file takes the Trainer's value.
+
+Sources: transformers 5.24 ``integrations/deepspeed.py#trainer_config_process`` (whatever is neither absent nor ``auto``
+must equal the argument), accelerate 1.15 ``commands/launch.py``, Lightning 2.5
+``fabric/plugins/environments/torchelastic.py#validate_settings``, torch 2.13 ``distributed/run.py``.
 
 Dialects find this while they read, since each knows which file wins; the rule itself only names it.
 """
@@ -32,8 +36,20 @@ RULE = RuleInfo(
         "torchelastic.py",
     ),
 )
-VALID: tuple[Case, ...] = ()
-INVALID: tuple[Case, ...] = ()
+_JOB = """\
+#!/bin/bash
+#SBATCH --nodes=2
+#SBATCH --gpus-per-node=4
+srun {launch} run.py --output_dir out --per_device_train_batch_size 2
+"""
+VALID: tuple[Case, ...] = (
+    Case("job.sbatch", _JOB.format(launch="torchrun --nnodes 2 --nproc_per_node 4")),
+    Case("job.sbatch", _JOB.format(launch="torchrun --nnodes $SLURM_NNODES --nproc_per_node 4")),
+)
+INVALID: tuple[Case, ...] = (
+    Case("job.sbatch", _JOB.format(launch="torchrun --nnodes 4 --nproc_per_node 4")),
+    Case("job.sbatch", _JOB.format(launch="accelerate launch --num_machines 1 --num_processes 4")),
+)
 
 
 def check(_run: Run) -> Iterator[Verdict]:
