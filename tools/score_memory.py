@@ -5,6 +5,7 @@ Usage: python tools/score_memory.py TRUTH.csv [--rows] [--worst N] [--tiers A,B-
 e = ln(predicted / measured), the median inside a cluster, then over clusters. Rows the estimator does not answer are
 counted as not answered, never as errors. Beside it, two baselines on the same rows: 18 bytes a parameter plus
 activations linear in the batch, and the nearest other row scaled by batch x sequence. The parts are in ``scoring/``.
+A CSV with the columns of ``truth/fit_bounds_dev.csv`` is scored by the share of largest batches inside their bounds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from scoring.fit_bounds import is_bounds, print_bounds, read_bounds
 from scoring.predictions import scored
 from scoring.printing import print_decisions, print_groups, print_repositories, print_rows
 from scoring.rows import SCORED_TIERS, group_of, read_rows
@@ -19,6 +21,9 @@ from scoring.rows import SCORED_TIERS, group_of, read_rows
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _arguments(argv)
+    if is_bounds(arguments.truth):
+        print_bounds(read_bounds(arguments.truth), all_rows=arguments.rows)
+        return 0
     rows = read_rows(arguments.truth, tuple(arguments.tiers.split(",")))
     found = [scored(row) for row in rows if arguments.group in (None, group_of(row))]
     print_groups(found)
