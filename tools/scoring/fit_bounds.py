@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scoring.rows import Row, fact
-
 from vramlint.hardware.catalogue import find_gpu
 from vramlint.hardware.model import Target
 from vramlint.memory.largest import largest_batch
@@ -62,8 +61,7 @@ def _predicted(row: Row) -> int | None:
     plan.precision = fact(Precision.FP16)
     plan.optimizer = fact("sgd")
     plan.extra["momentum"] = fact(0.9)
-    plan.grad_checkpointing = fact(False)
-    plan.ema = fact(False)
+    plan.grad_checkpointing = plan.ema = fact(value=False)
     plan.sharding = fact("none")
     plan.world_size = plan.data_parallel = fact(1)
     return largest_batch(plan, Target(find_gpu("rtx3090"))).by_value
