@@ -23,9 +23,14 @@ def pair(value: Pair, length: int = 2) -> tuple[int, ...]:
 
 
 def relu(x: Tensor, *, inplace: bool = False) -> Tensor:
-    """Keeps its result, before torch 1.10 its input unless in place; leaky ReLU in place keeps its result too."""
+    """Keeps its result; leaky ReLU does the same in place."""
     if not inplace and x.storage.tape.stack.relu_keeps_input:
         return keeps_input(x)
+    return keeps_result(x, inplace=inplace)
+
+
+def keeps_result(x: Tensor, *, inplace: bool = False) -> Tensor:
+    """Sigmoid, tanh and their like: the result is kept."""
     return x.storage.tape.record(
         x.shape, x.itemsize, (x,), (x.bytes,), inplace=x if inplace else None, save_output=True
     )
@@ -33,7 +38,7 @@ def relu(x: Tensor, *, inplace: bool = False) -> Tensor:
 
 def leaky_relu(x: Tensor, *, inplace: bool = False) -> Tensor:
     """Keeps its result in place, else its input."""
-    return relu(x, inplace=True) if inplace else keeps_input(x)
+    return keeps_result(x, inplace=True) if inplace else keeps_input(x)
 
 
 def keeps_input(x: Tensor, *, inplace: bool = False) -> Tensor:
@@ -52,8 +57,8 @@ def relu6(x: Tensor, *, inplace: bool = False) -> Tensor:
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """Keeps its result; ``tanh`` and ``exp`` (without autocast) do the same."""
-    return x.storage.tape.record(x.shape, x.itemsize, (x,), (x.bytes,), save_output=True)
+    """Keeps its result."""
+    return keeps_result(x)
 
 
 def softmax(x: Tensor) -> Tensor:
@@ -61,7 +66,8 @@ def softmax(x: Tensor) -> Tensor:
     tape = x.storage.tape
     if tape.half:
         x = tape.raised(x)
-    return tape.record(x.shape, x.itemsize, (x,), (x.bytes,), save_output=True)
+    kept = (x,) if tape.stack.softmax_keeps_input else ()
+    return tape.record(x.shape, x.itemsize, (x,), (x.bytes,), kept, save_output=True)
 
 
 # --- arithmetic ------------------------------------------------------------------------------------------------------

@@ -8,12 +8,9 @@ from typing import Any, NamedTuple
 
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.layers.registry import Build, Model, UnknownType
-from vramlint.memory.layers.stack import MODERN, TORCH_1, TORCH_1_3, Stack
+from vramlint.memory.layers.stack import MODERN, Stack
 from vramlint.memory.layers.tape import Mark, Tape
 from vramlint.plan import Precision
-
-STACKS: Mapping[str, Stack] = {"modern": MODERN, "torch-1": TORCH_1, "torch-1.3": TORCH_1_3}
-"""Stacks by the name that the plan's fact ``stack`` has."""
 
 LEDGER_SPREAD = 0.10
 """Half-width of the interval on activations: published mmsegmentation runs against the ledger."""

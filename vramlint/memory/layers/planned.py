@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vramlint.memory.knowledge import Workload
-from vramlint.memory.layers.knowledge import STACKS, LayerModel, understood
+from vramlint.memory.layers.knowledge import LayerModel, understood
 from vramlint.memory.layers.registry import UnknownType
+from vramlint.memory.layers.stack import STACKS
 from vramlint.plan import Precision, TrainingPlan
 
 FACTS = ("clip_len", "frames", "ground_truths", "in_channels", "num_clips", "proposals")

@@ -223,15 +223,10 @@ class PCPVT:
                 [self._block(tape, config, widths, stage, number, path[done + number]) for number in range(depth)]
             )
             done += depth
-        self._spare(tape, norms, widths)
         after = config.get("norm_after_stage", self.norms_each_stage)
         self.norms = [norm(tape, norms, width) for width in widths] if after else []
 
     norms_each_stage = False
-
-    def _spare(self, tape: Tape, norms: Config, widths: list[int]) -> None:
-        """A last norm that the original makes and never uses."""
-        norm(tape, norms, widths[-1])
 
     def _block(self, tape: Tape, config: Config, widths: list[int], stage: int, number: int, path: float) -> Block:
         del number

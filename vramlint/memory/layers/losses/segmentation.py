@@ -28,15 +28,21 @@ def cross_entropy(build: Build, config: Config) -> PixelLoss:
 
 
 def _binary(logits: Tensor, labels: Tensor) -> Tensor:
-    """One-hot labels, a mask and weights of the logits' size beside the logits."""
+    """One-hot labels of 8 bytes an element, a mask that serves as weights, and both kept in fp32 beside the logits."""
     tape = logits.storage.tape
-    one_hot = tape.new(*logits.shape)
+    one_hot = tape.new(*logits.shape, itemsize=8)
+    coordinates = tape.new(3 * labels.elements, itemsize=8)
     weight = tape.new(*logits.shape)
-    del labels
-    each = ops.pointwise_loss(logits, steps=0)
-    kept = tape.record(each.shape, each.itemsize, (each,), (each.bytes,), (weight,))
-    del one_hot, weight, each
-    return ops.scaled(ops.mean(kept, ()))
+    del coordinates
+    target = tape.new(*logits.shape)
+    logits = tape.raised(logits)
+    each = tape.record(logits.shape, 4, (logits,), (logits.bytes,), (logits, target))
+    del target
+    kept = tape.record(each.shape, 4, (each,), (each.bytes,), (weight,))
+    del each
+    found = ops.scaled(ops.mean(kept, ()))
+    del one_hot, weight
+    return found
 
 
 @register("loss", "OhemCrossEntropy")
