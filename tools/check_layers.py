@@ -27,6 +27,18 @@ from vramlint.plan import Precision
 SIZES = ((2, 256, 320), (3, 385, 449))
 """Batch, height and width of the traces: one even, one odd."""
 
+_FITTING_SIZES = {
+    "unet": ((2, 256, 320), (3, 384, 448)),
+    "lraspp": ((2, 512, 640), (3, 577, 833)),
+    "fastfcn": ((2, 256, 320), (3, 384, 448)),
+    "cgnet": ((2, 256, 320), (3, 384, 448)),
+    "ddrnet": ((2, 256, 320), (3, 384, 448)),
+    "pidnet": ((2, 256, 320), (3, 384, 448)),
+    "beit": ((1, 640, 640), (3, 640, 640)),
+    "mae": ((1, 512, 512), (3, 512, 512)),
+}
+"""Sizes for models that do not take any: by a word of the name."""
+
 PRECISIONS = ("fp32", "fp16", "bf16")
 TOLERANCE = 0.01
 
@@ -112,7 +124,7 @@ def traced(name: str) -> Row:
     """One model traced at every size and precision."""
     target = _target(name)
     rows = []
-    for batch, height, width in target.get("sizes", SIZES):
+    for batch, height, width in target["sizes"]:
         for precision in PRECISIONS:
             recording = _record(target, batch, height, width, precision)
             rows.append({"batch": batch, "height": height, "width": width, "precision": precision, **_peaks(recording)})
@@ -182,14 +194,14 @@ def _openmmlab(name: str) -> Row:
     config = mmengine.Config.fromfile(str(folder / path))
     for change in filter(None, changes.split("&")):
         key, _, value = change.partition("=")
-        config.merge_from_dict({key: json.loads(value)})
+        config.merge_from_dict({f"model.{key}": json.loads(value)})
     architecture = _plain(config.model.to_dict())
     architecture.pop("data_preprocessor", None)
 
     def make(shape: Any) -> Any:
         return _segmentor(mmseg, json.loads(json.dumps(architecture)), shape)
 
-    sizes = ((2, 256, 320), (3, 384, 448)) if "unet" in name else SIZES
+    sizes = next((found for word, found in _FITTING_SIZES.items() if word in name), SIZES)
     return {"scope": "mmseg", "architecture": architecture, "make": make, "sizes": sizes}
 
 
@@ -247,7 +259,7 @@ def _without_sync(value: Any) -> Any:
 
 def _explain(name: str, precision: str) -> None:
     target = _target(name)
-    batch, height, width = SIZES[0]
+    batch, height, width = target["sizes"][0]
     recording = _record(target, batch, height, width, precision)
     theirs, traced_peak = _alive_in(recording)
     ours, worked_out = _alive_on_tape(
