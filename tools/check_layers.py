@@ -9,6 +9,7 @@ Names are config files below mmsegmentation's own configs (`fcn/fcn_r50-d8_4xb2-
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import logging
@@ -26,18 +27,6 @@ from vramlint.plan import Precision
 
 SIZES = ((2, 256, 320), (3, 385, 449))
 """Batch, height and width of the traces: one even, one odd."""
-
-_FITTING_SIZES = {
-    "unet": ((2, 256, 320), (3, 384, 448)),
-    "lraspp": ((2, 512, 640), (3, 577, 833)),
-    "fastfcn": ((2, 256, 320), (3, 384, 448)),
-    "cgnet": ((2, 256, 320), (3, 384, 448)),
-    "ddrnet": ((2, 256, 320), (3, 384, 448)),
-    "pidnet": ((2, 256, 320), (3, 384, 448)),
-    "beit": ((1, 640, 640), (3, 640, 640)),
-    "mae": ((1, 512, 512), (3, 512, 512)),
-}
-"""Sizes for models that do not take any: by a word of the name."""
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 TOLERANCE = 0.01
@@ -124,7 +113,7 @@ def traced(name: str) -> Row:
     """One model traced at every size and precision."""
     target = _target(name)
     rows = []
-    for batch, height, width in target["sizes"]:
+    for batch, height, width in target.get("sizes", SIZES):
         for precision in PRECISIONS:
             recording = _record(target, batch, height, width, precision)
             rows.append({"batch": batch, "height": height, "width": width, "precision": precision, **_peaks(recording)})
@@ -194,29 +183,29 @@ def _openmmlab(name: str) -> Row:
     config = mmengine.Config.fromfile(str(folder / path))
     for change in filter(None, changes.split("&")):
         key, _, value = change.partition("=")
-        config.merge_from_dict({f"model.{key}": json.loads(value)})
+        config.merge_from_dict({key: json.loads(value)})
     architecture = _plain(config.model.to_dict())
     architecture.pop("data_preprocessor", None)
 
     def make(shape: Any) -> Any:
-        return _segmentor(mmseg, json.loads(json.dumps(architecture)), shape)
+        return _segmentor(copy.deepcopy(architecture), shape)
 
-    sizes = next((found for word, found in _FITTING_SIZES.items() if word in name), SIZES)
+    sizes = ((2, 256, 320), (3, 384, 448)) if "unet" in name else SIZES
     return {"scope": "mmseg", "architecture": architecture, "make": make, "sizes": sizes}
 
 
 def _plain(value: Any) -> Any:
-    """Without what only initialises weights; tuples become lists."""
+    """Without what only initialises weights."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items() if k not in ("init_cfg", "pretrained")}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return type(value)(_plain(each) for each in value)
     if isinstance(value, type):
         return value.__name__
     return value
 
 
-def _segmentor(mmseg: Any, architecture: Row, shape: Any) -> Any:
+def _segmentor(architecture: Row, shape: Any) -> Any:
     import torch
 
     from vramlint.trace.tracer import Job
@@ -225,7 +214,6 @@ def _segmentor(mmseg: Any, architecture: Row, shape: Any) -> Any:
     structures = importlib.import_module("mmseg.structures")
     pixel_data = importlib.import_module("mmengine.structures").PixelData
     model = registry.build(_without_sync(architecture))
-    del mmseg
 
     def batch() -> Any:
         images = torch.randn(shape.batch, 3, shape.height, shape.width)
@@ -251,7 +239,7 @@ def _segmentor(mmseg: Any, architecture: Row, shape: Any) -> Any:
 def _without_sync(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: "BN" if k == "type" and v in ("SyncBN", "MMSyncBN") else _without_sync(v) for k, v in value.items()}
-    return [_without_sync(each) for each in value] if isinstance(value, list) else value
+    return type(value)(_without_sync(each) for each in value) if isinstance(value, (list, tuple)) else value
 
 
 # --- storages alive at the peak ---------------------------------------------------------------------------------------
@@ -259,7 +247,7 @@ def _without_sync(value: Any) -> Any:
 
 def _explain(name: str, precision: str) -> None:
     target = _target(name)
-    batch, height, width = target["sizes"][0]
+    batch, height, width = SIZES[0]
     recording = _record(target, batch, height, width, precision)
     theirs, traced_peak = _alive_in(recording)
     ours, worked_out = _alive_on_tape(

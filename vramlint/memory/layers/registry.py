@@ -155,6 +155,8 @@ def known(kind: str) -> Iterator[str]:
 _MODULES: dict[str, tuple[str, ...]] = {
     "backbones": (
         "bisenetv2",
+        "convnext",
+        "ddrnet",
         "frames",
         "hrnet",
         "light",
@@ -180,6 +182,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "detection.roi_heads",
         "detection.rpn",
         "segmentation.fcn",
+        "segmentation.knet",
         "segmentation.nonlocal_heads",
         "segmentation.pooling",
         "segmentation.pyramid",
