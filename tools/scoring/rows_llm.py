@@ -77,8 +77,9 @@ def _adapter_facts(plan: TrainingPlan, row: Row) -> None:
     note = row["settings_note"]
     if "'use_dora': True" in note:
         plan.extra["adapter_method"] = fact("dora")
-    if plan.adapter.value == "miss" and row["config_path"].split("/")[-2].endswith("-bat"):
-        plan.extra["adapter_method"] = fact("miss-bat")
+    variant = re.search(r"-(bat|para)/", row["config_path"])
+    if plan.adapter.value in ("miss", "deft") and variant:
+        plan.extra["adapter_method"] = fact(f"{plan.adapter.value}-{variant[1]}")
     if plan.adapter.value != "none" and (trained := re.search(r"trainable ([\d,]+)", note)):
         plan.extra["trained_parameters"] = fact(int(trained[1].replace(",", "")))
     if virtual := re.search(r"'num_virtual_tokens': (\d+)", note):

@@ -122,9 +122,13 @@ class LeftOut(NamedTuple):
     clusters: int
     as_stated: float
     corrected: float
+    inside: float
+    """Share of its rows inside the stated intervals."""
+    inside_scaled: float
+    """The same with intervals scaled by the factor that holds 95 % of the other repositories' rows in all groups."""
 
 
-def leave_one_repository_out(members: Sequence[Scored]) -> list[LeftOut]:
+def leave_one_repository_out(members: Sequence[Scored], pool: Sequence[Scored] = ()) -> list[LeftOut]:
     """A repository at a time; none where the group has only one."""
     by_repository: dict[str, list[Scored]] = defaultdict(list)
     for each in members:
@@ -138,8 +142,25 @@ def leave_one_repository_out(members: Sequence[Scored]) -> list[LeftOut]:
         bias = statistics.median(cluster_medians(errors_of(others)))
         medians = cluster_medians(errors_of(held_out))
         stated, corrected = (statistics.median(abs(each - shift) for each in medians) for shift in (0.0, bias))
-        found.append(LeftOut(repository, len(medians), stated, corrected))
+        elsewhere = [each for each in pool or members if each.predicted and each.row["source_repo"] != repository]
+        factor = widening(elsewhere, 0.95)
+        inside = [sum(_needed(each) <= scale for each in held_out) / len(held_out) for scale in (1.0, factor)]
+        found.append(LeftOut(repository, len(medians), stated, corrected, *inside))
     return found
+
+
+def widening(members: Sequence[Scored], share: float) -> float:
+    """The least factor on the intervals' half-widths that holds this share of the answered rows."""
+    needed = sorted(_needed(each) for each in members)
+    return needed[math.ceil(share * len(needed)) - 1]
+
+
+def _needed(each: Scored) -> float:
+    """By what the row's interval must be scaled to reach the measurement; 1 is its edge."""
+    assert each.predicted is not None
+    predicted = each.predicted
+    side = predicted.high - predicted.value if each.measured > predicted.value else predicted.value - predicted.low
+    return abs(each.measured - predicted.value) / max(side, 1.0)
 
 
 def decisions(scored: Sequence[Scored]) -> list[Decisions]:

@@ -37,6 +37,8 @@ METHODS: dict[str, Method] = {
         Method("dora", per_output=6, per_rank=4, source="traced, peft 0.21.2 tuners/lora/dora.py"),
         Method("adalora", per_output=4, per_rank=8),
         Method("c3a", trains="spelled"),
+        Method("deft", per_output=4, per_rank=8),
+        Method("deft-para", per_input=0, per_output=4, per_rank=4, trains="spelled"),
         Method("delora", per_rank=4),
         Method("gralora", per_rank=4),
         Method("lily", per_rank=4),
