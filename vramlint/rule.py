@@ -171,6 +171,10 @@ class Run(Protocol):
         """Repairs after which the plan fits the target with head-room, best first (the solver's work)."""
         ...
 
+    def steps_to_fit(self) -> Sequence[Repair]:
+        """Every single step that saves memory, in the order of preference, each with what it saves; for display."""
+        ...
+
     def repairs_to_fill(self) -> Sequence[Repair]:
         """Repairs that use the card's free memory up to ``limits.fill_to``, best first."""
         ...

@@ -28,3 +28,19 @@ def write(run: Run, fact: str, *, to: object, safety: Safety, why: str = "") -> 
 def is_language(plan: TrainingPlan) -> bool:
     """Whether the run trains on tokens."""
     return plan.seq_len.value is not None or plan.model_shape.value is not None or plan.task.value == "causal-lm"
+
+
+def with_steps(run: Run) -> tuple[Repair, ...]:
+    """The repairs that make a run fit, and where none keeps the experiment, every single step that would help."""
+    repairs = tuple(run.repairs_to_fit())
+    if any(repair.safety is Safety.SAFE for repair in repairs):
+        return repairs
+    said = [_facts(repair) for repair in repairs]
+    steps = run.steps_to_fit()
+    rung = {fact: number for number, step in enumerate(steps) for fact in _facts(step)}
+    merged = (*repairs, *(step for step in steps if _facts(step) not in said))
+    return tuple(sorted(merged, key=lambda repair: max(rung.get(fact, -1) for fact in _facts(repair))))
+
+
+def _facts(repair: Repair) -> set[str]:
+    return {change.fact for change in repair.changes}

@@ -13,7 +13,7 @@ Sources: PyTorch documentation, "Optimizing memory usage with PYTORCH_ALLOC_CONF
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Safety, Severity, Verdict
 from vramlint_rules._cases import torchrun
 from vramlint_rules._words import memory_fact, size
 
@@ -49,6 +49,8 @@ def check(run: Run) -> Iterator[Verdict]:
     estimate = run.estimate()
     if estimate.verdict not in (MemoryVerdict.OVER, MemoryVerdict.TIGHT) or _treated(run):
         return
+    if any(repair.safety is Safety.SAFE for repair in run.repairs_to_fit()):
+        return  # the repair of vram-over makes room enough
     slack = sum(part.bytes for part in estimate.components if part.name == "allocator slack")
     required, usable = estimate.required, estimate.usable_bytes
     if required is None or usable is None or estimate.allocated is None or estimate.device is None:

@@ -32,6 +32,7 @@ from vramlint.rule import (
     revise,
 )
 from vramlint_rules._multi_scale import largest_alone_is_over
+from vramlint_rules._repairs import with_steps
 from vramlint_rules._words import activations_alone_exceed, advice, memory_fact, need
 
 RULE = RuleInfo(
@@ -71,7 +72,7 @@ def check(run: Run) -> Iterator[Verdict]:
     shorter = _fits_shorter_samples(run)
     certain = required.low > usable and not shardable and not shorter
     unless = _unless(shardable=shardable, shorter=shorter)
-    repairs = tuple(run.repairs_to_fit())
+    repairs = with_steps(run)
     if shardable:
         repairs = tuple(repair._replace(safety=Safety.DISPLAY) for repair in repairs)
     yield Verdict(

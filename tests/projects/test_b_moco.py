@@ -97,3 +97,20 @@ def test_a_wasted_card_is_told_the_batch_that_fills_it(example: Callable[[str], 
 def test_the_training_script_chooses_the_config_by_its_import(example: Callable[[str], Project]) -> None:
     project = example("moco")
     assert "queue-not-divisible" in project.names("train.py")
+
+
+def test_the_aggressive_config_steps_down_with_its_queue(example: Callable[[str], Project]) -> None:
+    """Batch 128 does not surely fit: 64 divides the queue and keeps 1,024; 96 needs another queue and is unsafe."""
+    project = example("moco")
+    path = config(project, "aggressive", 128, 65536)
+    (finding,) = [found for found in project.findings(path) if found["name"] == "vram-over"]
+    safe, unsafe = finding["fixes"][:2]
+    assert safe["safety"] == "safe"
+    assert "effective batch stays 1024 = 64 x 2 x 8" in safe["title"]
+    assert unsafe["safety"] == "unsafe"
+    assert "set batch_size to 96 and queue_size to 76800" in unsafe["title"]
+    assert all("saves" in fix["title"] for fix in finding["fixes"])
+    project.fix(path)
+    plan = project.plan(path)
+    assert (plan["micro_batch"], plan["accumulation"], plan["queue_size"] % plan["micro_batch"]) == (64, 8, 0)
+    assert not {"vram-over", "queue-not-divisible"} & project.names(path)

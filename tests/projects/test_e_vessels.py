@@ -48,3 +48,17 @@ def test_what_the_report_measured_lies_inside_the_interval(example: Callable[[st
     device = project.estimate("config.yml")["device_bytes"]
     assert device["low"] <= 12e9
     assert device["high"] >= 10e9
+
+
+def test_a_smaller_card_needs_a_smaller_image_on_top(example: Callable[[str], Project]) -> None:
+    """On 12 GB the safe part comes first, and the image goes down no further than it has to (reported: to 768)."""
+    project = example("vessels")
+    project.write("config.yml", project.read("config.yml").replace("rtx4060ti-16gb", "rtx3060-12gb"))
+    (finding,) = [found for found in project.findings("config.yml") if found["name"] == "vram-over"]
+    safe, unsafe = finding["fixes"][:2]
+    assert (safe["safety"], unsafe["safety"]) == ("safe", "unsafe")
+    assert "batch_size to 1, gradient_accumulation_steps to 4 and use fp16" in safe["title"]
+    assert "image_size to" in unsafe["title"]
+    assert "fp16" in unsafe["title"]
+    size = int(unsafe["title"].split("image_size to ")[1].split()[0])
+    assert 768 <= size < 1024

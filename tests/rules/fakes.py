@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vramlint.fix import solver
+from vramlint.fix import ladder, solver
 from vramlint.hardware.model import GIB, Gpu, Host, Target
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
 from vramlint.plan import Fact, ImageSize, Location, Origin, PerRank, Precision, TrainingPlan, default, rederive
@@ -86,6 +86,9 @@ class FakeRun:
 
     def repairs_to_fit(self) -> Sequence[Repair]:
         return solver.repairs_to_fit(self)
+
+    def steps_to_fit(self) -> Sequence[Repair]:
+        return ladder.steps_to_fit(self)
 
     def repairs_to_fill(self) -> Sequence[Repair]:
         return solver.repairs_to_fill(self)

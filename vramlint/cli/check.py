@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vramlint.results import CheckResult
 
 SEVERITIES = ("error", "warning", "info")
+CONFIDENCES = ("low", "medium", "high")
 
 
 class Given(TypedDict):
@@ -42,10 +43,13 @@ class Given(TypedDict):
     reason: str
     baseline: str | None
     unsafe_fixes: bool
+    ask: bool
+    dry_run: bool
     diff: bool
     select: tuple[str, ...]
     ignore: tuple[str, ...]
     pedantic: bool
+    min_confidence: str | None
     gpu: str | None
     gpus: int | None
     nodes: int | None
@@ -65,6 +69,8 @@ class Given(TypedDict):
 @paths_argument
 @click.option("--fix", is_flag=True, help="Repair what can be repaired safely: same effective batch, same numerics.")
 @click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also repairs that may change the experiment.")
+@click.option("--ask", is_flag=True, help="Ask which repair of each finding to make, unsafe ones among them.")
+@click.option("--dry-run", is_flag=True, help="With --fix or --ask: say what would be repaired and write nothing.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change as a diff and write nothing.")
 @click.option("--add-ignore", is_flag=True, help="Write a suppression comment for every finding; with --diff show it.")
 @click.option("--reason", default="", metavar="TEXT", help="With --add-ignore: the reason behind the rules' names.")
@@ -72,6 +78,7 @@ class Given(TypedDict):
 @click.option("--select", multiple=True, metavar="RULES", help="Only these rules: codes, names or prefixes (VL2).")
 @click.option("--ignore", multiple=True, metavar="RULES", help="Not these rules.")
 @click.option("--pedantic", is_flag=True, help="Also show what is merely worth knowing.")
+@click.option("--min-confidence", type=click.Choice(CONFIDENCES), help="Only findings that are at least this sure.")
 @click.option("--gpu", metavar="NAME", help="The card to check against: rtx3060-12gb, a100-80gb, 24gb.")
 @target_options
 @click.option("--output-format", type=click.Choice(FORMATS), default="full", show_default=True)
@@ -94,8 +101,12 @@ def command(**given: Unpack[Given]) -> int:
     """
     if given["unsafe_fixes"] and not (given["fix"] or given["diff"]):
         raise UsageError("--unsafe-fixes does nothing alone", help="add --fix or --diff")
+    if given["dry_run"] and not (given["fix"] or given["ask"]):
+        raise UsageError("--dry-run does nothing alone", help="add --fix or --ask")
     options = check_options(given)
     paths = given["paths"] or (".",)
+    if given["ask"]:
+        return _ask(paths, options, given)
     if given["add_ignore"]:
         return _add_ignore(paths, options, given)
     if given["reason"]:
@@ -109,6 +120,16 @@ def command(**given: Unpack[Given]) -> int:
     from vramlint.engine import check
 
     return _report(check(paths, options), {}, given)
+
+
+def _ask(paths: tuple[str, ...], options: CheckOptions, given: Given) -> int:
+    """Repair what the user chooses."""
+    if given["add_ignore"] or STDIN in paths:
+        raise UsageError("--ask goes with neither --add-ignore nor -", help="give each a call of its own")
+    from vramlint.cli.ask import Asker
+    from vramlint.engine import fix
+
+    return _repair(fix(paths, options, choose=Asker()), given)
 
 
 def _add_ignore(paths: tuple[str, ...], options: CheckOptions, given: Given) -> int:
@@ -153,6 +174,10 @@ def _repair(outcome: FixOutcome, given: Given) -> int:
     from vramlint.fix.write import write_files
     from vramlint.report.fixes import render
 
+    if given["dry_run"]:
+        write(render(outcome, view(), would=True))
+        write_failures(outcome.before.failures)
+        return _exit_code(fresh(outcome.before, given), given)
     write_files(outcome.files)
     done = render(outcome, view())
     write(done, err=given["output_format"] != "full")

@@ -486,5 +486,5 @@ _COMMON = Group(
         Row("warmup_steps", ("warmup_steps", "trainer.warmup_steps"), whole),
     ),
 )
-for _name in ("generic", "nested_yaml", "argparse_trainer", "python_config", "moco", "mae", "detr", "open_clip"):
+for _name in ("nested_yaml", "argparse_trainer", "python_config", "moco", "mae", "detr", "open_clip"):
     FACTS.setdefault(_name, _COMMON)

@@ -25,6 +25,8 @@ class CheckOptions(NamedTuple):
     force_exclude: bool = False
     """Leave excluded files out even where they are named one by one (pre-commit does that)."""
     pedantic: bool = False
+    min_confidence: str | None = None
+    """Leave out findings that vramlint is less sure of: ``low`` (everything), ``medium`` or ``high``."""
     stdin_filename: str | None = None
     """The path that standard input stands for, where ``-`` is among the paths."""
     settings_path: str | None = None

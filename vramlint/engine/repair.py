@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vramlint.engine.check import DEFAULTS, check_candidates
 from vramlint.engine.options import CheckOptions
 from vramlint.findings import Finding
-from vramlint.fix.loop import Applied, FileFix, Fixable, Refused, repair_all
+from vramlint.fix.loop import Applied, Choose, FileFix, Fixable, Refused, first_allowed, repair_all
 from vramlint.project.discovery import Candidate, discover, display_path
 from vramlint.project.settings import SettingsFinder
 from vramlint.results import CheckResult, RunResult
@@ -34,10 +34,19 @@ class FixOutcome(NamedTuple):
     passes: int = 0
 
 
-def fix(paths: Sequence[str], options: CheckOptions = DEFAULTS, *, unsafe: bool = False) -> FixOutcome:
-    """Repair what ``check`` finds, safe repairs only unless ``unsafe``. Raises as ``check`` does."""
+def fix(
+    paths: Sequence[str], options: CheckOptions = DEFAULTS, *, unsafe: bool = False, choose: Choose | None = None
+) -> FixOutcome:
+    """Repair what ``check`` finds, safe repairs only unless ``unsafe``, or those that ``choose`` names. Raises as
+    ``check`` does."""
     finder = SettingsFinder(options.settings_path, isolated=options.isolated)
-    return _fix(discover(paths, finder, force_exclude=options.force_exclude), finder, options, {}, unsafe=unsafe)
+    return _fix(
+        discover(paths, finder, force_exclude=options.force_exclude),
+        finder,
+        options,
+        {},
+        choose or first_allowed(unsafe=unsafe),
+    )
 
 
 def fix_source(path: str, data: bytes, options: CheckOptions = DEFAULTS, *, unsafe: bool = False) -> FixOutcome:
@@ -47,7 +56,7 @@ def fix_source(path: str, data: bytes, options: CheckOptions = DEFAULTS, *, unsa
     """
     finder = SettingsFinder(options.settings_path, isolated=options.isolated)
     shown = display_path(path)
-    return _fix((Candidate(shown, explicit=True),), finder, options, {shown: data}, unsafe=unsafe)
+    return _fix((Candidate(shown, explicit=True),), finder, options, {shown: data}, first_allowed(unsafe=unsafe))
 
 
 def _fix(
@@ -55,11 +64,10 @@ def _fix(
     finder: SettingsFinder,
     options: CheckOptions,
     given: Mapping[str, bytes],
-    *,
-    unsafe: bool,
+    choose: Choose,
 ) -> FixOutcome:
     passes = _Passes(candidates, finder, options, given)
-    done = repair_all(passes, unsafe=unsafe)
+    done = repair_all(passes, choose)
     before = passes.first
     assert before is not None
     if done.files:

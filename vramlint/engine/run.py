@@ -107,6 +107,11 @@ class EngineRun:
 
         return self._solved("fit", repairs_to_fit)
 
+    def steps_to_fit(self) -> Sequence[Repair]:
+        from vramlint.fix.ladder import steps_to_fit
+
+        return self._solved("steps", steps_to_fit)
+
     def repairs_to_fill(self) -> Sequence[Repair]:
         from vramlint.fix.solver import repairs_to_fill
 

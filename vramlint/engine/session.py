@@ -20,7 +20,7 @@ from vramlint.project.discovery import Candidate
 from vramlint.project.settings import Settings, SettingsFinder
 from vramlint.project.units import FileContext, Project
 from vramlint.results import CheckResult, Failure, RunResult
-from vramlint.rule import Limits, RuleInfo
+from vramlint.rule import Confidence, Limits, RuleInfo
 from vramlint.sources.model import Document
 
 
@@ -162,6 +162,7 @@ class Session:
                 findings.extend(findings_of(rule, run, reading))
             except Exception as error:  # noqa: BLE001 - one rule must not stop the others; reported
                 self._crash(f"rule {rule.RULE.code} {rule.RULE.name}", reading.document.path, error)
+        findings = [found for found in findings if _is_sure(found, options.min_confidence)]
         for failure in run.failures:
             self._fail(failure)
         self._runs.append(_Run(RunResult(reading, target, estimate, tuple(findings), run.limits), selection))
@@ -234,6 +235,14 @@ class Session:
 
     def _fail(self, failure: Failure) -> None:
         self._failures[failure] = None
+
+
+_SURENESS = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
+
+
+def _is_sure(finding: Finding, least: str | None) -> bool:
+    """Whether vramlint is as sure of the finding as was asked for."""
+    return least is None or _SURENESS.index(finding.confidence) >= _SURENESS.index(Confidence(least))
 
 
 def _identity(finding: Finding) -> tuple[object, ...]:

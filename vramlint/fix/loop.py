@@ -66,15 +66,25 @@ class LoopResult(NamedTuple):
     converged: bool
 
 
-def repair_all(check: Check, *, unsafe: bool = False) -> LoopResult:
+Choose = Callable[[Finding], Fix | None]
+"""Which repair of a finding to make; None leaves it as it is. It may be asked about one finding in several passes."""
+
+
+def first_allowed(*, unsafe: bool) -> Choose:
+    """The first repair that is safe, or with ``unsafe`` the first that can be written at all."""
+    allowed = (Safety.SAFE, Safety.UNSAFE) if unsafe else (Safety.SAFE,)
+    return lambda finding: next((fix for fix in finding.fixes if fix.safety in allowed and fix.edits), None)
+
+
+def repair_all(check: Check, choose: Choose | None = None, *, unsafe: bool = False) -> LoopResult:
     """Repair what ``check`` finds, in memory, until a pass changes nothing (at most ``MOST_PASSES`` times).
 
-    Per finding the first repair that is allowed is tried: a safe one, or an unsafe one with ``unsafe``. Repairs of one
-    pass touch no text twice and no plan twice; the rest waits for the next pass. A repair that cannot be proven is
-    refused. When repairs undo each other, the file stays as it was before the first of them, so that the next
-    invocation changes nothing either.
+    Per finding the repair that ``choose`` names is tried; without it the first that is safe, or with ``unsafe`` the
+    first that can be written. Repairs of one pass touch no text twice and no plan twice; the rest waits for the next
+    pass. A repair that cannot be proven is refused. When repairs undo each other, the file stays as it was before the
+    first of them, so that the next invocation changes nothing either.
     """
-    loop = _Loop(unsafe)
+    loop = _Loop(choose or first_allowed(unsafe=unsafe))
     for number in range(1, MOST_PASSES + 1):
         if not loop.advance(check(loop.now)):
             return loop.result(number, converged=True)
@@ -84,9 +94,9 @@ def repair_all(check: Check, *, unsafe: bool = False) -> LoopResult:
 class _Loop:
     """The texts as they are now, what was done to them, and the states that each file has been in."""
 
-    def __init__(self, unsafe: bool) -> None:
+    def __init__(self, choose: Choose) -> None:
         self.now: dict[str, bytes] = {}
-        self._allowed = (Safety.SAFE, Safety.UNSAFE) if unsafe else (Safety.SAFE,)
+        self._choose = choose
         self._old: dict[str, bytes] = {}
         self._applied: list[Applied] = []
         self._refused: dict[Refused, None] = {}
@@ -98,7 +108,7 @@ class _Loop:
         """One pass; whether it changed anything."""
         texts = _Texts()
         for finding, reading in fixables:
-            fix = next((fix for fix in finding.fixes if fix.safety in self._allowed and fix.edits), None)
+            fix = self._choose(finding)
             if fix is not None:
                 self._try(finding, fix, reading, texts)
         changed = texts.changed()

@@ -100,9 +100,9 @@ def safe_options(problem: Problem) -> list[Option]:
 
     Where the upper bound is over with any micro batch, the smallest one is the best chance.
     """
-    half, checkpointing = half_precision(problem), _checkpointing(problem)
+    half, recompute = half_precision(problem), checkpointing(problem)
     cheap = [Values(), half] if half else [Values()]
-    dear = [{**switches, **checkpointing} for switches in reversed(cheap)] if checkpointing else []
+    dear = [{**switches, **recompute} for switches in reversed(cheap)] if recompute else []
     splits = keeping_splits(problem.plan, problem.editable)
     best = _with_splits(problem, cheap, splits, comfortable) or _with_splits(problem, cheap, splits[-1:], close)
     best += _with_splits(problem, dear, splits, comfortable)
@@ -112,7 +112,7 @@ def safe_options(problem: Problem) -> list[Option]:
 def hopeful_option(problem: Problem) -> list[Option]:
     """Where no safe repair fits: the one that may, by the lower bound; empty where the plan itself may already."""
     splits = keeping_splits(problem.plan, problem.editable)
-    for switches in (Values(), {**half_precision(problem), **_checkpointing(problem)}):
+    for switches in (Values(), {**half_precision(problem), **checkpointing(problem)}):
         split = _largest(problem, splits, switches, possible)
         if split is not None:
             values = {**split.values, **switches}
@@ -137,15 +137,17 @@ def _number(value: object) -> int:
 
 
 def last_resorts(problem: Problem) -> list[Option]:
-    """The same where no safe repair fits: on top of the smallest micro batch, then of every safe switch."""
+    """The same where no safe repair fits: on top of the smallest micro batch and of mixed precision, which costs
+    nothing of the experiment, then of every safe switch."""
     plan = problem.plan
     splits = keeping_splits(plan, problem.editable) or (_AS_IT_IS,)
-    switches = {**half_precision(problem), **_checkpointing(problem)}
+    half = half_precision(problem)
+    switches = {**half, **checkpointing(problem)}
     free = smaller_splits(plan, problem.editable) if len(splits) == 1 else ()
     for standard in (comfortable, close, possible):
         found = _with_splits(problem, [Values()], free, standard)
-        found += _reductions(problem, splits, {}, standard)
-        if not found and switches:
+        found += _reductions(problem, splits, half, standard)
+        if not found and switches != half:
             found = _reductions(problem, splits, switches, standard)
         if found:
             return _unsafe(found)
@@ -179,7 +181,8 @@ def half_precision(problem: Problem) -> Values:
     return {"precision": Precision.FP16} if gpu.has_fast_fp16 else {}
 
 
-def _checkpointing(problem: Problem) -> Values:
+def checkpointing(problem: Problem) -> Values:
+    """Activation checkpointing, where it is known to be off and can be switched on."""
     is_off = problem.plan.grad_checkpointing.value is False
     return {"grad_checkpointing": True} if is_off and problem.editable("grad_checkpointing") else {}
 
@@ -203,7 +206,7 @@ def _largest(problem: Problem, splits: Sequence[Split], values: Values, standard
 
 def _reductions(problem: Problem, splits: Sequence[Split], base: Values, standard: Standard) -> list[Option]:
     """On top of ``base``: multi-scale off, a smaller image, both, fewer queries."""
-    off = _multi_scale_off(problem)
+    off = multi_scale_off(problem)
     found = _with_splits(problem, [{**base, **off}], splits, standard) if off else []
     smallest = {**splits[-1].values, **base}
     for start in (smallest, {**smallest, **off}):
@@ -217,7 +220,8 @@ def _reductions(problem: Problem, splits: Sequence[Split], base: Values, standar
     return found
 
 
-def _multi_scale_off(problem: Problem) -> Values:
+def multi_scale_off(problem: Problem) -> Values:
+    """One image size only, where several are drawn and the switch can be written."""
     is_on = problem.plan.multi_scale.value and problem.editable("multi_scale")
     return {"multi_scale": False} if is_on else {}
 

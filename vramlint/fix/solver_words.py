@@ -30,12 +30,27 @@ def title(names: Names, values: Mapping[str, object], after: Estimate | None = N
     """
     parts = [_phrase(names, fact, value) for fact, value in values.items()]
     text = _join(parts)
-    remark = ", ".join(part for part in (_batch_remark(names.plan, values), note) if part)
+    remark = ", ".join(part for part in (_batch_remark(names.plan, values), *_costs(values), note) if part)
     if remark:
         text += f" ({remark})"
     if after is not None and after.required is not None:
         text += f": {gib(after.required.value)}"
     return text
+
+
+_COSTS = {
+    "grad_checkpointing": "a fifth to a third slower",
+    "image_size": "another experiment",
+    "num_queries": "another experiment",
+    "multi_scale": "another experiment",
+}
+"""What a switch costs besides memory; a smaller micro batch at the same effective batch costs little."""
+
+
+def _costs(values: Mapping[str, object]) -> list[str]:
+    """Each cost once, for values that give something up."""
+    given_up = [fact for fact, value in values.items() if fact != "grad_checkpointing" or value is True]
+    return list(dict.fromkeys(_COSTS[fact] for fact in given_up if fact in _COSTS))
 
 
 def saving(before: Estimate, after: Estimate) -> str:

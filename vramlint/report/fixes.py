@@ -8,10 +8,14 @@ from vramlint.report.text import View, count, gib, printable
 from vramlint.results import RunResult
 
 
-def render(outcome: FixOutcome, view: View) -> str:
-    """One line a repair made or refused, then what each repaired run will do now; empty where nothing was to repair."""
+def render(outcome: FixOutcome, view: View, *, would: bool = False) -> str:
+    """One line a repair made or refused, then what each repaired run will do now; empty where nothing was to repair.
+
+    With ``would`` nothing is written yet.
+    """
+    done, gap = ("would fix", " ") if would else ("fixed", "   ")
     lines = [
-        f"{view.paint('fixed', '1;32')}   {printable(made.path)}: {printable(made.title)}  {view.dim(made.name)}"
+        f"{view.paint(done, '1;32')}{gap}{printable(made.path)}: {printable(made.title)}  {view.dim(made.name)}"
         for made in outcome.applied
     ]
     lines.extend(
