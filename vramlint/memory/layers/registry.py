@@ -156,6 +156,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "backbones": (
         "bisenetv2",
         "convnext",
+        "darknet",
         "ddrnet",
         "frames",
         "hrnet",
@@ -164,6 +165,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "mobilenet",
         "mscan",
         "narrow",
+        "regnet",
         "resnest",
         "resnet",
         "swin",
@@ -172,15 +174,19 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "vit",
     ),
     "necks": (
+        "centers",
         "pyramids",
         "segmentation",
         "video",
     ),
     "heads": (
+        "detection.centers",
         "detection.dense",
         "detection.regions",
         "detection.roi_heads",
         "detection.rpn",
+        "detection.solo",
+        "detection.yolo",
         "segmentation.fcn",
         "segmentation.knet",
         "segmentation.nonlocal_heads",
@@ -196,6 +202,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "detectron2",
         "recognizers",
         "segmentors",
+        "trackers",
     ),
     "losses": ("segmentation",),
 }

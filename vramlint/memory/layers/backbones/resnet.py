@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vramlint.memory.layers import functions as ops
+from vramlint.memory.layers.backbones.plugins import plugin_of
 from vramlint.memory.layers.bricks import conv, norm
 from vramlint.memory.layers.nn import Layer, chain
 from vramlint.memory.layers.registry import Backbone, Build, Config, Maps, backbone
@@ -67,11 +68,14 @@ class Bottleneck:
         outside = planes * self.expansion
         self.third = chain(conv(tape, convs, width, outside, 1, bias=False), norm(tape, norms, outside))
         self.shortcut = shortcut
+        self.after: list[Layer] = []
 
     def inner(self, x: Tensor) -> Tensor:
         out = ops.relu(self.first(x), inplace=True)
         out = ops.relu(self.second(out), inplace=True)
         out = self.third(out)
+        for layer in self.after:
+            out = layer(out)
         return ops.add(out, x if self.shortcut is None else self.shortcut(x), inplace=True)
 
 
@@ -102,8 +106,7 @@ class ResNet:
         dcn, with_dcn = config.get("dcn"), config.get("stage_with_dcn", (False,) * 4)
         base = int(config.get("base_channels", 64))
         grid = config.get("multi_grid")
-        if config.get("plugins"):
-            raise KeyError("plugins")
+        plugins = config.get("plugins") or ()
         inside = stem
         self.stages: list[list[Any]] = []
         for index, blocks in enumerate(DEPTHS[int(config["depth"])][:count]):
@@ -115,6 +118,7 @@ class ResNet:
             each = [first, *[dilation] * (blocks - 1)] if grid is None or not last else list(grid)
             with tape.frozen(active=index < frozen):
                 self.stages.append(_stage(tape, block, inside, planes, int(strides[index]), each, here))
+                _plug(tape, self.stages[-1], planes * block.expansion, index, plugins)
             inside = planes * block.expansion
         if config.get("norm_eval"):
             _evaluate(self)
@@ -148,6 +152,14 @@ def _stage(
     blocks = [block(tape, inside, planes, stride, dilations[0], shortcut, options)]
     blocks += [block(tape, outside, planes, 1, dilation, None, options) for dilation in dilations[1:]]
     return blocks
+
+
+def _plug(tape: Tape, stage: list[Any], channels: int, index: int, plugins: Sequence[Config]) -> None:
+    """``make_stage_plugins``: each plugin of a stage goes into every one of its blocks."""
+    for plugin in plugins:
+        if plugin.get("stages") is None or plugin["stages"][index]:
+            for block in stage:
+                block.after.append(plugin_of(tape, channels, plugin))
 
 
 def _stem(tape: Tape, config: Config, inside: int, stem: int, norms: Config) -> Layer:

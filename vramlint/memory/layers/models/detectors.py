@@ -53,7 +53,13 @@ class TwoStage:
             losses += found
         if self.regions is not None:
             losses += self.regions.loss(maps, batch)
+        losses += self.further(maps)
         return ops.total_loss(losses)
+
+    def further(self, maps: Maps) -> list[Tensor]:
+        """Losses of further branches over the pyramid."""
+        del maps
+        return []
 
 
 @model("RPN")
@@ -81,3 +87,19 @@ class SingleStage:
         maps = self.neck(self.backbone(images))
         losses = self.head.loss(maps, batch)
         return ops.total_loss(losses)
+
+
+@model("SOLO", "SOLOv2", "SingleStageInstanceSegmentor", "DecoupledSOLO")
+class ByLocation:
+    """Backbone, neck, a head of masks."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        self.build = build
+        self.backbone = build.backbone(config["backbone"])
+        self.neck = build.neck(config.get("neck"))
+        self.head = build.make("head", with_train(config["mask_head"], config.get("train_cfg")))
+
+    def loss(self, images: Tensor) -> Tensor:
+        batch = batch_of(self.build, images)
+        maps = self.neck(self.backbone(images))
+        return ops.total_loss(self.head.loss(maps, batch))

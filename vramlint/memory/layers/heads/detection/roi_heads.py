@@ -35,7 +35,7 @@ class RegionHead:
     """StandardRoIHead: one box head, and a mask head over the positives."""
 
     def __init__(self, build: Build, config: Config) -> None:
-        self.build, self.tape = build, build.tape
+        self.build, self.tape, self.config = build, build.tape, config
         self.sampled = Sampled(config.get("train_cfg"))
         shared = config.get("shared_head")
         self.shared = build.make("layer", shared) if shared else None
@@ -159,3 +159,131 @@ class CascadeHead:
         logits = self.masks[stage].forward(features)
         found: list[Tensor] = self.masks[stage].loss(logits, batch)
         return found
+
+
+@head("HybridTaskCascadeRoIHead")
+class HybridCascade(CascadeHead):
+    """HTC: a semantic branch joins every pooling, mask features pass from stage to stage."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, config)
+        semantic = config.get("semantic_head")
+        self.semantic = build.make("head", semantic) if semantic else None
+        given = config.get("semantic_roi_extractor")
+        self.extract_semantic = RegionExtractor(build, given) if given else None
+        self.flows = bool(config.get("mask_info_flow", True))
+        self.fused: Tensor | None = None
+
+    def loss(self, maps: Maps, batch: Batch) -> list[Tensor]:
+        losses: list[Tensor] = []
+        if self.semantic is not None:
+            found, self.fused = self.semantic.loss(maps, batch)
+            losses.append(found)
+        losses += super().loss(maps, batch)
+        self.fused = None
+        return losses
+
+    def _joined(self, features: Tensor, regions: int, *, inplace: bool) -> Tensor:
+        if self.fused is None or self.extract_semantic is None:
+            return features
+        other = self.extract_semantic([self.fused], regions)
+        if other.size != features.size:
+            other = ops.adaptive_avg_pool(other, features.size)
+        return ops.add(features, other, inplace=inplace)
+
+    def box_stage(self, maps: Maps, batch: Batch, stage: int, losses: list[Tensor]) -> tuple[Tensor, Any, Any]:
+        sampled = self.sampled[stage]
+        regions = sampled.number * batch.images
+        features = self._joined(self.extract[stage](maps, regions), regions, inplace=True)
+        scores, deltas = self.boxes[stage].forward(features)
+        losses += self.boxes[stage].loss(scores, deltas, sampled.positive * batch.images)
+        return features, scores, deltas
+
+    def mask_stage(self, maps: Maps, batch: Batch, stage: int) -> list[Tensor]:
+        regions = self.sampled[stage].positive * batch.images
+        pooled = self._joined(self.extract_masks[stage](maps, regions), regions, inplace=False)
+        before: Tensor | None = None
+        for earlier in self.masks[:stage] if self.flows else []:
+            before = earlier.features(earlier.with_residual(pooled, before))
+        head_ = self.masks[stage]
+        logits = head_.predict(head_.features(head_.with_residual(pooled, before)))
+        found: list[Tensor] = head_.loss(logits, batch)
+        return found
+
+
+@head("SCNetRoIHead")
+class ConsistentHead(CascadeHead):
+    """SCNet: one mask head after the cascade; semantic, global and relayed features join the poolings."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, {**config, "mask_head": None})
+        self.mask = build.make("head", config["mask_head"])
+        self.extract_mask = RegionExtractor(build, config["mask_roi_extractor"])
+        semantic, context, relay = (config.get(key) for key in ("semantic_head", "glbctx_head", "feat_relay_head"))
+        self.semantic = build.make("head", semantic) if semantic else None
+        self.extract_semantic = (
+            RegionExtractor(build, config["semantic_roi_extractor"]) if config.get("semantic_roi_extractor") else None
+        )
+        self.context = build.make("head", context) if context else None
+        self.relay = build.make("head", relay) if relay else None
+
+    def loss(self, maps: Maps, batch: Batch) -> list[Tensor]:
+        losses: list[Tensor] = []
+        fused: Tensor | None = None
+        if self.semantic is not None:
+            found, fused = self.semantic.loss(maps, batch)
+            losses.append(found)
+        if self.context is not None:
+            losses += self.context.loss(maps, batch)
+        rows: Tensor | None = None
+        for stage in range(self.count):
+            sampled = self.sampled[stage]
+            regions = sampled.number * batch.images
+            features = self._joined(self.extract[stage](maps, regions), fused, regions)
+            scores, deltas, rows = self.boxes[stage].forward_shared(features)
+            losses += self.boxes[stage].loss(scores, deltas, sampled.positive * batch.images)
+            del features, scores, deltas
+        return losses + self._mask(maps, batch, fused, rows)
+
+    def _mask(self, maps: Maps, batch: Batch, fused: Tensor | None, rows: Tensor | None) -> list[Tensor]:
+        positives = self.sampled[-1].positive * batch.images
+        pooled = self._joined(self.extract_mask(maps, positives), fused, positives)
+        if self.relay is not None and rows is not None:
+            picked = ops.gather(rows, (positives, rows.shape[1]), 8 * positives)
+            pooled = ops.add(pooled, self.relay.forward(picked))
+        logits = self.mask.forward(pooled)
+        found: list[Tensor] = self.mask.loss(logits, batch)
+        return found
+
+    def _joined(self, features: Tensor, fused: Tensor | None, regions: int) -> Tensor:
+        if fused is not None and self.extract_semantic is not None:
+            other = self.extract_semantic([fused], regions)
+            if other.size != features.size:
+                other = ops.adaptive_avg_pool(other, features.size)
+            features = ops.add(features, other, inplace=True)
+        if self.context is None:
+            return features
+        # ``_fuse_glbctx``: written image by image into zeros of the same size.
+        fresh = self.tape.new(*features.shape, itemsize=features.itemsize)
+        sums = ops.shifted(ops.gather(features, features.shape, 8 * regions))
+        return self.tape.record(features.shape, features.itemsize, (sums,), (sums.bytes,), inplace=fresh)
+
+
+@head("GridRoIHead")
+class GridRegionHead(RegionHead):
+    """Grid R-CNN: boxes classified, then refined by heat maps of nine points over the positives (96 at most)."""
+
+    MOST = 192
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, {**config, "mask_head": None})
+        self.grid = build.make("head", config["grid_head"])
+        self.extract_grid = RegionExtractor(build, config["grid_roi_extractor"])
+
+    def loss(self, maps: Maps, batch: Batch) -> list[Tensor]:
+        losses = super().loss(maps, batch)
+        train = self.config.get("train_cfg") or {}
+        most = int(train.get("max_num_grid", self.MOST))
+        positives = min(most, self.sampled.positive * batch.images)
+        losses += self.grid.loss(self.extract_grid(maps, positives))
+        return losses
