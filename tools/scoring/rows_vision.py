@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 from scoring.rows import Row, common_plan, fact, group_of
+from scoring.wheel_plans import wheel
+from vramlint.hardware import Target
+from vramlint.memory.layers.stack import stack_of
 from vramlint.plan import ImageSize, Precision, TrainingPlan
+
+WHEELS = {"mmseg": "mmsegmentation"}
+"""Frameworks whose rows name a config inside a wheel, with the wheel's project."""
 
 
 def vision_plan(row: Row) -> TrainingPlan | None:
     if not row["batch_per_gpu"]:
         return None
+    project = WHEELS.get(row["framework"])
+    return _named_plan(row) if project is None else _config_plan(row, project)
+
+
+def _config_plan(row: Row, project: str) -> TrainingPlan | None:
+    """The plan of the row's config on the row's GPUs, with the stack of its date.
+
+    What the row says beside the config (batch, precision) is what was measured; the config's own values differ where a
+    later version of the project changed them.
+    """
+    found = wheel(project)
+    ranks = int(float(row["n_gpus"] or 1))
+    path = row["config_path"].partition("configs/")[2] or row["config_path"]
+    plan = None if found is None else found.plan(path, Target(None, ranks, source="--gpus"))
+    if plan is None:
+        return None
+    common = common_plan(row)
+    for name in ("micro_batch", "accumulation", "world_size", "data_parallel"):
+        setattr(plan, name, getattr(common, name))
+    mixed = "fp16" in row["precision"] or "amp" in row["precision"]
+    plan.precision = fact(Precision.FP16 if mixed else Precision.FP32)
+    plan.sharding = fact("ddp" if row["parallelism"] == "ddp" else "none")
+    date = row["ckpt_date"]
+    year, month = (int(date[:4]), int(date[4:6] or 6)) if date[:4].isdigit() else (2021, 6)
+    plan.extra["stack"] = fact(stack_of(year, month))
+    return plan
+
+
+def _named_plan(row: Row) -> TrainingPlan:
+    """The plan of a row that has no config at hand, from its columns alone."""
     plan = common_plan(row)
     plan.image_size = fact(ImageSize(int(float(row["image_h"])), int(float(row["image_w"] or row["image_h"]))))
     mixed = "fp16" in row["precision"] or "amp" in row["precision"]
