@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.dialects.support import document
+from tools import recognition
 from vramlint import sources
 from vramlint.dialects import registry
 from vramlint.errors import SourceError, UsageError
@@ -143,3 +144,16 @@ def test_no_subject_is_claimed_twice() -> None:
         if read is not None:
             subjects = [id(verdict.subject) for verdict in registry.why(read)]
             assert len(subjects) == len(set(subjects)), path
+
+
+@needs_corpus
+@pytest.mark.corpus
+def test_training_configs_get_their_folders_dialect(capsys: pytest.CaptureFixture[str]) -> None:
+    """Issue 4, point 1: 98 % of each folder and wheel by the written rule of the tool, none of negative, none twice."""
+    wheels = sorted((Path(__file__).parents[2] / ".cache" / "wheels").glob("*.whl"))
+    named = [path for path in wheels if path.name.startswith(("mmdet", "mmseg", "torchtune", "ultralytics"))]
+    table = recognition.seen_by_folder([CORPUS, *named])
+    with capsys.disabled():
+        training = [each for found in table.values() for each in found if not each.apart]
+        print(f"\nrecognised: {sum(each.right for each in training):,} of {len(training):,} configs", end=" ")
+    assert all([recognition.report(folder, found) for folder, found in table.items()])
