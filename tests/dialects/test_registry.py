@@ -156,4 +156,4 @@ def test_training_configs_get_their_folders_dialect(capsys: pytest.CaptureFixtur
     with capsys.disabled():
         training = [each for found in table.values() for each in found if not each.apart]
         print(f"\nrecognised: {sum(each.right for each in training):,} of {len(training):,} configs", end=" ")
-    assert all([recognition.report(folder, found) for folder, found in table.items()])
+    assert all(recognition.report(folder, found) for folder, found in table.items())
