@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 mkdir -p .cache/wheels
 download() { .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest .cache/wheels "$@"; }
 for wheel in mmdet==3.3.0 mmsegmentation==1.2.2 torchtune==0.6.1 ultralytics==8.4.190 axolotl==0.19.0 litgpt==0.5.13 \
-    llm_foundry==0.22.0 megatron_core==0.16.1 torchtitan==0.3.0 transformers==5.24.0; do
+    llm_foundry==0.22.0 megatron_core==0.16.1 torchtitan==0.3.0 transformers==5.24.0 mmaction2==0.24.1; do
     ls .cache/wheels/"${wheel%%==*}"-*.whl >/dev/null 2>&1 || download "$wheel"
 done
 ls .cache/wheels/pytest-*.tar.gz >/dev/null 2>&1 || download --no-binary pytest pytest==8.4.2
@@ -16,3 +16,7 @@ ls .cache/wheels/deepspeed-*.tar.gz >/dev/null 2>&1 ||
     { .venv/bin/python -m pip install --quiet --disable-pip-version-check setuptools wheel &&
         download --no-build-isolation deepspeed==0.19.6; } ||
     echo "no source of DeepSpeed: its arithmetic is not called" >&2
+# detectron2 publishes no wheel: its configs are scored where a checkout is at hand.
+[ -d .cache/checkouts/detectron2 ] ||
+    git clone --quiet --depth 1 https://github.com/facebookresearch/detectron2 .cache/checkouts/detectron2 ||
+    echo "no checkout of detectron2: its configs are not scored" >&2

@@ -35,7 +35,9 @@ def group_of(row: Row) -> str:
         return "segmentation"
     if "detection" in task or "instance" in task:
         return "detection"
-    return "video" if row["framework"].startswith("mmaction") else "other"
+    if row["framework"].startswith("mmaction"):
+        return "video"
+    return "detection" if row["framework"] in ("detectron2", "mmdet", "mmdet3d") else "other"
 
 
 def _language_group(row: Row) -> str:

@@ -8,8 +8,8 @@ from vramlint.hardware import Target
 from vramlint.memory.layers.stack import stack_of
 from vramlint.plan import ImageSize, Precision, TrainingPlan
 
-WHEELS = {"mmseg": "mmsegmentation"}
-"""Frameworks whose rows name a config inside a wheel, with the wheel's project."""
+WHEELS = {"mmseg": "mmsegmentation", "mmdet": "mmdet", "mmaction2": "mmaction2-0.24.1", "detectron2": "detectron2"}
+"""Frameworks whose rows name a config, with the wheel (or checkout) that holds it."""
 
 
 def vision_plan(row: Row) -> TrainingPlan | None:
@@ -27,7 +27,8 @@ def _config_plan(row: Row, project: str) -> TrainingPlan | None:
     """
     found = wheel(project)
     ranks = int(float(row["n_gpus"] or 1))
-    path = row["config_path"].partition("configs/")[2] or row["config_path"]
+    path = row["config_path"]
+    path = path if project == "detectron2" else path.partition("configs/")[2] or path
     plan = None if found is None else found.plan(path, Target(None, ranks, source="--gpus"))
     if plan is None:
         return None

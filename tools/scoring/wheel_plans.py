@@ -20,14 +20,15 @@ CACHE = Path(__file__).resolve().parents[2] / ".cache" / "wheels"
 
 _CONFIGS = "/.mim/configs/"
 
+CHECKOUTS = CACHE.parent / "checkouts"
+"""Where ``tools/fetch_wheels.sh`` puts the sources of projects that publish no wheel (detectron2)."""
+
 
 class Wheel:
-    """The configs of one OpenMMLab wheel, by their path below ``configs/``."""
+    """Configs by their path: of one OpenMMLab wheel below ``configs/``, or of a checkout below its root."""
 
-    def __init__(self, path: Path) -> None:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if _CONFIGS in name and name.endswith(".py")]
-            self._files = {name.partition(_CONFIGS)[2]: archive.read(name) for name in names}
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self._files = files
         self._read: dict[str, Document | None] = {}
 
     def configs(self) -> Iterator[str]:
@@ -68,8 +69,22 @@ class _Beside:
         return []
 
 
-@lru_cache(maxsize=4)
+def _unpacked(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if _CONFIGS in name and name.endswith(".py")]
+        return {name.partition(_CONFIGS)[2]: archive.read(name) for name in names}
+
+
+def _checked_out(root: Path) -> dict[str, bytes]:
+    paths = (path for pattern in ("**/configs/**/*.yaml", "**/configs/**/*.py") for path in root.glob(pattern))
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+
+
+@lru_cache(maxsize=8)
 def wheel(project: str) -> Wheel | None:
-    """The wheel of ``project`` (``mmsegmentation``, ``mmdet``); None where it is not in the cache."""
+    """The configs of ``project`` (``mmsegmentation``, ``mmaction2-0.24.1``); None where they are not in the cache."""
     found = sorted(CACHE.glob(f"{project}-*.whl"))
-    return Wheel(found[-1]) if found else None
+    if found:
+        return Wheel(_unpacked(found[-1]))
+    root = CHECKOUTS / project
+    return Wheel(_checked_out(root)) if root.is_dir() else None

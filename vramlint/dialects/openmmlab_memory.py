@@ -80,12 +80,20 @@ def _architecture(config: Config) -> Fact[ModelTree]:
     if config.missing:
         return unknown(f"{config.missing[0]} is not at hand")
     scope = plain_value(config.root.get("default_scope") or Scalar(section.span, "", ""))
-    tree = model_tree(section, FRAMEWORK, str(scope or ""))
+    kind = str(plain_value(section.get("type") or section))
+    tree = model_tree(section, FRAMEWORK, str(scope or _scope_of(kind)))
     for key in ("train_cfg", "test_cfg"):  # mmdet 2.4 and before: beside the model, not in it
         outside = config.root.get(key)
         if key not in tree and isinstance(outside, Mapping) and (outside.get("rcnn") or outside.get("assigner")):
             tree[key] = dict(model_tree(outside, FRAMEWORK, ""))
     return Fact(tree, Origin.FILE)
+
+
+def _scope_of(kind: str) -> str:
+    """The project that a model's type belongs to, in configs from before ``default_scope``."""
+    if any(word in kind for word in ("Recognizer", "SkeletonGCN", "Localizer")):
+        return "mmaction"
+    return "mmseg" if "EncoderDecoder" in kind else "mmdet"
 
 
 def _batch_shape(config: Config, sizes: Sizes, divisor: int) -> Fact[ImageSize]:

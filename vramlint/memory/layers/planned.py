@@ -24,11 +24,15 @@ def model_of(plan: TrainingPlan) -> LayerModel:
     if not isinstance(architecture, Mapping):
         raise UnknownType("the architecture is no tree of types")
     scope = str(architecture.get("_scope") or architecture.get("_framework") or "")
-    known, total, missing = understood(architecture, scope)
-    if missing:
-        raise UnknownType(f"{' and '.join(missing)} not known ({known} of {total} parts of the model are)")
     facts: dict[str, Any] = {name: plan.fact(name).value for name in FACTS if plan.fact(name).known}
-    found = LayerModel(architecture, scope, stack=STACKS[str(plan.fact("stack").value or "modern")], facts=facts)
+    try:
+        found = LayerModel(architecture, scope, stack=STACKS[str(plan.fact("stack").value or "modern")], facts=facts)
+    except UnknownType as error:
+        known, total, missing = understood(architecture, scope)
+        if not missing:
+            raise
+        text = f"{' and '.join(missing)} not known ({known} of {total} parts of the model are)"
+        raise UnknownType(text) from error
     size = plan.fact("batch_shape").value or plan.image_size.value
     if size is not None and plan.micro_batch.value:
         precision = plan.precision.value or Precision.FP32
