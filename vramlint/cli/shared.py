@@ -106,7 +106,13 @@ def standard_input(paths: tuple[str, ...], name: str | None) -> tuple[str, bytes
         raise UsageError("- stands alone", help="give the other paths a call of their own")
     if name is None:
         raise UsageError("standard input has no name", help="add --stdin-filename, whose suffix says how to read it")
-    return name, sys.stdin.buffer.read()
+    data = sys.stdin.buffer.read()
+    from vramlint.sources import syntax_of
+
+    if syntax_of(name, data[:128]) is None:
+        help = "Known: .yaml .yml .json .jsonc .toml .py .sh .bash .slurm .sbatch, or a shebang line in the text."
+        raise UsageError(f"nothing tells how to read {name!r}", help=help)
+    return name, data
 
 
 def view(stream: TextIO | None = None) -> View:

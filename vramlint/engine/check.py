@@ -23,6 +23,8 @@ _LINKING_SUFFIXES = (".py", ".sh", ".bash", ".slurm", ".sbatch")
 """Files that may choose a config without being one: a script by its import, a launch line by its words."""
 _TEXT_SUFFIXES = (*_LINKING_SUFFIXES, ".yaml", ".yml", ".json", ".jsonc", ".toml")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_MOST_BYTES = 1024 * 1024 + 1
+"""One more than a config may have (``vramlint.sources.decode``): data sets are not read to their end."""
 DEFAULTS = CheckOptions()
 
 
@@ -96,7 +98,7 @@ def _data(path: str, overlay: Mapping[str, bytes]) -> bytes:
     if path in overlay:
         return overlay[path]
     with open(path, "rb") as file:
-        return file.read()
+        return file.read(_MOST_BYTES)
 
 
 def _session(

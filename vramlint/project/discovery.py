@@ -49,13 +49,31 @@ def discover(paths: Sequence[str], settings: SettingsFinder, *, force_exclude: b
     for path in paths:
         shown = display_path(path)
         if os.path.isdir(path):
+            _expect_readable(path)
             for inner in _walk(os.path.abspath(path), settings):
                 found.setdefault(display_path(inner), Candidate(display_path(inner), explicit=False))
-        elif not os.path.exists(path):
-            raise UsageError("no such file or folder", path=path)
+        elif not os.path.isfile(path):
+            raise _no_file(path)
         elif not (force_exclude and is_excluded(path, settings)):
             found[shown] = Candidate(shown, explicit=True)
     return tuple(found.values())
+
+
+def _expect_readable(folder: str) -> None:
+    """Raises UsageError for a named folder that cannot be listed; those below it are passed over."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise UsageError(f"the folder cannot be read: {error.strerror}", path=folder) from error
+
+
+def _no_file(path: str) -> UsageError:
+    if os.path.exists(path):
+        help = "Pipe it to `vramlint - --stdin-filename NAME`."
+        return UsageError("neither a file nor a folder", path=path, help=help)
+    if os.path.islink(path):
+        return UsageError("a symlink that leads nowhere", path=path, help=f"It names {os.readlink(path)!r}.")
+    return UsageError("no such file or folder", path=path)
 
 
 def is_excluded(path: str, settings: SettingsFinder) -> bool:

@@ -29,7 +29,7 @@ def read_settings(path: str, data: bytes) -> Settings | None:
 def _own_table(path: str, data: bytes) -> tuple[_Where, Any] | None:
     """The file's table of settings and how to speak of it."""
     table = _table(path, data)
-    where = _Where(os.path.relpath(path), data.decode("utf-8", "replace"), "")
+    where = _Where(os.path.relpath(path), data.decode("utf-8-sig", "replace"), "")
     if os.path.basename(path) != "pyproject.toml":
         return where, table
     tool = table.get("tool")
@@ -42,9 +42,9 @@ def _table(path: str, data: bytes) -> Any:
 
     shown = os.path.relpath(path)
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
-        raise SettingsError("not UTF-8", path=shown) from error
+        raise SettingsError("not UTF-8", path=shown, help="Save it as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         import re
 

@@ -16,6 +16,7 @@ from vramlint.errors import VramlintError
 from vramlint.hardware.model import Target
 from vramlint.project.discovery import display_path, repository_root
 from vramlint.sources import read
+from vramlint.sources.decode import MAX_FILE_BYTES
 from vramlint.sources.model import Command, Document, Node, Scalar, Syntax
 from vramlint.sources.model import Sequence as Items
 
@@ -59,7 +60,7 @@ class Project:
         known = self._data.get(path)
         if known is None:
             with open(path, "rb") as file:
-                known = self._data[path] = file.read()
+                known = self._data[path] = file.read(MAX_FILE_BYTES + 1)  # enough to see that it is too large
         return known
 
     def document(self, path: str) -> Document:

@@ -24,7 +24,7 @@ def decode_bytes(data: bytes, path: str = "<memory>", max_bytes: int = MAX_FILE_
     """
     if len(data) > max_bytes:
         raise OversizeSource(
-            f"the file has {len(data):,} bytes, more than the limit of {max_bytes:,}",
+            f"the file has more than the limit of {max_bytes:,} bytes",
             path=path,
             help="Exclude it: a training config is smaller.",
         )
