@@ -94,6 +94,8 @@ def _names(family: str, first: Path | None) -> list[str]:
 
 def _make(family: str, name: str, variant: str, date: str) -> dict[str, Any]:
     """The journal's line of one model run one way; where it cannot be traced, the variant holds the reason."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     from vramlint.trace.making import VariantName, make_profile
     from vramlint.trace.targets import find_target
 
@@ -108,6 +110,7 @@ def _make(family: str, name: str, variant: str, date: str) -> dict[str, Any]:
         profile = {"variants": {variant: {"failed": f"{type(error).__name__}: {reason}"}}}
         print(f"failed: {name} {variant}: {type(error).__name__}: {reason}", file=sys.stderr, flush=True)
     gc.collect()
+    FakeTensorMode.cache_clear()
     seconds = {"wall": round(time.monotonic() - started, 1), "cpu": round(time.process_time() - cpu, 1)}
     seconds["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {"target": name, **profile, "made": seconds}

@@ -51,8 +51,8 @@ def test_a_users_own_model_gets_a_profile(repository: Path, capsys: pytest.Captu
     file = profile_path(repository, "my-net")
     assert file == repository / ".vramlint" / "profiles" / "my-net.json"
     data = json.loads(file.read_text(encoding="utf-8"))
-    assert data["code"]["file"] == "mine.py"
-    assert len(data["code"]["sha256"]) == 64
+    assert data["code"]["sources"].keys() == {"mine.py"}
+    assert len(data["code"]["sources"]["mine.py"]) == 64
     profile = load_profile(data)
     assert profile.parameters == 3 * 8 * 9 + 8 + 8 + 1
     moments = profile.moments(Workload(2, Precision.FP32, checkpointing=False, height=256, width=256))

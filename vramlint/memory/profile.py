@@ -70,6 +70,14 @@ class Variant(NamedTuple):
     residual: float
 
 
+class TracedOptimizer(NamedTuple):
+    """What one traced step of the model's own optimizer took: states that stay, and bytes of the step alone."""
+
+    name: str
+    state_bytes: int
+    step_bytes: int
+
+
 class Profile(NamedTuple):
     """A model's traced memory: the form of :class:`~vramlint.memory.knowledge.ModelKnowledge` for named models.
 
@@ -89,6 +97,7 @@ class Profile(NamedTuple):
     size_multiple: int
     fixed_size: tuple[int, int] | None
     default_size: tuple[int, int] | None = None
+    optimizer: TracedOptimizer | None = None
 
     @property
     def source(self) -> str:
@@ -133,6 +142,23 @@ class Profile(NamedTuple):
         return factors if all(factors) else ()
 
 
+class OwnProfile(NamedTuple):
+    """A profile of the user's own repository: the value of a plan's fact ``own_profile``.
+
+    ``path`` is the file as shown; ``profile`` None where this vramlint cannot read it; ``stale`` says why it may no
+    longer be true, in words that follow "is stale:", empty where nothing speaks against it.
+    """
+
+    path: str
+    profile: Profile | None
+    stale: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path} (stale: {self.stale})" if self.stale else self.path
+
+    __repr__ = __str__
+
+
 def load_profile(data: Mapping[str, Any]) -> Profile:
     """A profile from its JSON form (a shipped file, or ``.vramlint/profiles/<name>.json`` of the user's repository).
 
@@ -162,6 +188,13 @@ def _read(data: Mapping[str, Any]) -> Profile:
         size_multiple=int(data.get("size_multiple", 1)),
         fixed_size=_size(data.get("fixed_size")),
         default_size=_size(data.get("default_size")),
+        optimizer=_optimizer(data.get("optimizer")),
+    )
+
+
+def _optimizer(data: Any) -> TracedOptimizer | None:
+    return (
+        None if data is None else TracedOptimizer(str(data["name"]), int(data["state_bytes"]), int(data["step_bytes"]))
     )
 
 

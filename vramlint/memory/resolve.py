@@ -22,7 +22,7 @@ from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
-from vramlint.memory.profile import Profile, load_profile
+from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
 from vramlint.plan import DecoderShape, Fact, TrainingPlan
 
@@ -98,6 +98,9 @@ def _described(plan: TrainingPlan, user: UserModel) -> Resolution | None:
 
 def _called(plan: TrainingPlan, name: str) -> Resolution:
     """What a name stands for: a folder of the repository, a profile, an entry of the catalogue."""
+    own = plan.fact("own_profile").value
+    if isinstance(own, OwnProfile) and own.profile is not None:
+        return _own(own, own.profile)
     local = local_decoder(name, plan.path)
     if local is not None:
         return _named(plan, local, f"closed form, {local.source}")
@@ -108,6 +111,12 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     if decoder is not None:
         return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")
     return found
+
+
+def _own(own: OwnProfile, profile: Profile) -> Resolution:
+    """The repository's own trace of the model goes before everything shipped."""
+    stale = (f"{own.path} is stale: {own.stale}; trace again",) if own.stale else ()
+    return Resolution(profile, assumptions=(*stale, *profile.assumptions))
 
 
 def _named(plan: TrainingPlan, decoder: NamedDecoder, source: str) -> Resolution:

@@ -10,6 +10,7 @@ from vramlint.memory.decoder import Decoder
 from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer
+from vramlint.memory.profile import Profile
 from vramlint.memory.resolve import Resolution
 from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, sharding_of, weight_bytes
 from vramlint.plan import Fact, Precision, TrainingPlan
@@ -18,6 +19,8 @@ MULTI_SCALE_LARGEST = 1.5
 """Largest training shape under multi-scale, as a share of the image size, where the plan does not know it: an
 assumption, what an Ultralytics ``multi_scale`` of 0.5 gives (8.4.190, ``models/yolo/detect/train.py``). A plan that
 knows says so in ``largest_image_size``."""
+
+FP32_BYTES = 4
 
 
 UNPACKED_SHARE = 0.8
@@ -112,7 +115,7 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     assert found.knowledge is not None
     ranks = plan.data_parallel.value or plan.world_size.value or 1
     workload = _workload(plan)._replace(capability=capability)
-    optimizer = find_optimizer(plan.optimizer.value, plan.fact("momentum").value)
+    optimizer = find_optimizer(plan.optimizer.value, plan.fact("momentum").value) or _traced_optimizer(found.knowledge)
     chosen = Setting(
         found.knowledge,
         workload,
@@ -132,6 +135,16 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     _assume_compiled(plan, settings)
     _assume_lengths(plan, settings)
     return settings
+
+
+def _traced_optimizer(knowledge: ModelKnowledge) -> Optimizer | None:
+    """The optimizer that a profile of the user's own was traced with, for a plan that names none vramlint knows."""
+    if not isinstance(knowledge, Profile) or knowledge.optimizer is None or not knowledge.trainable:
+        return None
+    traced, elements = knowledge.optimizer, knowledge.trainable
+    return Optimizer(
+        traced.name, 0, traced.state_bytes / elements, traced.step_bytes / elements / FP32_BYTES, knowledge.source
+    )
 
 
 _HELD_IN_16_BITS = {Precision.BF16: Precision.PURE_BF16, Precision.FP16: Precision.PURE_FP16}

@@ -123,6 +123,19 @@ class Recording:
         """Bytes that stay beside the parameters' own: buffers, and what rounding to allocator blocks adds."""
         return sum(block_bytes(self.sizes[storage]) for storage in self.static()) - self.parameter_bytes
 
+    def live_bytes_at(self, mark: str) -> int:
+        """Bytes alive where ``mark`` stands, static storages and gradients apart."""
+        static = self.static()
+        live: dict[int, int] = {}
+        for event in self.events[: self.events.index(mark)]:
+            if not isinstance(event, int):
+                continue
+            if event < 0:
+                live.pop(-event, None)
+            elif event not in static and event not in self.gradients:
+                live[event] = block_bytes(self.sizes[event])
+        return sum(live.values())
+
     def levels(self) -> Iterator[Level]:
         """Every local maximum of the memory beyond what is static, in order."""
         static = self.static()

@@ -7,14 +7,15 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from vramlint.errors import TraceError
 from vramlint.memory.profile import SCHEMA
-from vramlint.trace.events import Recording, Shape
+from vramlint.trace.events import STEADY, Recording, Shape
 from vramlint.trace.fake import TESTED_TORCH
 from vramlint.trace.pairing import Fit, Point, TooFewShapes, fit, residual
 from vramlint.trace.targets import Target
-from vramlint.trace.tracer import Options, record
+from vramlint.trace.tracer import Job, Options, record
 
 TRACER = 3
 """Raised whenever the same model traces differently; profiles of another number are made again.
@@ -84,6 +85,7 @@ def _make(target: Target, date: str, say: Callable[[str], None], wanted: tuple[V
         variants[str(variant)] = _variant(target, variant, found, say)
         first = first or recording
     assert first is not None
+    optimizer = {} if target.optimizer is None else {"optimizer": _optimizer_memory(target, wanted[0], say)}
     return {
         "schema": SCHEMA,
         "tracer": TRACER,
@@ -97,8 +99,43 @@ def _make(target: Target, date: str, say: Callable[[str], None], wanted: tuple[V
         "size_multiple": target.size_multiple,
         "fixed_size": None if target.fixed_size is None else list(target.fixed_size),
         "default_size": None if target.default_size is None else list(target.default_size),
+        **optimizer,
         "variants": variants,
     }
+
+
+def _optimizer_memory(target: Target, variant: VariantName, say: Callable[[str], None]) -> dict[str, Any]:
+    """What the target's own optimizer keeps, and what its step takes on top, from one trace with it."""
+    shape = target.shapes[0]
+    say(f"{target.name} optimizer at {shape}")
+    names: list[str] = []
+
+    def make() -> Job:
+        job = target.make(shape, variant.checkpointing)
+        return job._replace(optimizer=lambda parameters: _noted(target, parameters, names))
+
+    recording = record(make, shape, Options(positives=target.positives, evaluation=False))
+    levels: dict[str, int] = {}
+    for level in recording.levels():
+        levels[level.phase] = max(levels.get(level.phase, 0), level.activation_bytes)
+    states = recording.live_bytes_at(f"{STEADY}:end")
+    before = recording.live_bytes_at(f"{STEADY}:backward")
+    return {
+        "name": names[0],
+        "state_bytes": states,
+        "step_bytes": max(0, levels.get(f"{STEADY}:optimizer", 0) - before),
+    }
+
+
+def _noted(target: Target, parameters: list[nn.Parameter], names: list[str]) -> torch.optim.Optimizer:
+    assert target.optimizer is not None
+    made = target.optimizer(parameters)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise TraceError(
+            f"the optimizer's callable returned {type(made).__name__}", help="Return a torch.optim.Optimizer."
+        )
+    names.append(type(made).__name__)
+    return made
 
 
 def _fitted(target: Target, variant: VariantName, say: Callable[[str], None]) -> tuple[Fit, Recording]:
@@ -126,7 +163,7 @@ def _variant(target: Target, variant: VariantName, found: Fit, say: Callable[[st
     residuals = []
     for shape in target.confirm:
         say(f"{target.name} {variant} confirmed at {shape}")
-        residuals.append(residual(found, trace(target, variant, shape, second_step=True)))
+        residuals.append(residual(found, trace(target, variant, shape, second_step=target.real_second_step)))
         difference = residuals[-1]
         if difference.training > target.tolerance or difference.evaluation > EVALUATION_TOLERANCE:
             raise TraceError(

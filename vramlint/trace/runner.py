@@ -55,7 +55,7 @@ def _profile(request: dict[str, Any]) -> dict[str, Any]:
     if ":" in request["target"]:
         from vramlint.trace.families.user_models import code_fingerprint
 
-        data["code"] = code_fingerprint(request["target"])
+        data["code"] = code_fingerprint(request["target"], Path(request["folder"]))
     return data
 
 

@@ -7,16 +7,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vramlint.trace.accumulation import adds_in_place
 from vramlint.trace.answers import keep_values
 from vramlint.trace.events import Recording
+from vramlint.trace.memo import Memo
 
 aten = torch.ops.aten
 
 _MARK = "_vramlint_storage"
 """Attribute on a storage object that holds its number in the recording (storages keep their Python object)."""
+
+_DEVICE = torch.ops.prim.device.default
+
+_MEMO = Memo()
 
 
 class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -36,13 +42,27 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         del types
+        if func is _DEVICE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device  # asked three times as often as anything is computed
         self._recording.operations += 1
         if adds_in_place(func, args):
             func = aten.add_.Tensor
-        answer = self._answers.get(func)
-        output = func(*args, **(kwargs or {})) if answer is None else answer(func, args, kwargs or {})
+        output = self._output(func, args, kwargs or {})
         keep_values(func, args, kwargs or {}, output)
         self._track(output, func)
+        return output
+
+    def _output(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        answer = self._answers.get(func)
+        if answer is not None:
+            return answer(func, args, kwargs)
+        key = _MEMO.key(func, args, kwargs)
+        if key is None:
+            return func(*args, **kwargs)
+        output = _MEMO.recall(key, args)
+        if output is None:
+            output = func(*args, **kwargs)
+            _MEMO.learn(key, output, _MARK)
         return output
 
     def _track(self, output: Any, func: Any) -> None:

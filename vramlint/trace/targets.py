@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import torch
+from torch import nn
+
 from vramlint.errors import TraceError
 from vramlint.trace.answers import Positives, few_positives
 from vramlint.trace.events import Shape
@@ -28,15 +31,19 @@ TOLERANCE = 0.005
 """Largest difference between profile and direct trace with which a profile is written."""
 
 
+OptimizerMaker = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+
 class Target(NamedTuple):
     """How to trace one model.
 
     ``make`` builds the job at a shape, with activation checkpointing where asked (``has_checkpointing`` says whether
     the model offers it). ``packages`` are the distributions whose versions matter. ``shapes`` determine the profile and
     ``confirm`` check it, within ``tolerance``: as many of the shapes are traced, in order, as the fit needs.
-    ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size and ``default_size``
-    the one that the package trains it at. ``otherwise`` is traced where this target cannot be (a model that may or may
-    not take any size).
+    ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size and ``default_size`` the
+    one that the package trains it at. Without ``real_second_step`` the confirming traces derive theirs as the others
+    do. ``otherwise`` is traced where this target cannot be (a model that may or may not take any size). ``optimizer``
+    makes the model's own optimizer, whose step is traced too.
     """
 
     name: str
@@ -50,8 +57,10 @@ class Target(NamedTuple):
     size_multiple: int = 32
     fixed_size: tuple[int, int] | None = None
     default_size: tuple[int, int] | None = None
+    real_second_step: bool = True
     positives: Positives = few_positives
     tolerance: float = TOLERANCE
+    optimizer: OptimizerMaker | None = None
     otherwise: Target | None = None
 
 

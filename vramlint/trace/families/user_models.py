@@ -7,9 +7,9 @@ returns either a module on RGB images, or ``(model, inputs, loss)``: ``inputs`` 
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from vramlint.errors import TraceError
+from vramlint.project.own_profiles import source_digest
 from vramlint.trace.events import Shape
 from vramlint.trace.families.images import images
 from vramlint.trace.pairing import TOKEN_TERMS
@@ -55,13 +56,22 @@ def find(name: str) -> Target:
     return target
 
 
-def code_fingerprint(name: str) -> dict[str, str]:
-    """Where the callable is written and the SHA-256 of that file, by which a profile is known to be stale."""
-    module_name, _, attribute = name.partition(":")
-    function = getattr(importlib.import_module(module_name), attribute)
-    file = Path(inspect.getsourcefile(function) or "")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
-    return {"target": name, "file": file.name, "sha256": digest}
+def code_fingerprint(name: str, folder: Path) -> dict[str, Any]:
+    """The target and the SHA-256 of every file of the repository that tracing it imported.
+
+    A profile is stale once one of them changed. What lies in ``folder`` but belongs to an installed environment does
+    not count.
+    """
+    root = folder.resolve()
+    sources: dict[str, str] = {}
+    for module in list(sys.modules.values()):
+        file = Path(getattr(module, "__file__", None) or "").resolve()
+        if not file.is_file() or not file.is_relative_to(root):
+            continue
+        inside = file.relative_to(root)
+        if not any(part.startswith(".") or part == "site-packages" for part in inside.parts):
+            sources[inside.as_posix()] = source_digest(str(file))
+    return {"target": name, "sources": dict(sorted(sources.items()))}
 
 
 def _argument_names(function: Callable[..., Any]) -> list[str]:
