@@ -23,6 +23,9 @@ _VARIANTS = {
     "--name", default="", help="The name under which configs speak of the model; the target's own by default."
 )
 @click.option(
+    "--optimizer", default="", help="MODULE:CALLABLE that makes your own optimizer of the parameters; traced as well."
+)
+@click.option(
     "--variants",
     type=click.Choice(tuple(_VARIANTS)),
     default="all",
@@ -37,7 +40,9 @@ _VARIANTS = {
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the profile to this file.")
 @click.option("--quiet", is_flag=True, help="Do not show each trace as it begins.")
-def command(target: str, name: str, variants: str, folder: Path, output: Path | None, quiet: bool) -> int:
+def command(
+    target: str, name: str, optimizer: str, variants: str, folder: Path, output: Path | None, quiet: bool
+) -> int:
     """Trace a whole training step of TARGET and keep its memory profile.
 
     TARGET is a known name (resnet50, ultralytics/yolo12s, rfdetr/rfdetr_nano) or MODULE:CALLABLE of your own. The
@@ -52,7 +57,7 @@ def command(target: str, name: str, variants: str, folder: Path, output: Path | 
         if not quiet:
             click.echo(line, err=True)
 
-    data = run(target, folder=folder, name=name, variants=_VARIANTS[variants], say=say)
+    data = run(target, folder=folder, name=name, optimizer=optimizer, variants=_VARIANTS[variants], say=say)
     file = output or profile_path(folder, data["name"])
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(profile_text(data), encoding="utf-8")

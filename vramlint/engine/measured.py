@@ -1,8 +1,9 @@
-"""What the repository's owner knows of a run's memory: models in the settings, observations beside the repository."""
+"""What the repository's owner knows of a run's memory: models in the settings, profiles and observations beside it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vramlint.errors import SettingsError
@@ -12,6 +13,7 @@ from vramlint.project.settings import Settings
 
 if TYPE_CHECKING:
     from vramlint.memory.observations import Observation
+    from vramlint.project.own_profiles import OwnProfiles
 
 _FILE = os.path.join(".vramlint", "observations.jsonl")  # vramlint.memory.observations.FILE, without importing it
 
@@ -22,12 +24,15 @@ class OwnersKnowledge:
     def __init__(self, *, isolated: bool) -> None:
         self._isolated = isolated
         self._by_folder: dict[str, tuple[Observation, ...]] = {}
+        self._profiles: OwnProfiles | None = None
 
     def attach(self, plan: TrainingPlan, settings: Settings, path: str) -> None:
-        """Gives ``plan`` of the file ``path`` (absolute) the facts ``user_model`` and ``observations``.
+        """Gives ``plan`` of the file ``path`` (absolute) ``user_model``, ``own_profile`` and ``observations``.
 
-        Raises SettingsError, with the line, where an observations file cannot be read.
+        Raises SettingsError, with the line, where a file of theirs cannot be read.
         """
+        if not self._isolated and plan.model.value:
+            self._attach_profile(plan, path)
         typed: list[Observation] = []
         for model in settings.models:
             if model.means(plan.model.value) and (not model.path or settings.matches(path, model.path)):
@@ -39,12 +44,32 @@ class OwnersKnowledge:
 
             attach(plan, (*typed, *measured))
 
+    def _attach_profile(self, plan: TrainingPlan, path: str) -> None:
+        if self._profiles is None:
+            from vramlint.project.own_profiles import OwnProfiles  # most invocations meet no config
+
+            self._profiles = OwnProfiles()
+        for folder in _upwards(os.path.dirname(path)):
+            own = self._profiles.find(str(plan.model.value), folder)
+            if own is not None:
+                plan.extra["own_profile"] = Fact(own, Origin.FILE, note="vramlint trace")
+                return
+
     def _observations(self, folder: str) -> tuple[Observation, ...]:
         root = repository_root(folder) or folder
         known = self._by_folder.get(root)
         if known is None:
             known = self._by_folder[root] = _read(os.path.join(root, _FILE))
         return known
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """``folder`` and those above it, up to the repository's root; itself alone outside every repository."""
+    root = repository_root(folder) or folder
+    while folder != root:
+        yield folder
+        folder = os.path.dirname(folder)
+    yield root
 
 
 def _read(path: str) -> tuple[Observation, ...]:

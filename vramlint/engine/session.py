@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from vramlint.dialects.model import Claim, Reading
 from vramlint.dialects.prefilter import prefilter
@@ -17,16 +16,12 @@ from vramlint.engine.rules import RuleSet, Selection, load_rules, means, own_fil
 from vramlint.errors import SettingsError, SourceError, UsageError, VramlintError
 from vramlint.findings import Finding
 from vramlint.hardware.model import Target
-from vramlint.plan import Fact, Origin
 from vramlint.project.discovery import Candidate
 from vramlint.project.settings import Settings, SettingsFinder
 from vramlint.project.units import FileContext, Project
 from vramlint.results import CheckResult, Failure, RunResult
 from vramlint.rule import Confidence, Limits, RuleInfo
 from vramlint.sources.model import Document
-
-if TYPE_CHECKING:
-    from vramlint.project.own_profiles import OwnProfiles
 
 
 class _Run(NamedTuple):
@@ -139,7 +134,6 @@ class Session:
         context = FileContext(self._project, document.path, first[0])
         reading = dialect(claim.dialect).read(claim, document, context)
         self._owner.attach(reading.plan, settings, full)
-        self._add_own_profile(reading)
         reading.subject = claim.subject
         reading.launches = tuple(context.launches(document)) if claim.subject is document else ()
         launching = [script for script, _ in context.launches(document)]
@@ -149,19 +143,6 @@ class Session:
             self._judge_run(reading, target, settings, full)
         for each in documents.values():
             self._documents.setdefault(each.path, each)
-
-    @cached_property
-    def _own_profiles(self) -> OwnProfiles:
-        from vramlint.project.own_profiles import OwnProfiles  # most files are no config and never need it
-
-        return OwnProfiles()
-
-    def _add_own_profile(self, reading: Reading) -> None:
-        """Hands the plan the profile that the repository holds of its model."""
-        model = reading.plan.model.value
-        own = self._own_profiles.find(model, reading.document.path) if model else None
-        if own is not None:
-            reading.plan.extra["own_profile"] = Fact(own, Origin.FILE, note="vramlint trace")
 
     def _judge_run(self, reading: Reading, target: Target, settings: Settings, full: str) -> None:
         from vramlint.engine.run import EngineRun, findings_of

@@ -71,6 +71,12 @@ def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None)
 
     Points that were measured of this plan (its fact ``observations``) correct what is calculated.
     """
+    found = _corrected(plan, target, limits)
+    own = plan.fact("own_profile").value
+    return found._replace(caveat=f"{own.path} is stale: {own.stale}") if own is not None and own.stale else found
+
+
+def _corrected(plan: TrainingPlan, target: Target, limits: Headroom | None) -> Estimate:
     calculated = _calculated(plan, target, limits)
     points = points_for(plan)
     if not points:

@@ -52,3 +52,5 @@ class Estimate(NamedTuple):
     components: tuple[Component, ...]
     assumptions: tuple[str, ...]
     unknown_because: str = ""
+    caveat: str = ""
+    """What makes the figures doubtful and should be seen beside them: a stale profile."""

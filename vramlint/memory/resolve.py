@@ -115,8 +115,7 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
 
 def _own(own: OwnProfile, profile: Profile) -> Resolution:
     """The repository's own trace of the model goes before everything shipped."""
-    stale = (f"{own.path} is stale: {own.stale}; trace again",) if own.stale else ()
-    return Resolution(profile, assumptions=(*stale, *profile.assumptions))
+    return Resolution(profile, assumptions=(f"profile {own.path}", *profile.assumptions))
 
 
 def _named(plan: TrainingPlan, decoder: NamedDecoder, source: str) -> Resolution:

@@ -10,6 +10,7 @@ from vramlint.memory.decoder import Decoder
 from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer
+from vramlint.memory.pack import pack_key
 from vramlint.memory.profile import Profile
 from vramlint.memory.resolve import Resolution
 from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, sharding_of, weight_bytes
@@ -115,7 +116,7 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     assert found.knowledge is not None
     ranks = plan.data_parallel.value or plan.world_size.value or 1
     workload = _workload(plan)._replace(capability=capability)
-    optimizer = find_optimizer(plan.optimizer.value, plan.fact("momentum").value) or _traced_optimizer(found.knowledge)
+    optimizer = _optimizer(plan, found.knowledge)
     chosen = Setting(
         found.knowledge,
         workload,
@@ -137,14 +138,16 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     return settings
 
 
-def _traced_optimizer(knowledge: ModelKnowledge) -> Optimizer | None:
-    """The optimizer that a profile of the user's own was traced with, for a plan that names none vramlint knows."""
-    if not isinstance(knowledge, Profile) or knowledge.optimizer is None or not knowledge.trainable:
-        return None
-    traced, elements = knowledge.optimizer, knowledge.trainable
-    return Optimizer(
-        traced.name, 0, traced.state_bytes / elements, traced.step_bytes / elements / FP32_BYTES, knowledge.source
-    )
+def _optimizer(plan: TrainingPlan, knowledge: ModelKnowledge) -> Optimizer | None:
+    """The optimizer that the plan names; one of the user's own where their profile was traced with it."""
+    named = find_optimizer(plan.optimizer.value, plan.fact("momentum").value)
+    traced = knowledge.optimizer if isinstance(knowledge, Profile) else None
+    if traced is None or not knowledge.trainable:
+        return named
+    if named is not None and pack_key(plan.optimizer.value or "") != pack_key(traced.name):
+        return named
+    states, step = traced.state_bytes / knowledge.trainable, traced.step_bytes / knowledge.trainable / FP32_BYTES
+    return Optimizer(traced.name, 0, states, step, knowledge.source)
 
 
 _HELD_IN_16_BITS = {Precision.BF16: Precision.PURE_BF16, Precision.FP16: Precision.PURE_FP16}

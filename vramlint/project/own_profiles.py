@@ -5,68 +5,54 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from vramlint.errors import SettingsError, TraceError
 from vramlint.memory.pack import pack_key
-from vramlint.memory.profile import OwnProfile, load_profile
+from vramlint.memory.profile import SCHEMA, OwnProfile, load_profile
 
 FOLDER = os.path.join(".vramlint", "profiles")
 """Where a repository keeps its profiles."""
 
 _LARGEST_BYTES = 4 * 2**20
-_ENDS_OF_REPOSITORY = (".git", "vramlint.toml", ".vramlint.toml")
-
-
-class _Place(NamedTuple):
-    """A folder with profiles: the repository's ``root`` and the profiles' files by the key of their name."""
-
-    root: str
-    files: dict[str, str]
 
 
 class OwnProfiles:
-    """Finds profiles for the files of one invocation; each folder is listed once, each profile read once."""
+    """Finds the profiles of one invocation's repositories; each folder is listed once, each profile read once."""
 
     def __init__(self) -> None:
-        self._places: dict[str, _Place | None] = {}
+        self._files: dict[str, dict[str, str]] = {}
         self._read: dict[str, OwnProfile] = {}
 
-    def find(self, model: str, near: str) -> OwnProfile | None:
-        """The profile of ``model`` in the repository of the file ``near``, None where there is none.
+    def find(self, model: str, root: str) -> OwnProfile | None:
+        """The profile of ``model`` in the repository ``root``, None where there is none.
 
         Names are compared without their separators; of ``package.module.MyNet`` and ``org/my-net`` the last part is
         tried as well. Raises SettingsError where the profile is no JSON or malformed.
         """
-        place = self._place(os.path.dirname(os.path.abspath(near)))
-        if place is None:
-            return None
-        for name in (model, model.replace(":", "/").rpartition("/")[2], model.rpartition(".")[2]):
-            file = place.files.get(pack_key(name))
+        files = self._files.get(root)
+        if files is None:
+            files = self._files[root] = _listed(os.path.join(root, FOLDER))
+        for name in (model, model.replace(":", "/").rpartition("/")[2], model.rpartition(".")[2]) if files else ():
+            file = files.get(pack_key(name))
             if file is not None:
-                return self._load(place.root, file)
+                return self._load(root, file)
         return None
-
-    def _place(self, folder: str) -> _Place | None:
-        if folder not in self._places:
-            self._places[folder] = self._look_up(folder)
-        return self._places[folder]
-
-    def _look_up(self, folder: str) -> _Place | None:
-        try:
-            names = os.listdir(os.path.join(folder, FOLDER))
-        except OSError:
-            parent = os.path.dirname(folder)
-            ends = any(os.path.exists(os.path.join(folder, name)) for name in _ENDS_OF_REPOSITORY)
-            return None if ends or parent == folder else self._place(parent)
-        files = {pack_key(name[: -len(".json")]): name for name in sorted(names) if name.endswith(".json")}
-        return _Place(folder, files)
 
     def _load(self, root: str, name: str) -> OwnProfile:
         path = os.path.join(root, FOLDER, name)
         if path not in self._read:
             self._read[path] = load_own_profile(root, path)
         return self._read[path]
+
+
+def _listed(folder: str) -> dict[str, str]:
+    """The profiles' files by the key of their name."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return {}
+    return {pack_key(name[: -len(".json")]): name for name in sorted(names) if name.endswith(".json")}
 
 
 def load_own_profile(root: str, path: str) -> OwnProfile:
@@ -85,8 +71,6 @@ def load_own_profile(root: str, path: str) -> OwnProfile:
         raise SettingsError(f"profile cannot be read: {error}", path=shown, help="Delete it or trace again.") from error
     if not isinstance(data, dict):
         raise SettingsError("profile is no JSON object", path=shown, help="Make it again with `vramlint trace`.")
-    from vramlint.memory.profile import SCHEMA
-
     if data.get("schema") != SCHEMA:
         return OwnProfile(shown, None, f"it has schema {data.get('schema')!r}, this vramlint reads {SCHEMA}")
     try:

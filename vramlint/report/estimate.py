@@ -44,7 +44,7 @@ def _single(row: EstimateRow, view: View, *, origins: bool) -> str:
     estimate = row.estimate
     lines = [_heading(row, view), *_largest(row, view), *_verdict(estimate, view), *_meters(estimate)]
     lines.extend(_components(estimate.components, view, origins=origins))
-    for assumption in estimate.assumptions:
+    for assumption in (*([estimate.caveat] if estimate.caveat else []), *estimate.assumptions):
         first, *rest = wrap(printable(assumption), view.width - 4)
         lines.extend([view.dim(f"  - {first}"), *(view.dim(f"    {line}") for line in rest)])
     return "\n".join(lines) + "\n"

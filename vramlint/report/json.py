@@ -10,6 +10,7 @@ from vramlint.engine import FixOutcome
 from vramlint.findings import FileEdit, Finding, Fix
 from vramlint.memory.largest import LargestBatch
 from vramlint.memory.model import Component, Estimate, Interval
+from vramlint.memory.profile import OwnProfile
 from vramlint.plan import Fact, Location, ModelTree, TrainingPlan
 from vramlint.report.fingerprint import fingerprints
 from vramlint.report.frame import Texts
@@ -146,7 +147,7 @@ def fact_dict(fact: Fact[Any]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, ModelTree):
+    if isinstance(value, ModelTree | OwnProfile):
         return str(value)
     if hasattr(value, "_asdict") and not hasattr(value, "height"):
         return value._asdict()
@@ -170,6 +171,7 @@ def _estimate(row: EstimateRow) -> dict[str, Any]:
         "phase": estimate.phase,
         "components": [_component(component) for component in estimate.components],
         "assumptions": list(estimate.assumptions),
+        "caveat": estimate.caveat,
         "unknown_because": estimate.unknown_because,
         "swept": row.swept,
         "largest_batch": None if row.largest is None else row.largest._asdict(),

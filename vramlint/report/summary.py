@@ -91,6 +91,14 @@ def _shape(plan: TrainingPlan) -> str:
 
 def memory_line(estimate: Estimate, target: Target) -> str:
     """What one rank needs: ``6.9 GiB of 7.8 usable on rtx3070-8gb (88 %), 6.4 to 7.4, peak in backward · fits``."""
+    return f"{_needs(estimate, target)}{_caveat(estimate)}"
+
+
+def _caveat(estimate: Estimate) -> str:
+    return f"{_SEPARATOR}{estimate.caveat}" if estimate.caveat else ""
+
+
+def _needs(estimate: Estimate, target: Target) -> str:
     needed = estimate.required or estimate.device or estimate.reserved or estimate.allocated
     if needed is None:
         return _unknown_memory(estimate)
@@ -166,7 +174,11 @@ def _all_well(result: CheckResult) -> str:
     if not result.runs:
         return no_run(result.files_seen)
     head = f"{count(len(result.runs), 'training run')} in {count(result.files_seen, 'file')}, nothing to report"
-    digest = f"{_SEPARATOR}{_digest(result.runs[0])}" if len(result.runs) == 1 else _without_estimate(result)
+    digest = (
+        f"{_SEPARATOR}{_digest(result.runs[0])}{_caveat(result.runs[0].estimate)}"
+        if len(result.runs) == 1
+        else _without_estimate(result)
+    )
     return head + digest + _unchecked(result) + _suppressed(result)
 
 

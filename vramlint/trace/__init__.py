@@ -33,15 +33,17 @@ def run(
     *,
     folder: Path,
     name: str = "",
+    optimizer: str = "",
     variants: Sequence[tuple[str, bool]] = (),
     say: Callable[[str], None] = lambda _: None,
     date: str = "",
 ) -> dict[str, Any]:
     """Traces ``target`` in a process of its own, with ``folder`` importable, and returns the profile's JSON form.
 
-    ``variants`` are (``fp32`` or ``amp``, checkpointing) pairs, all that the target offers where empty; ``say`` hears
-    each trace as it begins. Raises TraceError: without torch, where the model cannot be traced, and where the user's
-    own code raised (its traceback is in the message).
+    ``variants`` are (``fp32`` or ``amp``, checkpointing) pairs, all that the target offers where empty; ``optimizer``
+    a ``module:callable`` of the user's own that makes one of the parameters; ``say`` hears each trace as it begins.
+    Raises TraceError: without torch, where the model cannot be traced, and where the user's own code raised (its
+    traceback is in the message).
     """
     if importlib.util.find_spec("torch") is None:
         raise TraceError("tracing needs torch", help="Install it with: pip install 'vramlint[trace]'")
@@ -52,6 +54,7 @@ def run(
                 {
                     "target": target,
                     "name": name,
+                    "optimizer": optimizer,
                     "folder": str(folder.resolve()),
                     "output": str(output),
                     "date": date or datetime.datetime.now(tz=datetime.UTC).date().isoformat(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
     """Runs one request: a JSON file with ``target``, ``output``, ``date``, ``folder`` and optional ``variants``."""
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     sys.path.insert(0, request["folder"])
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch's, of nothing used here
     import torch
 
     from vramlint.errors import TraceError
@@ -48,6 +50,10 @@ def _profile(request: dict[str, Any]) -> dict[str, Any]:
     target = find_target(request["target"])
     if request.get("name"):
         target = target._replace(name=request["name"])
+    if request.get("optimizer"):
+        from vramlint.trace.families.user_models import find_callable
+
+        target = target._replace(optimizer=find_callable(request["optimizer"]))
     only = None
     if request.get("variants"):
         only = [VariantName(precision, bool(flag)) for precision, flag in request["variants"]]

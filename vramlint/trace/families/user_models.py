@@ -33,10 +33,7 @@ _ARGUMENTS = ("batch", "height", "width", "seq_len")
 
 def find(name: str) -> Target:
     """The target of ``module:callable``. Raises TraceError where the callable is missing or takes other arguments."""
-    module_name, _, attribute = name.partition(":")
-    function = getattr(importlib.import_module(module_name), attribute, None)
-    if not callable(function):
-        raise TraceError(f"module {module_name!r} has no callable {attribute!r}")
+    function = find_callable(name)
     names = _argument_names(function)
     needed = [n for n in names if n not in (*_ARGUMENTS, "checkpointing")]
     if needed and not (isinstance(function, type) and issubclass(function, nn.Module)):
@@ -54,6 +51,18 @@ def find(name: str) -> Target:
     if "seq_len" in names:
         return target._replace(terms=TOKEN_TERMS, shapes=TOKEN_SHAPES, confirm=(Shape(5, seq_len=160),))
     return target
+
+
+def find_callable(name: str) -> Callable[..., Any]:
+    """The object called ``module:callable``. Raises TraceError where the module has none of that name."""
+    module_name, _, attribute = name.partition(":")
+    found = getattr(importlib.import_module(module_name), attribute, None)
+    if not callable(found):
+        raise TraceError(
+            f"module {module_name!r} has no callable {attribute!r}", help="Name it as module:callable, importable here."
+        )
+    result: Callable[..., Any] = found
+    return result
 
 
 def code_fingerprint(name: str, folder: Path) -> dict[str, Any]:
