@@ -156,7 +156,8 @@ class OwnProfile(NamedTuple):
     def __str__(self) -> str:
         return f"{self.path} (stale: {self.stale})" if self.stale else self.path
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def load_profile(data: Mapping[str, Any]) -> Profile:

@@ -174,11 +174,7 @@ def _all_well(result: CheckResult) -> str:
     if not result.runs:
         return no_run(result.files_seen)
     head = f"{count(len(result.runs), 'training run')} in {count(result.files_seen, 'file')}, nothing to report"
-    digest = (
-        f"{_SEPARATOR}{_digest(result.runs[0])}{_caveat(result.runs[0].estimate)}"
-        if len(result.runs) == 1
-        else _without_estimate(result)
-    )
+    digest = _without_estimate(result) if len(result.runs) != 1 else f"{_SEPARATOR}{_digest(result.runs[0])}"
     return head + digest + _unchecked(result) + _suppressed(result)
 
 
@@ -199,10 +195,10 @@ def _digest(run: RunResult) -> str:
     needed, usable = interval_of(run.estimate), run.estimate.usable_bytes
     if needed is None:
         because = run.estimate.unknown_because
-        return f"{batch}{_SEPARATOR}memory unknown{f': {because}' if because else ''}"
+        return f"{batch}{_SEPARATOR}memory unknown{f': {because}' if because else ''}{_caveat(run.estimate)}"
     if usable is None or run.estimate.gpu is None:
-        return f"{batch}{_SEPARATOR}{gib(needed.value)} GiB"
-    return f"{batch}{_SEPARATOR}{gib(needed.value)} of {gib(usable)} GiB on {run.estimate.gpu}"
+        return f"{batch}{_SEPARATOR}{gib(needed.value)} GiB{_caveat(run.estimate)}"
+    return f"{batch}{_SEPARATOR}{gib(needed.value)} of {gib(usable)} GiB on {run.estimate.gpu}{_caveat(run.estimate)}"
 
 
 def _unchecked(result: CheckResult) -> str:
