@@ -119,6 +119,9 @@ def keep_values(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output
 
 
 def _value(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The values of a fake tensor where they were kept; a real one, as ``torch.tensor`` first makes, has its own."""
+    if not isinstance(tensor, FakeTensor):
+        return tensor
     value: torch.Tensor | None = getattr(tensor, "constant", None)
     return value
 

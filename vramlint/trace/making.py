@@ -85,6 +85,11 @@ def _make(target: Target, date: str, say: Callable[[str], None], wanted: tuple[V
         variants[str(variant)] = _variant(target, variant, found, say)
         first = first or recording
     assert first is not None
+    if target.parameters not in (None, first.parameters):
+        raise TraceError(
+            f"{target.name} has {target.parameters:,} parameters, the traced model {first.parameters:,}",
+            help="Its constructor reads values of tensors that a trace does not have.",
+        )
     optimizer = {} if target.optimizer is None else {"optimizer": _optimizer_memory(target, wanted[0], say)}
     return {
         "schema": SCHEMA,

@@ -43,7 +43,8 @@ class Target(NamedTuple):
     ``size_multiple`` is what image sides must be a multiple of; ``fixed_size`` the one size and ``default_size`` the
     one that the package trains it at. Without ``real_second_step`` the confirming traces derive theirs as the others
     do. ``otherwise`` is traced where this target cannot be (a model that may or may not take any size). ``optimizer``
-    makes the model's own optimizer, whose step is traced too.
+    makes the model's own optimizer, whose step is traced too. ``parameters`` is how many a model has that was built
+    outside the trace: inside, numbers that a constructor works out with torch may be lost.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Target(NamedTuple):
     fixed_size: tuple[int, int] | None = None
     default_size: tuple[int, int] | None = None
     real_second_step: bool = True
+    parameters: int | None = None
     positives: Positives = few_positives
     tolerance: float = TOLERANCE
     optimizer: OptimizerMaker | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,6 +22,13 @@ _STRIDE = 32
 _ROUNDED_TOLERANCE = 0.02
 """Largest difference at a default size that layers round, such as 300 or 299."""
 
+_SHORT = {
+    "convnext_t": "convnext_tiny",
+    **{f"vit_{word}": "vit_base_patch16_224" for word in ("b_16", "base", "base_patch16")},
+    **{f"vit_{word}": "vit_small_patch16_224" for word in ("s_16", "small", "small_patch16")},
+}
+"""Names that papers and other packages use."""
+
 
 def names() -> list[str]:
     """All models of the installed timm, without the names of their weights."""
@@ -33,7 +40,7 @@ def other_names() -> dict[str, str]:
     """Names of earlier timm versions, which name the weights as well."""
     torchvision_schemas()
     registry = importlib.import_module("timm.models")
-    return {old: now.partition(".")[0] for old, now in registry.get_deprecated_models().items() if now}
+    return _SHORT | {old: now.partition(".")[0] for old, now in registry.get_deprecated_models().items() if now}
 
 
 def find(name: str) -> Target:
@@ -52,6 +59,7 @@ def _classifier(name: str, entrypoint: Any) -> Target:
             model.set_grad_checkpointing(True)
         return Job(model, lambda: labelled(shape), classification_loss, forward)
 
+    built = _built(entrypoint)
     settings = importlib.import_module("timm.models").get_pretrained_cfg(name)
     classes = 1000 if settings is None else settings.num_classes
     target = Target(
@@ -59,7 +67,8 @@ def _classifier(name: str, entrypoint: Any) -> Target:
         make,
         ("timm", "torch"),
         (f"{classes} classes, cross-entropy" if classes else "no classifier, cross-entropy of the features",),
-        has_checkpointing=_has_checkpointing(entrypoint),
+        has_checkpointing=built.has_checkpointing,
+        parameters=built.parameters,
         real_second_step=False,  # 300 of them were confirmed with real ones: none was off
     )
     if settings is None:
@@ -94,11 +103,19 @@ def _any_size(target: Target, height: int, width: int) -> Target:
     )
 
 
-def _has_checkpointing(entrypoint: Any) -> bool:
+class _Built(NamedTuple):
+    """What is learned from the model built without data, outside the trace."""
+
+    parameters: int
+    has_checkpointing: bool
+
+
+def _built(entrypoint: Any) -> _Built:
     with torch.device("meta"):
         model = entrypoint(pretrained=False)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     try:
         model.set_grad_checkpointing(True)
     except (AssertionError, AttributeError):
-        return False
-    return True
+        return _Built(parameters, has_checkpointing=False)
+    return _Built(parameters, has_checkpointing=True)
