@@ -1,6 +1,6 @@
 """Counts the findings over a corpus at four targets, and draws a sample of them to be judged by hand.
 
-Usage: python -m tools.judge_corpus [CORPUS] [--seed 1] [--sample 30] [--severity warning] [--rule NAME]
+Usage: python -m tools.judge_corpus [CORPUS] [--seed 1] [--sample 30] [--per-rule 5] [--severity warning] [--rule NAME]
 
 The sample is drawn without replacement from all distinct findings of severity error and warning (a finding is its file,
 place, rule and message), as many of each rule as chance gives. Each comes with its lines of the file, so that a reader
@@ -49,8 +49,10 @@ def counts(findings: Iterable[Finding]) -> Counter[tuple[str, str, str]]:
     return Counter((found.code, found.name, str(found.severity)) for found in findings)
 
 
-def sample(findings: dict[str, tuple[Finding, ...]], severities: set[str], seed: int, size: int) -> list[Finding]:
-    """``size`` distinct findings by chance; the same for the same seed."""
+def sample(
+    findings: dict[str, tuple[Finding, ...]], severities: set[str], seed: int, size: int, per_rule: int | None = None
+) -> list[Finding]:
+    """``size`` distinct findings by chance, at most ``per_rule`` of each rule; the same for the same seed."""
     distinct = {
         (found.location, found.code, found.message): found
         for each in findings.values()
@@ -58,7 +60,14 @@ def sample(findings: dict[str, tuple[Finding, ...]], severities: set[str], seed:
         if str(found.severity) in severities
     }
     ordered = [distinct[key] for key in sorted(distinct)]
-    return random.Random(seed).sample(ordered, min(size, len(ordered)))
+    random.Random(seed).shuffle(ordered)
+    taken: Counter[str] = Counter()
+    drawn = []
+    for found in ordered:
+        taken[found.name] += 1
+        if per_rule is None or taken[found.name] <= per_rule:
+            drawn.append(found)
+    return drawn[:size]
 
 
 def shown(finding: Finding) -> Iterator[str]:
@@ -76,9 +85,10 @@ def shown(finding: Finding) -> Iterator[str]:
 @click.argument("corpus", type=click.Path(exists=True, file_okay=False, path_type=Path), default=CORPUS)
 @click.option("--seed", default=1, show_default=True)
 @click.option("--sample", "size", default=30, show_default=True)
+@click.option("--per-rule", type=int, help="At most so many of each rule, so that frequent ones leave room.")
 @click.option("--severity", multiple=True, default=("error", "warning"), show_default=True)
 @click.option("--rule", default="", help="Only findings of this rule in the sample.")
-def main(corpus: Path, seed: int, size: int, severity: tuple[str, ...], rule: str) -> None:
+def main(corpus: Path, seed: int, size: int, per_rule: int | None, severity: tuple[str, ...], rule: str) -> None:
     """Print the counts per rule and target, then the sample."""
     found = {f"{target.gpu} x{target.gpus or 1}": findings_at(target, corpus) for target in TARGETS}
     tables = {name: counts(each) for name, each in found.items()}
@@ -87,7 +97,7 @@ def main(corpus: Path, seed: int, size: int, severity: tuple[str, ...], rule: st
         cells = " ".join(f"{table[key]:17}" for table in tables.values())
         click.echo(f"{key[0]} {key[1]:30} {key[2]:8} {cells}")
     wanted = {name: tuple(each for each in all_ if rule in ("", each.name)) for name, all_ in found.items()}
-    for number, finding in enumerate(sample(wanted, set(severity), seed, size), 1):
+    for number, finding in enumerate(sample(wanted, set(severity), seed, size, per_rule), 1):
         click.echo(f"\n{number}. " + "\n".join(shown(finding)))
 
 

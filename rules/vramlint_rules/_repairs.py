@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vramlint.rule import Change, Repair, Run, Safety, TrainingPlan
+from vramlint.rule import Change, MemoryVerdict, Repair, Run, Safety, TrainingPlan, revise
 
 
 def write(run: Run, fact: str, *, to: object, safety: Safety, why: str = "") -> tuple[Repair, ...]:
@@ -44,3 +44,16 @@ def with_steps(run: Run) -> tuple[Repair, ...]:
 
 def _facts(repair: Repair) -> set[str]:
     return {change.fact for change in repair.changes}
+
+
+def is_plain(plan: TrainingPlan) -> bool:
+    """Whether one model in one forward pass is all there is: the estimator knows no reference models and rollouts, so
+    that for the rest "more would fit" is not to be said."""
+    return plan.fact("objective").value is None and plan.fact("responses_per_prompt").value is None
+
+
+def fits_sharded(run: Run) -> bool:
+    """Whether the run fits once its states are shared out over the ranks, which a launch that is not at hand may do."""
+    if (run.plan.data_parallel.value or 1) < 2:
+        return False
+    return run.estimate(revise(run.plan, {"sharding": "fsdp"})).verdict is MemoryVerdict.FITS

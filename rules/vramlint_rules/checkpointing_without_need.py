@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Safety, Severity, Verdict, revise
 from vramlint_rules._cases import trainer
-from vramlint_rules._repairs import write
+from vramlint_rules._repairs import is_plain, write
 from vramlint_rules._words import size
 
 RULE = RuleInfo(
@@ -45,7 +45,7 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """Estimate the run without it; its upper bound has to leave the set target free."""
     checkpointing = run.plan.grad_checkpointing
-    if checkpointing.value is not True or not checkpointing.spelled:
+    if checkpointing.value is not True or not checkpointing.spelled or not is_plain(run.plan):
         return
     after = run.estimate(revise(run.plan, {"grad_checkpointing": False}))
     required, usable = after.required, after.usable_bytes

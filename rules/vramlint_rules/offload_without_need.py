@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
 from vramlint_rules._cases import trainer
+from vramlint_rules._repairs import is_plain
 from vramlint_rules._words import size
 
 RULE = RuleInfo(
@@ -47,7 +48,7 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """Estimate the run with everything on the card."""
     used = [name for name in _OFF if run.plan.fact(name).value is True]
-    if not used:
+    if not used or not is_plain(run.plan):
         return
     after = run.estimate(revise(run.plan, _OFF))
     required, usable = after.required, after.usable_bytes

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
 from vramlint_rules._cases import trainer
+from vramlint_rules._repairs import is_plain
 from vramlint_rules._words import size
 
 RULE = RuleInfo(
@@ -57,7 +58,7 @@ INVALID = (
 
 def check(run: Run) -> Iterator[Verdict]:
     """Estimate the run as plain LoRA; its upper bound has to leave the set target free."""
-    if run.plan.adapter.value != "qlora":
+    if run.plan.adapter.value != "qlora" or not is_plain(run.plan):
         return
     after = run.estimate(revise(run.plan, {"adapter": "lora"}))
     required, usable = after.required, after.usable_bytes

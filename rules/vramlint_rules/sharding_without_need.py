@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
 from vramlint_rules._cases import trainer
+from vramlint_rules._repairs import is_plain
 from vramlint_rules._words import size
 
 RULE = RuleInfo(
@@ -49,7 +50,7 @@ def check(run: Run) -> Iterator[Verdict]:
     plan = run.plan
     if plan.sharding.value not in ("zero3", "fsdp") or not plan.sharding.spelled:
         return
-    if (plan.data_parallel.value or 1) < 2:
+    if (plan.data_parallel.value or 1) < 2 or not is_plain(plan):
         return
     after = run.estimate(revise(plan, {"sharding": "zero2"}))
     required, usable = after.required, after.usable_bytes

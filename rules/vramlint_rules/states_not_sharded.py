@@ -38,13 +38,14 @@ def _file(model: str, **more: object) -> str:
     )
 
 
+_ZERO = "{{zero_optimization: {{stage: {}}}}}"
 VALID = (
-    Case("sft.yaml", _file("Qwen/Qwen2.5-0.5B"), gpu="a100-80gb", gpus=8),
-    Case("sft.yaml", _file("Qwen/Qwen2.5-7B", fsdp="full_shard"), gpu="a100-80gb", gpus=8),
+    Case("sft.yaml", _file("Qwen/Qwen2.5-0.5B", deepspeed=_ZERO.format(0)), gpu="a100-80gb", gpus=8),
+    Case("sft.yaml", _file("Qwen/Qwen2.5-7B", deepspeed=_ZERO.format(3)), gpu="a100-80gb", gpus=8),
 )
 INVALID = (
-    Case("sft.yaml", _file("Qwen/Qwen2.5-7B"), gpu="a100-80gb", gpus=8),
-    Case("sft.yaml", _file("Qwen/Qwen2.5-3B"), gpu="a100-40gb", gpus=8),
+    Case("sft.yaml", _file("Qwen/Qwen2.5-7B", deepspeed=_ZERO.format(0)), gpu="a100-80gb", gpus=8),
+    Case("sft.yaml", _file("Qwen/Qwen2.5-3B", deepspeed=_ZERO.format(0)), gpu="a100-40gb", gpus=8),
 )
 
 
@@ -52,9 +53,7 @@ def check(run: Run) -> Iterator[Verdict]:
     """Where a run over several ranks does not fit, estimate it sharded."""
     plan, estimate = run.plan, run.estimate()
     ranks = plan.data_parallel.value or 1
-    if estimate.verdict is not MemoryVerdict.OVER or ranks < 2 or plan.sharding.value not in (None, "none", "ddp"):
-        return
-    if plan.sharding.location is not None and plan.sharding.value is None:  # it stands in a file that is not at hand
+    if estimate.verdict is not MemoryVerdict.OVER or ranks < 2 or plan.sharding.value not in ("none", "ddp"):
         return
     after = run.estimate(revise(plan, {"sharding": "fsdp"}))
     if after.required is None or after.verdict is not MemoryVerdict.FITS or estimate.required is None:

@@ -32,7 +32,7 @@ from vramlint.rule import (
     revise,
 )
 from vramlint_rules._multi_scale import largest_alone_is_over
-from vramlint_rules._repairs import with_steps
+from vramlint_rules._repairs import fits_sharded, with_steps
 from vramlint_rules._words import activations_alone_exceed, advice, memory_fact, need
 
 RULE = RuleInfo(
@@ -81,7 +81,7 @@ def check(run: Run) -> Iterator[Verdict]:
         label="does not fit" if estimate.verdict is MemoryVerdict.OVER else "may not fit",
         help=advice(repairs, "Use a card with more memory, or a smaller model, image or sequence"),
         repairs=repairs,
-        severity=Severity.ERROR if certain else Severity.WARNING,
+        severity=Severity.ERROR if certain else Severity.INFO if shardable and fits_sharded(run) else Severity.WARNING,
         confidence=Confidence.LOW if shardable else _confidence(estimate, certain=certain),
     )
 

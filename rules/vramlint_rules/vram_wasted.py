@@ -15,6 +15,7 @@ Sources: Goyal et al., arXiv 1706.02677 (learning rate and batch size); the esti
 from collections.abc import Iterator
 
 from vramlint.rule import Case, Confidence, Repair, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint_rules._repairs import is_plain
 from vramlint_rules._words import advice, memory_fact, need
 
 RULE = RuleInfo(
@@ -45,7 +46,7 @@ def check(run: Run) -> Iterator[Verdict]:
     """Compare the estimate with the share of the card that counts as wasted."""
     estimate = run.estimate()
     required, usable = estimate.required, estimate.usable_bytes
-    if required is None or not usable:
+    if required is None or not usable or not is_plain(run.plan):
         return
     share = required.value / usable
     if share >= run.limits.wasted_below or required.high / usable >= run.limits.fill_to:

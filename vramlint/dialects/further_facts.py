@@ -121,6 +121,13 @@ def switch(value: Any) -> bool | None:
         return bool(as_text(value))
 
 
+def objective(value: Any) -> str | None:
+    """What is learnt, where that needs more than one forward pass of one model: preferences, rewards, rollouts."""
+    word = as_text(value).rsplit(".", 1)[-1].lower()
+    found = re.search(r"dpo|grpo|gdpo|ipo|kto|orpo|simpo|ppo|rm$|ebft|reward", word)
+    return found[0] if found else None
+
+
 def searched(value: Any) -> bool | None:
     """Ultralytics and YOLOv5 search for the batch at -1 and at a share of the card."""
     size = number(value)
@@ -205,12 +212,14 @@ FACTS: dict[str, Group] = {
             Row("attention", ("flash_attn",), attention),
             Row("max_samples", ("max_samples",), whole),
             Row("reentrant", ("use_reentrant_gc",), as_flag),
+            Row("objective", ("stage",), objective),
         ),
         ("hf_trainer",),
     ),
     "axolotl": Group(
         "axolotl 0.19.0",
         (
+            Row("objective", ("rl",), objective),
             Row("attention", ("flash_attention",), flash),
             Row("attention", ("xformers_attention",), xformers),
             Row("attention", ("sdp_attention",), scaled_dot_product),
@@ -276,6 +285,7 @@ FACTS: dict[str, Group] = {
     "torchtune": Group(
         "torchtune 0.6.1",
         (
+            Row("objective", ("loss._component_",), objective),
             Row("warmup_steps", ("lr_scheduler.num_warmup_steps",), whole),
             Row("steps_per_epoch", ("max_steps_per_epoch",), whole),
             Row("compile", ("compile",), switch),

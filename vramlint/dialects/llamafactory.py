@@ -82,7 +82,7 @@ class Config(Schema):
     eval_batch: Count | None = keys("per_device_eval_batch_size")
 
     stage: Text | None = keys("stage")
-    finetuning_type: Text | None = keys("finetuning_type", "peft_config.name")
+    finetuning_type: Text | None = keys("finetuning_type", "peft_config.name", default="lora")
     disable_checkpointing: Flag | None = keys("disable_gradient_checkpointing", default=False)
     bf16: Flag | None = keys("bf16")
     fp16: Flag | None = keys("fp16")
@@ -145,8 +145,12 @@ def _preferences(draft: Draft, settings: Settings[Config]) -> None:
 
 def _adapter(draft: Draft, settings: Settings[Config]) -> None:
     fact = settings.fact("finetuning_type")
-    if fact.value != "lora":
-        draft.put("adapter", derived("none", f"finetuning_type {fact.value or 'not given'}"))
+    if fact.value not in ("lora", "full"):
+        draft.put("adapter", unknown(f"finetuning_type {fact.value}", fact.location))
+        draft.put("model", unknown(f"the memory of finetuning_type {fact.value} is not worked out", fact.location))
+        return
+    if fact.value == "full":
+        draft.put("adapter", derived("none", "finetuning_type full"))
         return
     kind = "qlora" if settings.values.quantization_bit == 4 else "lora"
     draft.put("adapter", Fact(kind, fact.origin, fact.location, fact.note))
