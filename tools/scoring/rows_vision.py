@@ -12,6 +12,10 @@ WHEELS = {"mmseg": "mmsegmentation", "mmdet": "mmdet", "mmaction2": "mmaction2-0
 """Frameworks whose rows name a config, with the wheel (or checkout) that holds it."""
 
 
+_UNDATED = {"mmdet": (2020, 2), "detectron2": (2019, 10)}
+"""Checkpoints without a date: mmdet's were taken over from its first version, detectron2's model zoo is of 2019."""
+
+
 def vision_plan(row: Row) -> TrainingPlan | None:
     if not row["batch_per_gpu"]:
         return None
@@ -39,7 +43,7 @@ def _config_plan(row: Row, project: str) -> TrainingPlan | None:
     plan.precision = fact(Precision.FP16 if mixed else Precision.FP32)
     plan.sharding = fact("ddp" if row["parallelism"] == "ddp" else "none")
     date = row["ckpt_date"]
-    year, month = (int(date[:4]), int(date[4:6] or 6)) if date[:4].isdigit() else (2021, 6)
+    year, month = (int(date[:4]), int(date[4:6] or 6)) if date[:4].isdigit() else _UNDATED.get(project, (2021, 6))
     plan.extra["stack"] = fact(stack_of(year, month))
     return plan
 

@@ -51,7 +51,14 @@ def memory_facts(draft: Draft, config: Config, dataset: str, sizes: Sizes) -> No
     draft.put("architecture", _architecture(config))
     pipeline = list(transforms_of(config, dataset))
     divisor = max([settings.values.pad_size_divisor or 1, *(_whole(item, "size_divisor") or 1 for item in pipeline)])
-    draft.put("batch_shape", _batch_shape(config, sizes, divisor))
+    shape = _batch_shape(config, sizes, divisor)
+    mixing = _mixing_crop(pipeline)
+    images = draft.plan.micro_batch.value or 1
+    if shape.value is not None and mixing and images > 1 and _fixed_padding(config) is None:
+        shape = _both_ways_up(shape.value, mixing, divisor)
+    draft.put("batch_shape", shape)
+    fitted = any(_flag(item, "keep_ratio") for item in pipeline) and _fixed_padding(config) is None
+    draft.put("shapes_vary", derived(fitted or sizes.vary, "images keep their ratio or are drawn at several sizes"))
     _frames(draft, pipeline)
     _objects(draft, config, dataset)
 
@@ -87,6 +94,38 @@ def _architecture(config: Config) -> Fact[ModelTree]:
         if key not in tree and isinstance(outside, Mapping) and (outside.get("rcnn") or outside.get("assigner")):
             tree[key] = dict(model_tree(outside, FRAMEWORK, ""))
     return Fact(tree, Origin.FILE)
+
+
+def _mixing_crop(pipeline: list[Mapping]) -> float:
+    """How far from square a random crop can make an image that is resized with its ratio afterwards; 0 without one.
+
+    Batches are grouped by the ratio of the file, so a crop can put an upright image beside a wide one (the
+    ``absolute_range`` crop of DETR, Swin and ConvNeXt recipes: 384 to 600 on either side).
+    """
+    found = 0.0
+    for item in pipeline:
+        kind = str(plain_value(item.get("type") or item)).rsplit(".", 1)[-1]
+        size = plain_value(item.get("crop_size") or item)
+        if kind == "RandomCrop" and plain_value(item.get("crop_type") or item) == "absolute_range":
+            if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size):
+                low, high = sorted(side for side in size if isinstance(side, int))
+                found = high / low
+        elif found and "Crop" in kind:
+            found = 0.0
+    return found
+
+
+def _both_ways_up(shape: ImageSize, ratio: float, divisor: int) -> Fact[ImageSize]:
+    """A wide image beside an upright one, as far as the crop's ratio lets it rise."""
+    short, long = sorted(shape)
+    upright = min(long, -(-round(short * ratio) // divisor) * divisor)
+    note = f"a wide image beside an upright one: a crop before the last resize may turn an image {ratio:.2f} : 1"
+    return derived(ImageSize(max(short, upright), long), note)
+
+
+def _flag(item: Mapping, key: str) -> bool:
+    node = item.get(key)
+    return node is not None and plain_value(node) is True
 
 
 def _scope_of(kind: str) -> str:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 512
 
+UNSPLIT_BYTES = 2**20
+"""A cached block of the large pool is handed out whole where no more than this would be left of it, and counts whole
+(torch 2.13 ``CUDACachingAllocator.cpp#should_split``, kSmallSize). Where sizes vary from step to step, half of that is
+left over in the mean."""
+
 SAME = 0
 """In ``grads``: the gradient is handed on as it is (addition, a view)."""
 PART = -1
@@ -30,6 +35,8 @@ class Storage:
 
     def __init__(self, tape: Tape, size: int) -> None:
         size = -(-size // BLOCK_BYTES) * BLOCK_BYTES
+        if tape.varied and size > UNSPLIT_BYTES:
+            size += UNSPLIT_BYTES // 2
         self.tape = tape
         self.bytes = size
         self.holders = 0

@@ -107,6 +107,7 @@ class LayerModel:
         collecting = gc.isenabled()
         gc.disable()
         try:
+            tape.varied = bool(self._facts.get("shapes_vary"))
             model = self._make(tape)
             images = tape.new(
                 workload.micro_batch, int(self._facts.get("in_channels", 3)), workload.height, workload.width

@@ -211,6 +211,11 @@ class BatchNorm:
             inputs += [self.weight, self.bias]
             grads += [4 * self.channels] * 2
         statistics = 0 if self.evaluation or not tape.training else 2 * -(-4 * self.channels // 512) * 512
+        if tape.stack.norms_in_fp32 and x.itemsize == 2:
+            raised = tape.raised(x)
+            inputs[0], grads[0] = raised, raised.bytes
+            found = tape.record(x.shape, 4, inputs, grads, (raised,), extra_saved_bytes=statistics)
+            return tape.cast(found, 2)
         return tape.record(x.shape, x.itemsize, inputs, grads, (x,), extra_saved_bytes=statistics)
 
 

@@ -11,7 +11,7 @@ from vramlint.memory.layers.registry import UnknownType
 from vramlint.memory.layers.stack import STACKS
 from vramlint.plan import Precision, TrainingPlan
 
-FACTS = ("clip_len", "frames", "ground_truths", "in_channels", "num_clips", "proposals")
+FACTS = ("clip_len", "frames", "ground_truths", "in_channels", "num_clips", "proposals", "shapes_vary")
 """What builders may ask of the plan beside the architecture."""
 
 

@@ -165,6 +165,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "mobilenet",
         "mscan",
         "narrow",
+        "pvt",
         "regnet",
         "resnest",
         "resnet",
@@ -182,6 +183,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "heads": (
         "detection.centers",
         "detection.dense",
+        "detection.mask2former",
         "detection.regions",
         "detection.roi_heads",
         "detection.rpn",

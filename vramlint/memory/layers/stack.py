@@ -29,6 +29,8 @@ class Stack(NamedTuple):
     workspace (:meth:`vramlint.memory.layers.nn.Conv.workspace_bytes`)."""
     composed_group_norm: bool = False
     """Group norm was batch norm, a product and a sum (before torch 1.6): the normalised map is kept too."""
+    norms_in_fp32: bool = False
+    """Half precision was not autocast but OpenMMLab's own (mmcv before 1.1.5): norms got and kept fp32 copies."""
 
 
 MODERN = Stack("torch 2.13")
@@ -42,7 +44,7 @@ TORCH_1 = Stack(
     keeps_gradients=True,
     winograd_workspace=True,
 )
-TORCH_1_3 = TORCH_1._replace(name="torch 1.3 to 1.5", composed_group_norm=True)
+TORCH_1_3 = TORCH_1._replace(name="torch 1.3 to 1.5", composed_group_norm=True, norms_in_fp32=True)
 TORCH_1_11 = TORCH_1._replace(
     name="torch 1.11 to 1.13", softmax_keeps_input=False, relu_keeps_input=False, clones_inplace_relu6=True
 )

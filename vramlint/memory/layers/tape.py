@@ -51,6 +51,8 @@ class Tape:
         self.half = half
         self.stack = stack
         self.gradients_kept = gradients_kept
+        self.varied = False
+        """Whether the images' size varies from step to step, so that cached blocks seldom fit exactly."""
         self.graph = True
         self.training = True
         self.trainable = True

@@ -103,3 +103,19 @@ class ByLocation:
         batch = batch_of(self.build, images)
         maps = self.neck(self.backbone(images))
         return ops.total_loss(self.head.loss(maps, batch))
+
+
+@model("Mask2Former")
+class QueryMasks:
+    """Backbone, neck, a panoptic head of queries."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        self.build = build
+        self.backbone = build.backbone(config["backbone"])
+        self.neck = build.neck(config.get("neck"))
+        self.head = build.make("head", with_train(config["panoptic_head"], config.get("train_cfg")))
+
+    def loss(self, images: Tensor) -> Tensor:
+        batch = batch_of(self.build, images)
+        maps = self.neck(self.backbone(images))
+        return ops.total_loss(self.head.loss(maps, batch))
