@@ -1,10 +1,11 @@
 """Writes vramlint/memory/data/diffusion.json: traced profiles of diffusion denoisers; needs diffusers and peft.
 
-Usage: python tools/make_diffusion.py [NAME...]
+Usage: python tools/make_diffusion.py [--counts] [NAME...]
 
 Three ways to train each, with and without activation checkpointing: ``lora`` (bf16 weights, fp32 adapters of rank 16 on
 the attention's projections, autocast), ``full`` (fp32 weights under autocast) and ``pure`` (bf16 weights, no autocast).
-Named models are made again, the others kept. ``diffusion_models.py`` says what each model is.
+Named models are made again, the others kept; ``--counts`` counts
+adapters again without tracing. ``diffusion_models.py`` says what each model is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,13 +39,23 @@ def main(wanted: list[str]) -> int:
     document = json.loads(TARGET.read_text()) if TARGET.exists() else {"schema": 1, "models": []}
     kept = {entry["names"][0]: entry for entry in document["models"]}
     today = datetime.date.today().isoformat()
+    if wanted == ["--counts"]:
+        for denoiser in MODELS:
+            if denoiser.names[0] in kept:
+                kept[denoiser.names[0]] |= {**adapters(build(denoiser)), "names": denoiser.names}
+        _write(kept)
+        return 0
     for denoiser in MODELS:
         if wanted and denoiser.names[0] not in wanted:
             continue
         kept[denoiser.names[0]] = entry(denoiser, today)
-        rows = ",\n".join(json.dumps(each, separators=(",", ":")) for each in kept.values())
-        TARGET.write_text(f'{{"schema":1,"models":[\n{rows}\n]}}\n')
+        _write(kept)
     return 0
+
+
+def _write(kept: dict[str, dict[str, Any]]) -> None:
+    rows = ",\n".join(json.dumps(each, separators=(",", ":")) for each in kept.values())
+    TARGET.write_text(f'{{"schema":1,"models":[\n{rows}\n]}}\n')
 
 
 def entry(denoiser: Denoiser, today: str) -> dict[str, Any]:
@@ -58,21 +70,22 @@ def entry(denoiser: Denoiser, today: str) -> dict[str, Any]:
             variants[f"{mode}+checkpointing" if way.checkpointing else mode] = found["variants"][str(way)]
     made = {name: found[name] for name in ("built_by", "date")}
     model = build(denoiser)
-    linear = [module for name, module in model.named_modules() if _adapted(name, module)]
-    per_rank = sum(module.in_features + module.out_features for module in linear)
     parameters = sum(each.numel() for each in model.parameters())
     if denoiser.parameters not in (0, parameters):
         raise ValueError(f"{denoiser.names[0]} has {parameters:,} parameters, not {denoiser.parameters:,}")
     return {
-        "names": denoiser.names, "parameters": parameters, "lora_per_rank": per_rank, "source": denoiser.source,
+        "names": denoiser.names, "parameters": parameters, **adapters(model), "source": denoiser.source,
         **made, "variants": variants,
     }  # fmt: skip
 
 
-def _adapted(name: str, module: nn.Module) -> bool:
-    import re
-
-    return isinstance(module, nn.Linear) and re.fullmatch(ATTENTION, f".{name}") is not None
+def adapters(model: nn.Module) -> dict[str, int]:
+    """LoRA elements for each rank: on the attention's projections, and on every linear layer of the blocks."""
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    attention = [module for name, module in linear.items() if re.fullmatch(ATTENTION, f".{name}")]
+    inside = [module for name, module in linear.items() if "blocks." in name and "norm" not in name]
+    counts = [sum(module.in_features + module.out_features for module in each) for each in (attention, inside)]
+    return {"lora_per_rank": counts[0], "lora_per_rank_all": counts[1]}
 
 
 def build(denoiser: Denoiser, dtype: torch.dtype = torch.float32) -> Any:
@@ -90,7 +103,7 @@ def target(denoiser: Denoiser, mode: str) -> Target:
         model.to(dtype)
         if mode == "lora":
             peft = importlib.import_module("peft")
-            model.requires_grad_(False)
+            model.requires_grad_(requires_grad=False)
             model.add_adapter(peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules=ATTENTION))
             for parameter in model.parameters():
                 if parameter.requires_grad:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from scoring import rows_llm, rows_megatron
 from scoring.rows import Row, group_of, measured_bytes
+from scoring.rows_diffusion import diffusion_plan
 from scoring.rows_llm import language_plan
 from scoring.rows_megatron import megatron_plan
 from scoring.rows_vision import vision_plan
@@ -42,6 +43,8 @@ def plan_of(row: Row) -> TrainingPlan | None:
     """The training plan of a row; None where its settings cannot be expressed yet."""
     if row["framework"] == rows_megatron.FRAMEWORK:
         return megatron_plan(row)
+    if group_of(row) == "diffusion":
+        return diffusion_plan(row)
     if row["seq_len"] and row["framework"] in rows_llm.FRAMEWORKS:
         return language_plan(row)
     if row["image_h"] and not row["seq_len"]:

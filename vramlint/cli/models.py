@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from vramlint.cli.main import CLEAN
 from vramlint.cli.shared import view, write
 from vramlint.errors import UsageError
+
+if TYPE_CHECKING:
+    from vramlint.memory.diffusion import Denoiser
 
 
 class KnownModel(NamedTuple):
@@ -58,6 +61,7 @@ def _lines(found: list[KnownModel]) -> Iterator[str]:
 def _known(query: str) -> Iterator[KnownModel]:
     """The models that ``query`` asks for, all without one; what it stands for by itself first."""
     from vramlint.memory.catalogue import decoders
+    from vramlint.memory.diffusion import denoisers
     from vramlint.memory.profile_catalogue import find_profile, profiles
 
     exact = _exact(query)
@@ -70,6 +74,9 @@ def _known(query: str) -> Iterator[KnownModel]:
             if profile is not None:
                 made = profile.source.partition("(")[2].rstrip(")")
                 yield KnownModel(name, "profile", profile.parameters, "traced profile", made)
+    for denoiser in denoisers():
+        if _matches(denoiser.name, words) and (exact is None or denoiser.name != exact.name):
+            yield _diffusion(denoiser)
     for one in decoders():
         if _matches(one.name, words) and (exact is None or one.name != exact.name):
             yield _decoder(one.name)
@@ -78,6 +85,7 @@ def _known(query: str) -> Iterator[KnownModel]:
 def _exact(query: str) -> KnownModel | None:
     """What a config whose model is called ``query`` gets."""
     from vramlint.memory.catalogue import find_decoder
+    from vramlint.memory.diffusion import find_denoiser
     from vramlint.memory.profile_catalogue import find_profile
 
     if not query:
@@ -87,7 +95,15 @@ def _exact(query: str) -> KnownModel | None:
         made = profile.source.partition("(")[2].rstrip(")")
         return KnownModel(profile.name, "profile", profile.parameters, "traced profile", made)
     decoder = find_decoder(query)
-    return None if decoder is None else _decoder(decoder.name)
+    if decoder is not None:
+        return _decoder(decoder.name)
+    denoiser = find_denoiser(query)
+    return None if denoiser is None else _diffusion(denoiser)
+
+
+def _diffusion(denoiser: Denoiser) -> KnownModel:
+    text = "traced diffusion denoiser, whole or through LoRA"
+    return KnownModel(denoiser.name, "profile", denoiser.parameters, text, denoiser.made)
 
 
 def _decoder(name: str) -> KnownModel:

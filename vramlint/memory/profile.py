@@ -182,7 +182,7 @@ def _read(data: Mapping[str, Any]) -> Profile:
         parameters=int(data["parameters"]),
         trainable=int(data.get("trainable", data["parameters"])),
         buffer_bytes=int(data["buffer_bytes"]),
-        variants={key: _read_variant(value) for key, value in data["variants"].items()},
+        variants={key: read_variant(value) for key, value in data["variants"].items()},
         built_by=dict(data["built_by"]),
         date=str(data["date"]),
         assumptions=tuple(data.get("assumptions", ())),
@@ -203,7 +203,8 @@ def _size(sides: Any) -> tuple[int, int] | None:
     return None if sides is None else (int(sides[0]), int(sides[1]))
 
 
-def _read_variant(data: Mapping[str, Any]) -> Variant:
+def read_variant(data: Mapping[str, Any]) -> Variant:
+    """A variant from its JSON form. Raises KeyError, TypeError or ValueError where it is malformed."""
     terms = tuple(data["terms"])
     missing = [term for term in terms if term not in TERMS]
     if missing:

@@ -10,6 +10,7 @@ from vramlint.memory.adapters import METHODS
 from vramlint.memory.architecture import Adapter, DecoderConfig, Experts, LatentAttention
 from vramlint.memory.catalogue import NamedDecoder, find_decoder
 from vramlint.memory.decoder import Decoder
+from vramlint.memory.diffusion import Denoiser, find_denoiser, with_adapters
 from vramlint.memory.implementations import (
     HUGGING_FACE,
     IMPLEMENTATIONS,
@@ -110,7 +111,32 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     decoder = find_decoder(name)
     if decoder is not None:
         return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")
-    return found
+    denoiser = find_denoiser(name)
+    return found if denoiser is None else _diffusion(plan, denoiser)
+
+
+_RESIDENT = "VAE and CLIP text encoders beside it in 16 bits, larger text encoders' outputs computed beforehand"
+
+
+def _diffusion(plan: TrainingPlan, denoiser: Denoiser) -> Resolution:
+    """A denoiser, whole or behind adapters."""
+    if plan.adapter.value not in ("lora", "qlora"):
+        return Resolution(denoiser, assumptions=(_RESIDENT,))
+    if plan.adapter.value == "qlora":
+        return Resolution(None, because="a quantised diffusion model is not worked out yet")
+    texts = [_RESIDENT]
+    rank = plan.adapter_rank.value
+    if rank is None:
+        rank = 16
+        texts.append("LoRA rank unknown: 16 assumed")
+    targets = plan.fact("adapter_targets").value
+    if targets in ("all-linear", "all"):
+        return Resolution(with_adapters(denoiser, rank, everywhere=True), assumptions=tuple(texts))
+    found = with_adapters(denoiser, rank, everywhere=False)
+    if targets is not None:
+        return Resolution(found, assumptions=tuple(texts))
+    texts.append("LoRA on the attention's projections; the upper bound is for every linear layer of the blocks")
+    return Resolution(found, (with_adapters(denoiser, rank, everywhere=True),), tuple(texts))
 
 
 def _own(own: OwnProfile, profile: Profile) -> Resolution:
