@@ -7,7 +7,7 @@ import pytest
 from tests.report.support import GPU, estimate, plan, unknown_estimate
 from vramlint.memory.model import Verdict
 from vramlint.report.estimate import render
-from vramlint.report.json import EstimateRow
+from vramlint.report.rows import EstimateRow
 from vramlint.report.text import View, bar
 
 VIEW = View(width=100)

@@ -25,7 +25,7 @@ from vramlint.errors import UsageError
 if TYPE_CHECKING:
     from vramlint.hardware.model import Gpu
     from vramlint.memory.observations import Observation
-    from vramlint.report.json import EstimateRow
+    from vramlint.report.rows import EstimateRow
     from vramlint.results import RunResult
 
 _SWEPT = {
@@ -186,7 +186,7 @@ def _on(run: RunResult, cards: Sequence[Gpu], *, again: bool) -> Iterator[RunRes
 
 def _rows(run: RunResult, sweep: Sweep | None, *, largest_batch: bool) -> Iterator[EstimateRow]:
     """What to show of one run on one card: its estimate, that at its largest batch, or one a swept value."""
-    from vramlint.report.json import EstimateRow
+    from vramlint.report.rows import EstimateRow
 
     plan = run.reading.plan
     if largest_batch:
@@ -202,7 +202,7 @@ def _rows(run: RunResult, sweep: Sweep | None, *, largest_batch: bool) -> Iterat
 def _largest(run: RunResult) -> EstimateRow:
     from vramlint.memory.estimate import estimate
     from vramlint.memory.largest import at_batch, largest_batch
-    from vramlint.report.json import EstimateRow
+    from vramlint.report.rows import EstimateRow
 
     plan = run.reading.plan
     found = largest_batch(plan, run.target, run.limits)
@@ -216,7 +216,7 @@ def _largest(run: RunResult) -> EstimateRow:
 def _sweep(run: RunResult, sweep: Sweep) -> Iterator[EstimateRow]:
     from vramlint.memory.estimate import estimate
     from vramlint.plan import ImageSize, revise
-    from vramlint.report.json import EstimateRow
+    from vramlint.report.rows import EstimateRow
 
     for value in sweep.values:
         wanted = ImageSize(value, value) if sweep.fact == "image_size" else value

@@ -41,7 +41,7 @@ workers_per_rank: 2 default
 ```
 
 A ``batch_size`` of a data set wins over the one of ``train``. Processes that train nothing (extract, generate, merge)
-are no runs. Memory of diffusion models is not worked out. ai-toolkit's loader reads ``1e-4`` as a number and fills
+are no runs. Memory: of the denoisers in ``vramlint models``. ai-toolkit's loader reads ``1e-4`` as a number and fills
 ``${VAR}`` from the environment.
 
 Sources: ai-toolkit 2026-08-21, ``toolkit/config_modules.py`` lines 395-463 (train, both accumulations), 1044

@@ -27,8 +27,8 @@ workers_per_rank: 0 default
 ```
 
 Defaults differ from script to script; where the script is a file of the repository its own argparse defaults count.
-Without ``--mixed_precision`` the precision is that of ``accelerate launch`` and its config file. Memory of diffusion
-models is not worked out.
+Without ``--mixed_precision`` the precision is that of ``accelerate launch`` and its config file. Memory is
+known of the denoisers in ``vramlint models``.
 
 Sources: diffusers 2026-08-23, ``examples/*/train_*.py`` (defaults),
 ``examples/dreambooth/train_dreambooth_lora_flux.py`` lines 895 (``collate_fn`` concatenates class images) and 1629

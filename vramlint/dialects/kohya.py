@@ -36,7 +36,7 @@ workers_per_rank: 8 default
 
 Section names of the TOML are cosmetic. Flags win over ``--config_file``; a ``batch_size`` in the dataset TOML that
 ``dataset_config`` names wins over both (the total that the script prints ignores it). In a GUI preset an empty text
-means "not set". Memory of diffusion models is not worked out.
+means "not set". Memory is known of the denoisers in ``vramlint models``.
 
 Sources: sd-scripts 2026-02-16, ``library/train_util.py`` lines 3650-4000 (flags, defaults) and 4700 (sections
 flattened), ``library/config_util.py`` (data sets), ``train_network.py`` lines 780 (loader) and 985 (total); kohya_ss

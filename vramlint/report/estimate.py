@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
-from vramlint.report.json import EstimateRow
+from vramlint.report.rows import EstimateRow
 from vramlint.report.summary import interval_of, verdict_words
 from vramlint.report.text import View, bar, count, gib, gib_range, percent, printable, size, wrap
 

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from vramlint.engine import FixOutcome
 from vramlint.findings import FileEdit, Finding, Fix
-from vramlint.memory.largest import LargestBatch
-from vramlint.memory.model import Component, Estimate, Interval
+from vramlint.memory.model import Component, Interval
 from vramlint.memory.profile import OwnProfile
 from vramlint.plan import Fact, Location, ModelTree, TrainingPlan
 from vramlint.report.fingerprint import fingerprints
 from vramlint.report.frame import Texts
+from vramlint.report.rows import EstimateRow
 from vramlint.results import CheckResult, Failure
 from vramlint.rule import Severity
 
 CHECK_SCHEMA = "vramlint.check/1"
 PLAN_SCHEMA = "vramlint.plan/1"
 ESTIMATE_SCHEMA = "vramlint.estimate/1"
-
-
-class EstimateRow(NamedTuple):
-    """One estimate with the run it is for.
-
-    ``swept`` is the value that a sweep gave the swept setting; ``largest`` holds the largest batches where those were
-    asked for, and the estimate is then of the larger one that fits.
-    """
-
-    plan: TrainingPlan
-    estimate: Estimate
-    swept: int | str | None = None
-    largest: LargestBatch | None = None
 
 
 def render(result: CheckResult, texts: Texts, outcome: FixOutcome | None = None) -> str:
