@@ -1,10 +1,11 @@
 """The layer ledger against traces of the original models.
 
 `trace FILE NAME...` (needs torch, mmcv-lite, mmsegmentation and what else the name asks for) traces models and keeps
-architecture and peaks in FILE; `compare FILE` needs neither and prints the ledger beside each trace; `explain NAME`
-lists the storages alive at the peak that one side has and the other has not.
+architecture and peaks in FILE; `compare FILE` needs neither and prints the ledger beside each trace; `explain NAME
+[PRECISION] [0 or 1 for the size]` lists the storages alive at the peak that one side has and the other has not.
 
-Names are config files below mmsegmentation's own configs (`fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py`).
+Names are config files below mmsegmentation's own configs (`fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py`), with
+changes to the model after a question mark (`…py?backbone.with_cp=true&decode_head.num_classes=150`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 from vramlint.memory.knowledge import Workload
 from vramlint.memory.layers import LayerModel, UnknownType
 from vramlint.memory.layers import graph as layer_graph
+from vramlint.memory.layers.stack import TRACED
 from vramlint.plan import Precision
 
 SIZES = ((2, 256, 320), (3, 385, 449))
@@ -42,7 +44,7 @@ def main(arguments: list[str]) -> int:
         case ["compare", file]:
             return _compare(json.loads(Path(file).read_text(encoding="utf-8")))
         case ["explain", name, *rest]:
-            _explain(name, rest[0] if rest else "fp32")
+            _explain(name, rest[0] if rest else "fp32", int(rest[1]) if len(rest) > 1 else 0)
             return 0
         case _:
             print(__doc__)
@@ -54,7 +56,7 @@ def main(arguments: list[str]) -> int:
 
 def ledger_peaks(architecture: Row, scope: str, batch: int, height: int, width: int, precision: str) -> Row:
     """Parameters, and the most bytes in forward and backward with fp32 gradients, as the ledger has them."""
-    model = LayerModel(architecture, scope)
+    model = LayerModel(architecture, scope, stack=TRACED)
     step = model.step(Workload(batch, Precision(precision), checkpointing=False, height=height, width=width))
     peaks: dict[str, int] = {}
     for mark in step.marks:
@@ -183,7 +185,7 @@ def _openmmlab(name: str) -> Row:
     config = mmengine.Config.fromfile(str(folder / path))
     for change in filter(None, changes.split("&")):
         key, _, value = change.partition("=")
-        config.merge_from_dict({key: json.loads(value)})
+        config.merge_from_dict({f"model.{key}": json.loads(value)})
     architecture = _plain(config.model.to_dict())
     architecture.pop("data_preprocessor", None)
 
@@ -245,9 +247,9 @@ def _without_sync(value: Any) -> Any:
 # --- storages alive at the peak ---------------------------------------------------------------------------------------
 
 
-def _explain(name: str, precision: str) -> None:
+def _explain(name: str, precision: str, size: int) -> None:
     target = _target(name)
-    batch, height, width = SIZES[0]
+    batch, height, width = target["sizes"][size]
     recording = _record(target, batch, height, width, precision)
     theirs, traced_peak = _alive_in(recording)
     ours, worked_out = _alive_on_tape(
@@ -328,7 +330,7 @@ def _alive_on_tape(target: Row, workload: Workload) -> tuple[Counter[int], int]:
 
     storage.__init__, storage.__del__ = start, end  # type: ignore[method-assign]
     try:
-        LayerModel(target["architecture"], target["scope"]).step(workload)
+        LayerModel(target["architecture"], target["scope"], stack=TRACED).step(workload)
     finally:
         storage.__init__, storage.__del__ = made, freed  # type: ignore[method-assign]
     return most[0], state["best"]

@@ -31,6 +31,7 @@ def read(source: str) -> Node:
         "x = [n * 2 for n in (1, 2, 3) if n % 2 == 1]",
         "x = [(n, n + 1) for n in [1, 2]]",
         "x = [{'s': n} for n in range(2)]",
+        "x = [dict(s=1, t=dict(u=1)) for _ in range(2)]",
         "N = 3\nx = [f'b{n}' for n in range(N)]",
         "L = [1, 2]\nx = [n for n in L]",
         "x = [round(n / 3, 2) for n in range(4)]",

@@ -1,7 +1,7 @@
 """List comprehensions over a range or a known list: ``scales=[int(512 * x * 0.1) for x in range(5, 21)]``.
 
-Only one ``for``, one plain name and elements of arithmetic: that is what published configs write (every list of scales
-in mmsegmentation 1.2.2's mask2former configs), and it stays cheap.
+Only one ``for``, one plain name and elements of arithmetic, or one dictionary over and over: that is what published
+configs write (scales in mmsegmentation 1.2.2's mask2former configs, stages in its knet configs), and it stays cheap.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ def comprehension(evaluator: Evaluates, expression: ast.ListComp, scope: Scope, 
             pass
         case _:
             raise arithmetic.NotKnown("a comprehension that is not worked out")
-    if not all(map(_is_arithmetic, (expression.elt, *tests))):
+    element = expression.elt
+    same = all(not isinstance(node, ast.Name) or node.id != name for node in ast.walk(element))
+    allowed = ("dict",) if same else ()
+    if not _is_arithmetic(element, allowed) or not all(map(_is_arithmetic, tests)):
         raise arithmetic.NotKnown("a comprehension of calls")
     items: list[Node] = []
     for value in _values(evaluator, source, scope):
         inner = Scope(scope, {name: value})
         if all(evaluator.known(test, inner) for test in tests):
-            item = evaluator.node(expression.elt, inner)
+            item = evaluator.node(element, inner)
             if isinstance(item, Unknown):
                 raise arithmetic.NotKnown(item.reason)
             items.append(item)
@@ -50,13 +53,14 @@ def comprehension(evaluator: Evaluates, expression: ast.ListComp, scope: Scope, 
     return made
 
 
-def _is_arithmetic(expression: ast.expr) -> bool:
-    """Whether nothing is called but ``int`` and its kin, and no comprehension stands inside."""
+def _is_arithmetic(expression: ast.expr, allowed: tuple[str, ...] = ()) -> bool:
+    """Whether nothing is called but ``int`` and its kin or ``allowed``, and no comprehension stands inside."""
     for node in ast.walk(expression):
         if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
             return False
         if isinstance(node, ast.Call):
-            plain = isinstance(node.func, ast.Name) and node.func.id in arithmetic.KNOWN_FUNCTIONS
+            known = (*arithmetic.KNOWN_FUNCTIONS, *allowed)
+            plain = isinstance(node.func, ast.Name) and node.func.id in known
             if not plain:
                 return False
     return True

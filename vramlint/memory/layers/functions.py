@@ -62,12 +62,22 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def softmax(x: Tensor) -> Tensor:
-    """Keeps its result, in fp32 under autocast. log_softmax is the same."""
+    """Keeps its result, in fp32 under autocast."""
+    tape = x.storage.tape
+    return _softmax(x, transient=4 * x.elements if tape.stack.softmax_product else 0)
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """Keeps its result, in fp32 under autocast."""
+    return _softmax(x, transient=0)
+
+
+def _softmax(x: Tensor, *, transient: int) -> Tensor:
     tape = x.storage.tape
     if tape.half:
         x = tape.raised(x)
     kept = (x,) if tape.stack.softmax_keeps_input else ()
-    return tape.record(x.shape, x.itemsize, (x,), (x.bytes,), kept, save_output=True)
+    return tape.record(x.shape, x.itemsize, (x,), (x.bytes,), kept, save_output=True, transient=transient)
 
 
 # --- arithmetic ------------------------------------------------------------------------------------------------------
@@ -272,7 +282,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, reduced: bool = False) -> T
     Without ``reduced`` the result is one number a pixel (``reduction='none'``).
     """
     tape = logits.storage.tape
-    found = softmax(logits)
+    found = log_softmax(logits)
     shape = () if reduced else (logits.shape[0], *logits.shape[2:])
     return tape.record(shape, found.itemsize, (found,), (found.bytes,), (found, labels))
 

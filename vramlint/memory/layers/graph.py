@@ -193,10 +193,9 @@ class CheckpointNode(Node):
         if output.node is not None:
             output.node.buffers[output.slot] = received[0]
             hold(received[0])
-            received[0] = None
-            root = output.node
-            del output
-            run_graph(tape, root)
+            hold(received[0])  # the original's arguments hold it, and its output, until all of the inner graph has run
+            run_graph(tape, output.node)
+            release(received[0])
         self.inputs = ()
         return [sink.result if sink is not None else None for sink in sinks]
 

@@ -16,6 +16,9 @@ class Stack(NamedTuple):
     its result, which costs nothing more."""
     resize_in_fp32: bool = True
     """Autocast runs interpolation in fp32 (in CUDA's fp32 list since torch 2.1)."""
+    softmax_product: bool = True
+    """CUDA's softmax backward first multiplies gradient and result into a tensor of its own
+    (``aten/src/ATen/native/cuda/SoftMax.cu``, ``softmax_backward_cuda_out``); log_softmax does not."""
     softmax_keeps_input: bool = False
     """Until torch 1.10 softmax and log_softmax kept their input beside their result, for its type alone (removed in
     pytorch/pytorch#65242): the logits of every head stayed alive at full size."""
@@ -34,6 +37,8 @@ class Stack(NamedTuple):
 
 
 MODERN = Stack("torch 2.13")
+TRACED = MODERN._replace(name="a trace without a card", softmax_product=False)
+"""What ``vramlint.trace`` sees: nothing of what kernels allocate inside themselves. For comparisons with traces."""
 TORCH_1 = Stack(
     "torch 1.x before 1.10",
     fused_attention=False,

@@ -203,10 +203,10 @@ class Tape:
         if not self.half:
             return parameter
         found = self._casts.get(id(parameter))
-        if found is not None:
+        if found is not None and (found.node is not None or not self.graph):
             return found
         made = self.record((parameter.elements,), 2, (parameter,), (4 * parameter.elements,))
-        if parameter.trainable and self.graph:
+        if parameter.trainable:  # with or without a graph: a checkpoint's first pass keeps its casts too
             self._casts[id(parameter)] = made
         return made
 

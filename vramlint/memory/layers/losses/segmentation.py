@@ -55,12 +55,11 @@ def hard_cross_entropy(build: Build, config: Config) -> PixelLoss:
         pixels = labels.elements
         probabilities = ops.softmax(logits)
         each = ops.cross_entropy(logits, labels)
-        target = tape.new(*labels.shape, itemsize=8)
-        taken, order = tape.new(2 * pixels), tape.new(pixels, itemsize=8)
-        each = ops.gather(each, (pixels,), 8 * pixels)
-        each = ops.gather(each, (pixels,), 8 * pixels)
-        each = ops.gather(each, (pixels,), 8 * pixels)
-        del probabilities, target, taken, order
+        target, taken = tape.new(*labels.shape, itemsize=8), tape.new(pixels)
+        each = ops.gather(each, (pixels,), pixels)  # by a boolean mask
+        each = ops.gather(each, (pixels,), 8 * pixels)  # by the order of the sorted probabilities
+        each = ops.gather(each, (pixels,), pixels)
+        del probabilities, target, taken
         return ops.scaled(ops.mean(each, ()))
 
     return run
