@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vramlint.rule import Change, Repair, Run, Safety, TrainingPlan
+from vramlint.rule import Repair, Run, Safety, Severity, TrainingPlan, Verdict
+from vramlint_rules._repairs import write
+from vramlint_rules._words import size
 
 DEFAULT_PREFETCH = 2
 """``DataLoader(prefetch_factor=None)`` with workers means 2 (PyTorch 2.0 and later)."""
@@ -30,6 +32,14 @@ class Loaders(NamedTuple):
     least_bytes: int
     batch_text: str
     pinned: bool
+    names: str
+    """What the file calls prefetch and workers, for help sentences."""
+
+    @property
+    def product(self) -> str:
+        """``2 ranks x 4 workers x 2 batches of ``, in front of what a batch is."""
+        ranks = f"{self.ranks} ranks x " if self.ranks > 1 else ""
+        return f"{ranks}{self.workers} workers x {self.prefetch} batches of "
 
     @property
     def in_flight(self) -> int:
@@ -52,8 +62,49 @@ def loaders(run: Run) -> Loaders | None:
         return None
     most, least, text = sample
     prefetch = plan.prefetch_factor.value or DEFAULT_PREFETCH
-    return Loaders(
-        ranks, workers, prefetch, batch * most, batch * least, f"{batch} x {text}", bool(plan.pin_memory.value)
+    names = f"{run.spelling('prefetch_factor')} or {run.spelling('workers_per_rank')}"
+    shown, pinned = f"{batch} x {text}", bool(plan.pin_memory.value)
+    return Loaders(ranks, workers, prefetch, batch * most, batch * least, shown, pinned, names)
+
+
+class Room(NamedTuple):
+    """Where batches lie: its bytes, how many batches are there at once, and how many of them are not in flight."""
+
+    size_bytes: int
+    batches: int
+    resting: int
+
+
+def too_many(run: Run, loader: Loaders, room: Room) -> Iterator[Verdict]:
+    """A verdict, its words still to be filled in, where the batches do not fit; an error where they cannot by any
+    reading of a sample's bytes. The label compares the two sizes."""
+    needed = room.batches * loader.batch_bytes
+    if needed <= room.size_bytes:
+        return
+    fitting = room.size_bytes // loader.batch_bytes - room.resting
+    certain = room.batches * loader.least_bytes > room.size_bytes
+    yield Verdict(
+        "workers_per_rank",
+        "",
+        label=f"{size(needed)} of {size(room.size_bytes)}",
+        repairs=tuple(lighter(run, loader, fitting)),
+        severity=Severity.ERROR if certain else None,
+    )
+
+
+def refused_without_workers(run: Run, fact: str, *, to: object) -> Iterator[Verdict]:
+    """The verdict on a setting that ``DataLoader`` refuses when no worker runs; with the value ``to`` it is legal."""
+    if run.plan.workers_per_rank.value != 0:
+        return
+    name, workers, value = run.spelling(fact), run.spelling("workers_per_rank"), run.plan.fact(fact).value
+    shown = name if isinstance(value, bool) else f"{name} {value}"
+    legal = write(run, fact, to=to, safety=Safety.SAFE)
+    yield Verdict(
+        fact,
+        f"{shown} with {workers} 0: DataLoader raises ValueError at start-up",
+        label=f"needs {workers} above 0",
+        help=f"{'Remove' if to is None else 'Switch off'} {name}, or set {workers} above 0",
+        repairs=(*legal, *write(run, "workers_per_rank", to=2, safety=Safety.UNSAFE)),
     )
 
 
@@ -68,15 +119,11 @@ def lighter(run: Run, loader: Loaders, fits: int) -> Iterator[Repair]:
     """The repair that leaves at most ``fits`` batches in flight: prefetch first, then workers; nothing else changes."""
     prefetch = fits // (loader.ranks * loader.workers)
     if 1 <= prefetch < loader.prefetch and run.editable("prefetch_factor"):
-        yield _set(run, "prefetch_factor", prefetch)
+        yield from write(run, "prefetch_factor", to=prefetch, safety=Safety.SAFE)
         return
     workers = fits // (loader.ranks * loader.prefetch)
     if 1 <= workers < loader.workers and run.editable("workers_per_rank"):
-        yield _set(run, "workers_per_rank", workers)
-
-
-def _set(run: Run, fact: str, value: int) -> Repair:
-    return Repair(f"set {run.spelling(fact)} to {value}", Safety.SAFE, (Change(fact, value),))
+        yield from write(run, "workers_per_rank", to=workers, safety=Safety.SAFE)
 
 
 def _sample_bytes(plan: TrainingPlan) -> tuple[int, int, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vramlint.rule import Change, MemoryVerdict, Repair, Run, Safety, TrainingPlan, revise
+from vramlint.rule import Change, Estimate, MemoryVerdict, Repair, Run, Safety, TrainingPlan, revise
 
 
 def write(run: Run, fact: str, *, to: object, safety: Safety, why: str = "") -> tuple[Repair, ...]:
@@ -57,3 +57,24 @@ def fits_sharded(run: Run) -> bool:
     if (run.plan.data_parallel.value or 1) < 2:
         return False
     return run.estimate(revise(run.plan, {"sharding": "fsdp"})).verdict is MemoryVerdict.FITS
+
+
+def may_be_sharded(plan: TrainingPlan) -> bool:
+    """Language models are often launched under FSDP or ZeRO by a file that is not at hand; images hardly ever are."""
+    is_language = plan.seq_len.value is not None or plan.model_shape.value is not None
+    return is_language and plan.sharding.value is None and plan.world_size.value != 1
+
+
+_STATES = ("states", "master weights")
+_WEIGHTS = ("parameters", "frozen parameters", "base linear layers", "embeddings and norms")
+
+
+def offloaded_bytes(plan: TrainingPlan, estimate: Estimate) -> int:
+    """What the run keeps in host memory instead of on the card, as far as the estimate counts it among its parts."""
+    states = plan.fact("offload_optimizer").value or plan.fact("cpu_offload").value
+    weights = plan.fact("offload_parameters").value
+    return sum(
+        part.bytes
+        for part in estimate.components
+        if ((states or weights) and part.name.endswith(_STATES)) or (weights and part.name in _WEIGHTS)
+    )

@@ -14,7 +14,7 @@ Sources: PyTorch documentation of ``torch.nn.SyncBatchNorm``; Wu and He, Group N
 import re
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Stability, Verdict
 from vramlint_rules._cases import torchrun
 
 RULE = RuleInfo(
@@ -29,6 +29,7 @@ RULE = RuleInfo(
         "https://arxiv.org/abs/1803.08494",
     ),
     pedantic=True,
+    stability=Stability.PREVIEW,
 )
 
 _FEW = 4

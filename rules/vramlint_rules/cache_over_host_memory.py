@@ -13,7 +13,7 @@ Sources: ultralytics 8.4.190 ``data/base.py#check_cache_ram``; the datasets' own
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Stability, Verdict
 from vramlint_rules._words import size
 
 RULE = RuleInfo(
@@ -27,6 +27,7 @@ RULE = RuleInfo(
         "https://github.com/ultralytics/ultralytics/blob/main/ultralytics/data/base.py",
         "https://cocodataset.org/#download",
     ),
+    stability=Stability.PREVIEW,
 )
 
 _TRAINING_IMAGES = {"coco": 118_287, "coco-pose": 56_599, "objects365": 1_742_292, "voc": 16_551, "lvis": 100_170}

@@ -12,7 +12,7 @@ Sources: Chen et al., arXiv 1604.06174; the estimator, ``docs/memory.md``.
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Safety, Severity, Verdict, revise
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Safety, Severity, Stability, Verdict, revise
 from vramlint_rules._cases import trainer
 from vramlint_rules._repairs import is_plain, write
 from vramlint_rules._words import size
@@ -25,6 +25,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=Safety.UNSAFE,
     sources=("https://arxiv.org/abs/1604.06174",),
+    stability=Stability.PREVIEW,
 )
 
 

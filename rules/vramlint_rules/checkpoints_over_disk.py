@@ -13,7 +13,7 @@ Sources: transformers 5.23.0 ``training_args.py`` (``save_total_limit``: None ke
 
 from collections.abc import Iterator
 
-from vramlint.rule import GIB, Case, Confidence, RuleInfo, Run, Severity, Verdict
+from vramlint.rule import GIB, Case, Confidence, RuleInfo, Run, Severity, Stability, Verdict
 from vramlint_rules._cases import trainer
 from vramlint_rules._states import states
 from vramlint_rules._words import size
@@ -26,6 +26,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://github.com/huggingface/transformers/blob/main/src/transformers/trainer.py",),
+    stability=Stability.PREVIEW,
 )
 
 _MANY = 2048 * GIB

@@ -15,7 +15,7 @@ Sources: transformers 5.23.0 ``loss/loss_utils.py#ForCausalLMLoss`` (``logits.fl
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, Estimate, RuleInfo, Run, Safety, Severity, TrainingPlan, Verdict
+from vramlint.rule import Case, Confidence, Estimate, RuleInfo, Run, Safety, Severity, Stability, TrainingPlan, Verdict
 from vramlint_rules._cases import trainer
 from vramlint_rules._repairs import write
 from vramlint_rules._words import size
@@ -28,6 +28,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=Safety.SAFE,
     sources=("https://github.com/huggingface/transformers/blob/main/src/transformers/loss/loss_utils.py",),
+    stability=Stability.PREVIEW,
 )
 
 _LEAST_BYTES, _BYTES = 6, 10

@@ -13,7 +13,7 @@ Sources: PyTorch documentation, "Optimizing memory usage with PYTORCH_ALLOC_CONF
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Safety, Severity, Stability, Verdict
 from vramlint_rules._cases import torchrun
 from vramlint_rules._words import memory_fact, size
 
@@ -25,6 +25,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage-with-pytorch-alloc-conf",),
+    stability=Stability.PREVIEW,
 )
 
 _VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")

@@ -13,7 +13,7 @@ where the saved memory size will be equal to the total gradients size").
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Stability, Verdict
 from vramlint_rules._cases import torchrun
 from vramlint_rules._repairs import is_language
 from vramlint_rules._words import size
@@ -26,6 +26,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://pytorch.org/docs/stable/generated/torch.nn.parallel.DistributedDataParallel.html",),
+    stability=Stability.PREVIEW,
 )
 
 _LEAST_SHARE = 0.03

@@ -14,8 +14,7 @@ number is a lower bound: the workers' own memory (pytorch/pytorch#13246) comes o
 from collections.abc import Iterator
 
 from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Verdict
-from vramlint_rules._loader import lighter, loaders
-from vramlint_rules._words import size
+from vramlint_rules._loader import Room, loaders, too_many
 
 RULE = RuleInfo(
     code="VL305",
@@ -54,17 +53,11 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """Compare the loaders' batches with the host's memory."""
     ram, loader = run.target.host.ram_bytes, loaders(run)
-    if ram is None or loader is None or loader.in_memory * loader.batch_bytes <= ram:
+    if ram is None or loader is None:
         return
-    needed = loader.in_memory * loader.batch_bytes
-    fitting = ram // loader.batch_bytes - (loader.in_memory - loader.in_flight)
-    workers, prefetch = run.spelling("workers_per_rank"), run.spelling("prefetch_factor")
-    yield Verdict(
-        "workers_per_rank",
-        f"{loader.ranks} ranks x {loader.workers} workers x {loader.prefetch} batches of {loader.batch_text} hold at "
-        f"least {size(needed)} of {size(ram)} host memory: the kernel kills the run",
-        label=f"{size(needed)} of {size(ram)}",
-        help=f"Lower {prefetch} or {workers}; neither costs GPU memory",
-        repairs=tuple(lighter(run, loader, fitting)),
-        severity=Severity.ERROR if loader.in_memory * loader.least_bytes > ram else None,
-    )
+    for found in too_many(run, loader, Room(ram, loader.in_memory, loader.in_memory - loader.in_flight)):
+        yield found._replace(
+            message=f"{loader.product}{loader.batch_text} hold at least {found.label} host memory: the kernel kills the "
+            "run",
+            help=f"Lower {loader.names}; neither costs GPU memory",
+        )

@@ -13,7 +13,7 @@ Sources: mmengine 0.10.7 ``runner/runner.py#scale_lr`` (linear rule, base batch)
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Stability, Verdict
 from vramlint_rules._repairs import write
 
 RULE = RuleInfo(
@@ -27,6 +27,7 @@ RULE = RuleInfo(
         "https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/runner/runner.py",
         "https://arxiv.org/abs/1706.02677",
     ),
+    stability=Stability.PREVIEW,
 )
 
 _FACTOR = 2

@@ -14,7 +14,7 @@ Sources: Hsu et al., Liger Kernel, arXiv 2410.10989; Wijmans et al., Cut Your Lo
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Stability, Verdict, revise
 from vramlint_rules._cases import trainer
 from vramlint_rules._words import memory_fact, size
 
@@ -26,6 +26,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://arxiv.org/abs/2410.10989", "https://arxiv.org/abs/2411.09009"),
+    stability=Stability.PREVIEW,
 )
 
 _LEAST_SAVING = 0.15

@@ -14,7 +14,7 @@ estimator, ``docs/memory.md``.
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Safety, Severity, Stability, Verdict
 from vramlint_rules._multi_scale import largest_alone_is_over
 from vramlint_rules._words import advice, memory_fact, size
 
@@ -26,6 +26,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=Safety.SAFE,
     sources=("https://github.com/ultralytics/ultralytics/blob/main/ultralytics/models/yolo/detect/train.py",),
+    stability=Stability.PREVIEW,
 )
 
 _LINE = "yolo detect train model=yolo11s.pt data=coco.yaml batch={} imgsz=640 multi_scale={} epochs=30 device=0\n"

@@ -13,7 +13,7 @@ parameter with CPU offload, before its factor 1.5 for buffers); Ren et al., ZeRO
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Stability, Verdict
 from vramlint_rules._cases import trainer
 from vramlint_rules._states import states
 from vramlint_rules._words import size
@@ -29,6 +29,7 @@ RULE = RuleInfo(
         "https://deepspeed.readthedocs.io/en/latest/memory.html",
         "https://arxiv.org/abs/2101.06840",
     ),
+    stability=Stability.PREVIEW,
 )
 
 _BYTES_EACH = 16

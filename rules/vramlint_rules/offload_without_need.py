@@ -12,7 +12,7 @@ Sources: Ren et al., ZeRO-Offload, arXiv 2101.06840; DeepSpeed 0.18 documentatio
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Stability, Verdict, revise
 from vramlint_rules._cases import trainer
 from vramlint_rules._repairs import is_plain
 from vramlint_rules._words import size
@@ -25,6 +25,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://arxiv.org/abs/2101.06840", "https://www.deepspeed.ai/tutorials/zero-offload/"),
+    stability=Stability.PREVIEW,
 )
 
 _OFF = {"offload_optimizer": False, "offload_parameters": False, "cpu_offload": False}

@@ -13,7 +13,7 @@ Sources: PyTorch 2.13 ``torch/optim/adamw.py`` (``_multi_tensor_adamw``: "foreac
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Stability, Verdict, revise
 from vramlint_rules._cases import trainer
 from vramlint_rules._words import size
 
@@ -25,6 +25,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://pytorch.org/docs/stable/generated/torch.optim.AdamW.html",),
+    stability=Stability.PREVIEW,
 )
 
 _LEAST_SAVING = 0.03

@@ -14,7 +14,7 @@ set to a supported flash attention variant").
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Stability, Verdict
 from vramlint_rules._cases import trainer
 
 RULE = RuleInfo(
@@ -25,6 +25,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://github.com/huggingface/trl/blob/main/trl/trainer/sft_trainer.py",),
+    stability=Stability.PREVIEW,
 )
 
 _MIXING = {

@@ -13,7 +13,8 @@ num_workers > 0".
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Change, Confidence, Repair, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint_rules._loader import refused_without_workers
 
 RULE = RuleInfo(
     code="VL302",
@@ -45,20 +46,5 @@ INVALID = (
 
 def check(run: Run) -> Iterator[Verdict]:
     """Look for the pair that DataLoader refuses."""
-    plan = run.plan
-    if plan.workers_per_rank.value != 0 or plan.persistent_workers.value is not True:
-        return
-    persistent, workers = run.spelling("persistent_workers"), run.spelling("workers_per_rank")
-    repairs = []
-    if run.editable("persistent_workers"):
-        off = Change("persistent_workers", False)  # noqa: FBT003 (a value of the file, not an option)
-        repairs.append(Repair(f"switch off {persistent}", Safety.SAFE, (off,)))
-    if run.editable("workers_per_rank"):
-        repairs.append(Repair(f"set {workers} to 2", Safety.UNSAFE, (Change("workers_per_rank", 2),)))
-    yield Verdict(
-        "persistent_workers",
-        f"{persistent} with {workers} 0: DataLoader raises ValueError at start-up",
-        label=f"needs {workers} above 0",
-        help=f"Switch off {persistent}, or set {workers} above 0",
-        repairs=tuple(repairs),
-    )
+    if run.plan.persistent_workers.value is True:
+        yield from refused_without_workers(run, "persistent_workers", to=False)

@@ -13,7 +13,7 @@ copies) and documentation, "Memory Pinning"; CUDA C++ Best Practices Guide, "Pin
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Stability, Verdict
 from vramlint_rules._loader import lighter, loaders
 from vramlint_rules._words import size
 
@@ -28,6 +28,7 @@ RULE = RuleInfo(
         "https://pytorch.org/docs/stable/data.html#memory-pinning",
         "https://docs.nvidia.com/cuda/cuda-c-best-practices-guide/index.html#pinned-memory",
     ),
+    stability=Stability.PREVIEW,
 )
 
 _MOST = 0.5

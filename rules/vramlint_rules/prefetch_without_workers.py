@@ -14,7 +14,8 @@ be specified in multiprocessing"; transformers 5.23.0, ``training_args.py`` refu
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Change, Confidence, Repair, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Verdict
+from vramlint_rules._loader import refused_without_workers
 
 RULE = RuleInfo(
     code="VL301",
@@ -53,19 +54,6 @@ INVALID = (
 
 def check(run: Run) -> Iterator[Verdict]:
     """Look for the pair that DataLoader refuses."""
-    plan = run.plan
-    if plan.workers_per_rank.value != 0 or not plan.prefetch_factor.spelled or plan.prefetch_factor.value is None:
-        return
-    prefetch, workers = run.spelling("prefetch_factor"), run.spelling("workers_per_rank")
-    repairs = []
-    if run.editable("prefetch_factor"):
-        repairs.append(Repair(f"remove {prefetch}", Safety.SAFE, (Change("prefetch_factor", None),)))
-    if run.editable("workers_per_rank"):
-        repairs.append(Repair(f"set {workers} to 2", Safety.UNSAFE, (Change("workers_per_rank", 2),)))
-    yield Verdict(
-        "prefetch_factor",
-        f"{prefetch} {plan.prefetch_factor.value} with {workers} 0: DataLoader raises ValueError at start-up",
-        label=f"needs {workers} above 0",
-        help=f"Remove {prefetch}, or set {workers} above 0",
-        repairs=tuple(repairs),
-    )
+    prefetch = run.plan.prefetch_factor
+    if prefetch.spelled and prefetch.value is not None:
+        yield from refused_without_workers(run, "prefetch_factor", to=None)

@@ -13,7 +13,7 @@ Sources: Dettmers et al., QLoRA, arXiv 2305.14314, section 3; Raschka, "Practica
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Stability, Verdict, revise
 from vramlint_rules._cases import trainer
 from vramlint_rules._repairs import is_plain
 from vramlint_rules._words import size
@@ -30,6 +30,7 @@ RULE = RuleInfo(
         "https://magazine.sebastianraschka.com/p/practical-tips-for-finetuning-llms",
     ),
     pedantic=True,
+    stability=Stability.PREVIEW,
 )
 
 

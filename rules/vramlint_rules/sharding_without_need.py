@@ -14,7 +14,7 @@ parallelism).
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Stability, Verdict, revise
 from vramlint_rules._cases import trainer
 from vramlint_rules._repairs import is_plain
 from vramlint_rules._words import size
@@ -27,6 +27,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://arxiv.org/abs/1910.02054",),
+    stability=Stability.PREVIEW,
 )
 
 

@@ -14,8 +14,7 @@ that dataloader's workers are out of shared memory"; PyTorch README, "Docker Ima
 from collections.abc import Iterator
 
 from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Verdict
-from vramlint_rules._loader import lighter, loaders
-from vramlint_rules._words import size
+from vramlint_rules._loader import Room, loaders, too_many
 
 RULE = RuleInfo(
     code="VL304",
@@ -54,17 +53,11 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """Compare the workers' batches with /dev/shm."""
     shm, loader = run.target.host.shm_bytes, loaders(run)
-    if shm is None or loader is None or loader.in_flight * loader.batch_bytes <= shm:
+    if shm is None or loader is None:
         return
-    needed = loader.in_flight * loader.batch_bytes
-    workers, prefetch = run.spelling("workers_per_rank"), run.spelling("prefetch_factor")
-    ranks = f"{loader.ranks} ranks x " if loader.ranks > 1 else ""
-    yield Verdict(
-        "workers_per_rank",
-        f"{ranks}{loader.workers} workers x {loader.prefetch} batches of {loader.batch_text} = {size(needed)} in "
-        f"/dev/shm of {size(shm)}: a worker dies with a bus error",
-        label=f"{size(needed)} in flight",
-        help=f"Give the container more shared memory (--shm-size), or lower {workers} or {prefetch}",
-        repairs=tuple(lighter(run, loader, shm // loader.batch_bytes)),
-        severity=Severity.ERROR if loader.in_flight * loader.least_bytes > shm else None,
-    )
+    for found in too_many(run, loader, Room(shm, loader.in_flight, 0)):
+        yield found._replace(
+            message=f"{loader.product}{loader.batch_text} take {found.label} in /dev/shm: a worker dies with a bus "
+            "error",
+            help=f"Give the container more shared memory (--shm-size), or lower {loader.names}",
+        )

@@ -12,7 +12,7 @@ Sources: Rajbhandari et al., ZeRO, arXiv 1910.02054; PyTorch documentation of ``
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Verdict, revise
+from vramlint.rule import Case, Confidence, MemoryVerdict, RuleInfo, Run, Severity, Stability, Verdict, revise
 from vramlint_rules._cases import trainer
 from vramlint_rules._words import memory_fact, size
 
@@ -24,6 +24,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=None,
     sources=("https://arxiv.org/abs/1910.02054", "https://pytorch.org/docs/stable/distributed.fsdp.fully_shard.html"),
+    stability=Stability.PREVIEW,
 )
 
 

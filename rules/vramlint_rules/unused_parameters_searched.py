@@ -13,7 +13,7 @@ constructor, but did not find any unused parameters").
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Stability, Verdict
 from vramlint_rules._cases import trainer
 
 RULE = RuleInfo(
@@ -25,6 +25,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://pytorch.org/docs/stable/generated/torch.nn.parallel.DistributedDataParallel.html",),
     pedantic=True,
+    stability=Stability.PREVIEW,
 )
 
 VALID = (

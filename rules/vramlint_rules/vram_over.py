@@ -27,12 +27,11 @@ from vramlint.rule import (
     Run,
     Safety,
     Severity,
-    TrainingPlan,
     Verdict,
     revise,
 )
 from vramlint_rules._multi_scale import largest_alone_is_over
-from vramlint_rules._repairs import fits_sharded, with_steps
+from vramlint_rules._repairs import fits_sharded, may_be_sharded, offloaded_bytes, with_steps
 from vramlint_rules._words import activations_alone_exceed, advice, memory_fact, need
 
 RULE = RuleInfo(
@@ -68,9 +67,12 @@ def check(run: Run) -> Iterator[Verdict]:
     required, usable = estimate.required, estimate.usable_bytes
     if required is None or usable is None or not _matters(estimate) or _only_multi_scale(run, estimate):
         return
-    shardable = _may_be_sharded(run.plan) and not activations_alone_exceed(estimate)
+    shardable = may_be_sharded(run.plan) and not activations_alone_exceed(estimate)
     shorter = _fits_shorter_samples(run)
-    certain = required.low > usable and not shardable and not shorter
+    away = offloaded_bytes(run.plan, estimate)
+    if away and required.value - away <= usable:
+        return
+    certain = required.low - away > usable and not shardable and not shorter
     unless = _unless(shardable=shardable, shorter=shorter)
     repairs = with_steps(run)
     if shardable:
@@ -98,12 +100,6 @@ def _matters(estimate: Estimate) -> bool:
 def _only_multi_scale(run: Run, estimate: Estimate) -> bool:
     """The rule multi-scale-over says it better."""
     return estimate.verdict is MemoryVerdict.TIGHT and largest_alone_is_over(run) is not None
-
-
-def _may_be_sharded(plan: TrainingPlan) -> bool:
-    """Language models are often launched under FSDP or ZeRO by a file that is not at hand; images hardly ever are."""
-    is_language = plan.seq_len.value is not None or plan.model_shape.value is not None
-    return is_language and plan.sharding.value is None and plan.world_size.value != 1
 
 
 def _fits_shorter_samples(run: Run) -> bool:

@@ -96,7 +96,7 @@ def test_shm_over() -> None:
     """4 workers x 2 batches x 2 images of 12 MiB = 192 MiB."""
     facts = {"workers_per_rank": 4, "prefetch_factor": 2, "micro_batch": 2, "image_size": SQUARE}
     (found,) = verdicts("shm_over", facts, host=Host(shm_bytes=64 * MIB))
-    assert "4 workers x 2 batches of 2 x 3 x 1024x1024 float32 = 0.2 GiB in /dev/shm of 64 MiB" in found.message
+    assert "4 workers x 2 batches of 2 x 3 x 1024x1024 float32 take 0.2 GiB of 64 MiB in /dev/shm" in found.message
     assert found.repairs[0].changes == (("workers_per_rank", 1),)
     assert found.severity is None, "as bytes the batches would fit"
     assert not verdicts("shm_over", facts, host=Host(shm_bytes=192 * MIB))

@@ -92,6 +92,7 @@ class Config(Schema):
     adapter_dropout: float | None = keys("lora_dropout")
     packing: Flag | None = keys("packing", "neat_packing")
     fused_loss: Flag | None = keys("enable_liger_kernel")
+    tokenized: Text | None = keys("tokenized_path")
     deepspeed: Any = keys("deepspeed")
     fsdp: Any = keys("fsdp", "dist_config.name")
 
@@ -113,7 +114,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
     if not settings.spelled("micro_batch"):
-        draft.put("micro_batch", default(8, "default of transformers 5.23.0"))
+        prepares = settings.spelled("tokenized")
+        why = "tokenized_path without a batch: the file prepares data"
+        draft.put("micro_batch", unknown(why) if prepares else default(8, "default of transformers 5.23.0"))
     _adapter(draft, settings)
     _precision(draft, settings)
     _checkpointing(draft, settings)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from vramlint.rule import Case, RuleInfo, RuleModule, Safety
+from vramlint.rule import Case, RuleInfo, RuleModule, Safety, Stability
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -45,6 +45,8 @@ def _identity(info: RuleInfo) -> str:
     rows = [f"- severity: {info.severity.value}, confidence: {info.confidence.value}", f"- fix: {_FIX_WORDS[info.fix]}"]
     if info.pedantic:
         rows.append("- shown only with `--pedantic`")
+    if info.stability is Stability.PREVIEW:
+        rows.append("- preview: what it finds may still change")
     rows.append(f"- switch it off for a line: `# vramlint: ignore[{info.name}] reason`")
     return "\n".join(rows)
 
