@@ -57,7 +57,7 @@ def check(run: Run) -> Iterator[Verdict]:
         return
     for found in too_many(run, loader, Room(ram, loader.in_memory, loader.in_memory - loader.in_flight)):
         yield found._replace(
-            message=f"{loader.product}{loader.batch_text} hold at least {found.label} host memory: the kernel kills the "
-            "run",
+            message=f"{loader.product}{loader.batch_text} hold at least {found.label} host memory: the kernel kills "
+            "the run",
             help=f"Lower {loader.names}; neither costs GPU memory",
         )
