@@ -56,9 +56,9 @@ class LatentAttention(NamedTuple):
 class DecoderConfig(NamedTuple):
     """A decoder LLM: its shape and what else of its architecture changes memory.
 
-    ``norm``: ``rms`` (Llama), ``gemma`` (RMS with 1 + weight), ``layer`` (LayerNorm) or ``plain`` (LayerNorm without
-    weights, OLMo 1). ``shared_norm``: attention and MLP read the same normalised input (Phi, Falcon-7B).
-    ``soft_capped``: attention logits are capped, so attention runs eager and its score matrix is materialised
+    ``norm``: ``rms`` (Llama), ``gemma`` (RMS whose weight is applied in fp32), ``layer`` (LayerNorm) or ``plain``
+    (LayerNorm without weights, in fp32, OLMo 1). ``shared_norm``: attention and MLP read the same normalised input
+    (Phi, Falcon-7B). ``soft_capped``: attention logits are capped, so attention runs eager and its score matrix is materialised
     (Gemma 2); the logits are capped too. ``parallel``: attention and MLP read the same residual stream (GPT-NeoX, Phi,
     Falcon). ``fused_qkv`` and ``python_gelu`` are how transformers implements it: one projection for queries, keys and
     values (Phi-3, GPT-NeoX), ``gelu_new`` written in Python (Phi). ``experts`` and ``latent``: mixture of experts,
@@ -233,8 +233,9 @@ class Adapter(NamedTuple):
     """LoRA or another PEFT method: rank, the adapted linear layers by name, and bytes per adapter weight.
 
     ``half`` adapters share the base model's dtype (litgpt, torchtune); PEFT keeps them in fp32 and casts the input.
-    ``method``: None for LoRA. ``trained``: the number of trained parameters where it is spelled. ``virtual_tokens``: of
-    prompt and prefix tuning.
+    ``fused``: on a model with one projection for queries, keys and values (and one for gate and up), it is the joint
+    layer that is adapted, as PEFT does. ``method``: None for LoRA. ``trained``: the number of trained parameters where
+    it is spelled. ``virtual_tokens``: of prompt and prefix tuning.
     """
 
     rank: int
@@ -242,6 +243,7 @@ class Adapter(NamedTuple):
     weight_bytes: int
     dropout: bool = False
     head: bool = False
+    fused: bool = False
     method: Method | None = None
     trained: int | None = None
     virtual_tokens: int = 0
@@ -257,7 +259,11 @@ class Adapter(NamedTuple):
 
     def chosen(self, config: DecoderConfig) -> list[Linear]:
         """The adapted layers of one block."""
-        return [linear for linear in config.linears if linear.name in self.targets]
+        found = [linear for linear in config.linears if linear.name in self.targets]
+        if not (self.fused and config.fused_qkv):
+            return found
+        joint = _joined(found, "attention", "qkv_proj"), _joined(found, "mlp", "gate_up_proj")
+        return [*(each for each in joint if each), *(each for each in found if each.reads not in ("attention", "mlp"))]
 
     def parameters(self, config: DecoderConfig) -> int:
         """Trained parameters: the spelled number, else what the method's kind comes to; 0 where only that would say."""
@@ -284,3 +290,9 @@ class Adapter(NamedTuple):
             for linear in self.chosen(config)
         )
         return round(sum(sizes))
+
+
+def _joined(linears: list[Linear], reads: str, name: str) -> Linear | None:
+    """Layers that read one input as the one layer they are in a fused model."""
+    parts = [linear for linear in linears if linear.reads == reads]
+    return Linear(name, parts[0].inputs, sum(part.outputs for part in parts), reads) if parts else None

@@ -77,8 +77,9 @@ TRAITS: dict[str, Traits] = {
     "gemma2": Traits(norm="gemma", tied=True, norms_per_layer=4, soft_capped=True, sliding=True),
     "gemma3_text": _GEMMA3,
     "olmo": Traits(norm="plain"),
-    "olmo2": Traits(full_qk_norm=True),
-    "olmo3": Traits(full_qk_norm=True, sliding=True),
+    # OLMo 2 multiplies by a norm's weight in fp32, as Gemma does.
+    "olmo2": Traits(norm="gemma", full_qk_norm=True),
+    "olmo3": Traits(norm="gemma", full_qk_norm=True, sliding=True),
     "gpt2": _GPT2,
     "gpt_bigcode": _GPT2._replace(python_gelu=False),
     "gpt_neox": Traits(norm="layer", gated=False, biases=True, fused_qkv=True),

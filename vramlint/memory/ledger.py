@@ -96,9 +96,11 @@ def _norms(
     count = config.norms_per_layer - config.shared_norm
     trains = adapter is None or adapter.trains_norms
     if config.norm in LAYER_NORMS:
-        # LayerNorm keeps its input, which is the residual stream itself, and mean and reciprocal deviation in fp32.
+        # LayerNorm keeps its input, which is the residual stream itself (OLMo's casts it to fp32), and mean and
+        # reciprocal deviation in fp32.
         inputs = 1 if config.parallel else count
-        return [Saved("norm inputs", inputs * numbers.weight * h), Saved("norm statistics", count * 8)]
+        each = 4 if config.norm == "plain" else numbers.weight
+        return [Saved("norm inputs", inputs * each * h), Saved("norm statistics", count * 8)]
     fp32_normalised = config.norm == "gemma" or implementation.fp32_norm_output
     normalised = (4 if fp32_normalised else numbers.weight) * h if trains else 0
     found = [
@@ -108,7 +110,8 @@ def _norms(
     ]
     if config.qk_norm or config.full_qk_norm:
         width = config.attention_width + config.kv_width
-        found.append(Saved("query and key norm", 4 * width + (numbers.compute * width if trains else 0)))
+        each = 4 if fp32_normalised else numbers.compute
+        found.append(Saved("query and key norm", 4 * width + (each * width if trains else 0)))
     return found
 
 
@@ -272,7 +275,8 @@ def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains: bool
     """Bytes per token of the last norm and the head's input: RMS norm's fp32 input, normalised copy and output."""
     h, low = config.shape.hidden, 2 * config.shape.hidden if numbers.casts_weights else 0
     if config.norm in LAYER_NORMS:
-        return numbers.weight * h + (low or numbers.weight * h if trains else 0)
+        each = 4 if config.norm == "plain" else numbers.weight
+        return each * h + (low or numbers.weight * h if trains else 0)
     if not trains:
         return 4 * h
     return (10 if config.norm == "gemma" or numbers.casts_weights else 8) * h

@@ -339,6 +339,7 @@ def _adapted(
         weight_bytes,
         bool(plan.fact("adapter_dropout").value),
         head,
+        fused=not implementation.fused_qkv,
         method=METHODS.get(str(plan.fact("adapter_method").value or plan.adapter.value)),
         trained=trained if isinstance(trained, int) else None,
         virtual_tokens=virtual if isinstance(virtual, int) else 0,
