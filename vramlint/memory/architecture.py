@@ -60,14 +60,14 @@ class DecoderConfig(NamedTuple):
     (LayerNorm without weights, in fp32, OLMo 1). ``shared_norm``: attention and MLP read the same normalised input
     (Phi, Falcon-7B). ``soft_capped``: attention logits are capped, so attention runs eager and its score matrix is
     materialised (Gemma 2); the logits are capped too. ``parallel``: attention and MLP read the same residual stream
-    (GPT-NeoX, Phi, Falcon). ``fused_qkv`` and ``python_gelu`` are how transformers implements it: one projection for queries, keys and
-    values (Phi-3, GPT-NeoX), ``gelu_new`` written in Python (Phi). ``experts`` and ``latent``: mixture of experts,
-    multi-head latent attention. ``positions``: rows of a learned position table (GPT-2, OPT). ``output_bias``: with
-    ``qkv_bias`` the attention's output projection has a bias too (gpt-oss). ``full_qk_norm``: queries and keys are
-    normalised over their whole width, not per head (OLMo 2, OLMoE). ``attention_sinks``: one learned logit per head
-    (gpt-oss), attention runs eager. ``sliding_window``: tokens of the local attention's window, 0 for none; where
-    longer sequences are trained, transformers builds a mask. ``norm_bias``: LayerNorms have a bias though the linear
-    layers have none (Falcon, StableLM).
+    (GPT-NeoX, Phi, Falcon). ``fused_qkv`` and ``python_gelu`` are how transformers implements it: one projection for
+    queries, keys and values (Phi-3, GPT-NeoX), ``gelu_new`` written in Python (Phi). ``experts`` and ``latent``:
+    mixture of experts, multi-head latent attention. ``positions``: rows of a learned position table (GPT-2, OPT).
+    ``output_bias``: with ``qkv_bias`` the attention's output projection has a bias too (gpt-oss). ``full_qk_norm``:
+    queries and keys are normalised over their whole width, not per head (OLMo 2, OLMoE). ``attention_sinks``: one
+    learned logit per head (gpt-oss), attention runs eager. ``sliding_window``: tokens of the local attention's window,
+    0 for none; where longer sequences are trained, transformers builds a mask. ``norm_bias``: LayerNorms have a bias
+    though the linear layers have none (Falcon, StableLM).
     """
 
     shape: DecoderShape
