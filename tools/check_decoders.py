@@ -62,11 +62,14 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "starcoder2": ("Starcoder2Config", {**_DENSE, "intermediate_size": 4096, "sliding_window": None}),
     "cohere": ("CohereConfig", {**_DENSE, "tie_word_embeddings": True}),
     "glm": ("GlmConfig", {**_DENSE, "head_dim": 64}),
-    "seed_oss": ("SeedOssConfig", {**_DENSE, "head_dim": 64}),
+    "seed_oss": ("SeedOssConfig", {**_DENSE, "head_dim": 64, "residual_dropout": 0.0, "attention_dropout": 0.0}),
     "ernie4_5": ("Ernie4_5Config", {**_DENSE, "head_dim": 64}),
     "opt": (
         "OPTConfig",
-        {**_DENSE, "ffn_dim": 4096, "word_embed_proj_dim": 1024, "dropout": 0.0, "attention_dropout": 0.0},
+        {
+            **_DENSE, **_EQUAL_HEADS, "ffn_dim": 4096, "word_embed_proj_dim": 1024, "dropout": 0.0,
+            "attention_dropout": 0.0,
+        },
     ),
     "gpt2": (
         "GPT2Config",
@@ -138,7 +141,7 @@ def _compared(name: str) -> dict[str, Any]:
     peaks: dict[str, float] = {}
     for mode in MODES:
         try:
-            traced = traced_mib(config, mode)
+            traced = traced_mib(config, mode, _targets(found) if found and found.experts else "all-linear")
         except Exception as error:  # noqa: BLE001 - one architecture that cannot be traced must not stop the table
             print(f"{name:<14} {mode.name:<24} not traced: {type(error).__name__}: {str(error)[:80]}")
             continue
@@ -159,7 +162,7 @@ def _plain(data: dict[str, Any]) -> dict[str, Any]:
 
 def formula_mib(name: str, config: DecoderConfig, mode: Mode) -> float | None:
     """The closed form's worst moment with weights, gradients and AdamW's states (foreach), in MiB."""
-    adapter = Adapter(16, tuple(linear.name for linear in config.linears), 4, fused=True) if mode.lora else None
+    adapter = Adapter(16, _targets(config), 4, fused=True) if mode.lora else None
     decoder = Decoder(name, config, "test", adapter)
     weight = 4 if mode.autocast else 2
     trained = 4 if mode.lora else weight
@@ -174,13 +177,18 @@ def formula_mib(name: str, config: DecoderConfig, mode: Mode) -> float | None:
     return max(worst, step) / MIB
 
 
-def traced_mib(config: Any, mode: Mode) -> float:
+def _targets(config: DecoderConfig) -> tuple[str, ...]:
+    """All linear layers; of a model of experts those of attention, as peft builds experts' changes of weights whole."""
+    return tuple(linear.name for linear in (config.attention_linears if config.experts else config.linears))
+
+
+def traced_mib(config: Any, mode: Mode, targets: tuple[str, ...] | str = "all-linear") -> float:
     """The peak of the second traced step, in MiB."""
     options = Options(dtype=torch.bfloat16 if mode.autocast else None, evaluation=False)
-    return _second_peak(record(lambda: _job(config, mode), Shape(BATCH, seq_len=LENGTH), options)) / MIB
+    return _second_peak(record(lambda: _job(config, mode, targets), Shape(BATCH, seq_len=LENGTH), options)) / MIB
 
 
-def _job(config: Any, mode: Mode) -> Job:
+def _job(config: Any, mode: Mode, targets: tuple[str, ...] | str) -> Job:
     import transformers
 
     torch.set_default_dtype(torch.float32 if mode.autocast else torch.bfloat16)
@@ -192,7 +200,9 @@ def _job(config: Any, mode: Mode) -> Job:
     if mode.lora:
         import peft
 
-        model = peft.get_peft_model(model, peft.LoraConfig(r=16, target_modules="all-linear"))
+        model = peft.get_peft_model(
+            model, peft.LoraConfig(r=16, target_modules=targets if isinstance(targets, str) else list(targets))
+        )
     if mode.checkpointing:
         if mode.lora:
             model.enable_input_require_grads()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from vramlint.memory.adapters import Method
 from vramlint.plan import DecoderShape
 
-LAYER_NORMS = ("layer", "plain")
+LAYER_NORMS = ("layer", "plain", "python")
 """Kinds of ``DecoderConfig.norm`` that are LayerNorm and not RMSNorm."""
 
 
@@ -56,18 +56,20 @@ class LatentAttention(NamedTuple):
 class DecoderConfig(NamedTuple):
     """A decoder LLM: its shape and what else of its architecture changes memory.
 
-    ``norm``: ``rms`` (Llama), ``gemma`` (RMS whose weight is applied in fp32), ``layer`` (LayerNorm) or ``plain``
-    (LayerNorm without weights, in fp32, OLMo 1). ``shared_norm``: attention and MLP read the same normalised input
-    (Phi, Falcon-7B). ``soft_capped``: attention logits are capped, so attention runs eager and its score matrix is
-    materialised (Gemma 2); the logits are capped too. ``parallel``: attention and MLP read the same residual stream
-    (GPT-NeoX, Phi, Falcon). ``fused_qkv`` and ``python_gelu`` are how transformers implements it: one projection for
-    queries, keys and values (Phi-3, GPT-NeoX), ``gelu_new`` written in Python (Phi). ``experts`` and ``latent``:
-    mixture of experts, multi-head latent attention. ``positions``: rows of a learned position table (GPT-2, OPT).
-    ``output_bias``: with ``qkv_bias`` the attention's output projection has a bias too (gpt-oss). ``full_qk_norm``:
-    queries and keys are normalised over their whole width, not per head (OLMo 2, OLMoE). ``attention_sinks``: one
-    learned logit per head (gpt-oss), attention runs eager. ``sliding_window``: tokens of the local attention's window,
-    0 for none; where longer sequences are trained, transformers builds a mask. ``norm_bias``: LayerNorms have a bias
-    though the linear layers have none (Falcon, StableLM).
+    ``norm``: ``rms`` (Llama), ``gemma`` (RMS whose weight is applied in fp32), ``layer`` (LayerNorm) ``plain``
+    (LayerNorm without weights, in fp32, OLMo 1) or ``python`` (LayerNorm spelled out in Python, in fp32, Cohere).
+    ``shared_norm``: attention and MLP read the same normalised input (Phi, Falcon-7B). ``soft_capped``: attention
+    logits are capped, so attention runs eager and its score matrix is materialised (Gemma 2); the logits are capped
+    too. ``parallel``: attention and MLP read the same residual stream (GPT-NeoX, Phi, Falcon). ``fused_qkv`` and
+    ``python_gelu`` are how transformers implements it: one projection for queries, keys and values (Phi-3, GPT-NeoX),
+    ``gelu_new`` written in Python (Phi). ``experts`` and ``latent``: mixture of experts, multi-head latent attention.
+    ``positions``: rows of a learned position table (GPT-2, OPT). ``output_bias``: with ``qkv_bias`` the attention's
+    output projection has a bias too (gpt-oss). ``full_qk_norm``: queries and keys are normalised over their whole
+    width, not per head (OLMo 2, OLMoE). ``attention_sinks``: one learned logit per head (gpt-oss), attention runs
+    eager. ``sliding_window``: tokens of the local attention's window, 0 for none; where longer sequences are trained,
+    transformers builds a mask. ``norm_bias``: LayerNorms have a bias though the linear layers have none (Falcon,
+    StableLM). ``partial_rotary``: rotary positions on a part of each head, so that queries and keys are joined from two
+    tensors.
     """
 
     shape: DecoderShape
@@ -90,6 +92,7 @@ class DecoderConfig(NamedTuple):
     attention_sinks: bool = False
     sliding_window: int = 0
     norm_bias: bool = False
+    partial_rotary: bool = False
 
     @property
     def attention_width(self) -> int:

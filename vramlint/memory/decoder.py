@@ -91,6 +91,8 @@ class Decoder(NamedTuple):
         """Experts and latent attention were traced in half precision, as transformers runs them, and not compiled."""
         if self.config.experts is None and self.config.latent is None:
             return True
+        if self.config.experts and self.adapter and {"up_proj", "gate_proj", "down_proj"} & set(self.adapter.targets):
+            return False  # adapters on fused experts build every expert's change of weights
         plain = self.implementation.name.startswith("transformers") and not workload.compiled and not self.quantised
         return plain and not arithmetic(workload.precision).casts_weights
 

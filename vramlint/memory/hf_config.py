@@ -57,7 +57,7 @@ _GEMMA = Traits(norm="gemma", tied=True)
 _GEMMA3 = Traits(norm="gemma", tied=True, norms_per_layer=4, qk_norm=True, sliding=True)
 _QWEN2 = Traits(qkv_bias=True, qkv_bias_key="")
 _QWEN3 = Traits(qk_norm=True)
-_COHERE = Traits(norm="layer", tied=True, shared_norm=True, parallel=True)
+_COHERE = Traits(norm="python", tied=True, shared_norm=True, parallel=True)
 _MISTRAL = Traits(sliding=True)
 
 TRAITS: dict[str, Traits] = {
@@ -257,7 +257,21 @@ def _architecture(text: Config, kind: str, traits: Traits, shape: DecoderShape) 
         attention_sinks=traits.attention_sinks,
         sliding_window=_window(text, traits),
         norm_bias=traits.norm_bias,
+        partial_rotary=_partial_rotary(text, kind),
     )
+
+
+def _partial_rotary(text: Config, kind: str) -> bool:
+    """Whether a part of each head has no positions; GPT-NeoX, whose parts share one tensor, is seen to elsewhere."""
+    spelled = text.get("partial_rotary_factor")
+    rope = text.get("rope_parameters")
+    if spelled is None and isinstance(rope, Mapping):
+        spelled = rope.get("partial_rotary_factor")
+    return float(spelled) < 1 if isinstance(spelled, (int, float)) else kind in _PARTIAL_ROTARY
+
+
+_PARTIAL_ROTARY = ("phi", "stablelm", "glm", "glm4", "glm4_moe", "nemotron")
+"""Types whose default ``partial_rotary_factor`` is below 1."""
 
 
 _FULL_OR_NONE = ("cohere", "llama4_text")
@@ -296,7 +310,8 @@ def _mixtral(text: Config, shape: DecoderShape) -> Experts | None:
 
 
 def _qwen(text: Config, shape: DecoderShape) -> Experts | None:
-    number, per_token, ffn = (text.get(key) for key in ("num_experts", "num_experts_per_tok", "moe_intermediate_size"))
+    number = text.get("num_experts", text.get("num_local_experts"))  # the latter since transformers 5.24
+    per_token, ffn = text.get("num_experts_per_tok"), text.get("moe_intermediate_size")
     if not (number and per_token and ffn):
         return None
     step = int(text.get("decoder_sparse_step") or 1)

@@ -53,7 +53,7 @@ def layer_ledger(
     return (
         *_norms(config, numbers, adapter, implementation),
         *_linear_inputs(config, numbers, adapter, implementation),
-        *(attention or _attention(config, numbers, implementation, seq_len)),
+        *(attention or _attention(config, numbers, adapter, implementation, seq_len)),
         *mlp,
         *_adapter_inputs(config, numbers, adapter, implementation, seq_len),
     )
@@ -75,7 +75,7 @@ def compiled_ledger(
         Saved("norm inputs", count * numbers.weight * h),
         Saved("norm statistics", count * 4),
         *_linear_inputs(config, numbers, adapter, implementation),
-        *_attention(config, numbers, implementation, seq_len),
+        *_attention(config, numbers, adapter, implementation, seq_len),
         Saved("gate and up", projections),
         Saved("input of down_proj", c * i if adapter is None else 0),
         *_adapter_inputs(config, numbers, adapter, implementation, seq_len),
@@ -98,6 +98,9 @@ def _norms(
     if config.norm in LAYER_NORMS:
         # LayerNorm keeps its input, which is the residual stream itself (OLMo's casts it to fp32), and mean and
         # reciprocal deviation in fp32.
+        if config.norm == "python":
+            # Twice the input less its mean, and what its weight multiplies: CohereLayerNorm.
+            return [Saved("norms in fp32", count * (8 + (4 if trains else 0)) * h), Saved("norm statistics", count * 4)]
         inputs = 1 if config.parallel else count
         each = 4 if config.norm == "plain" else numbers.weight
         return [Saved("norm inputs", inputs * each * h), Saved("norm statistics", count * 8)]
@@ -132,7 +135,9 @@ def _linear_inputs(
     return [Saved("inputs of the linear layers", shared * numbers.weight * h)]
 
 
-def _attention(config: DecoderConfig, numbers: Arithmetic, implementation: Implementation, seq_len: int) -> list[Saved]:
+def _attention(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation, seq_len: int
+) -> list[Saved]:
     a, kv, heads = config.attention_width, config.kv_width, config.shape.heads
     c = numbers.compute
     # Flash attention takes grouped keys and values as they are; the fp32 kernel and some codebases repeat them first.
@@ -147,6 +152,16 @@ def _attention(config: DecoderConfig, numbers: Arithmetic, implementation: Imple
         found.append(Saved("queries and keys under the values' view", 2 * c * a))
     elif config.fused_qkv and not implementation.fused_qkv:
         found.append(Saved("fused queries, keys and values", c * (a + 2 * kv)))
+    if config.fused_qkv and config.positions and not implementation.fused_qkv:
+        # Without rotary positions queries, keys and values stay views of their one projection.
+        return [
+            Saved("fused queries, keys and values", c * (a + 2 * kv)),
+            Saved("attention output", c * a),
+            Saved("attention log-sum-exp", 4 * heads),
+        ]
+    if adapter is None and implementation.python_gelu and (config.partial_rotary or config.python_gelu):
+        # Queries joined by torch.cat lie head by head, and so does attention's output: the projection reads a copy.
+        found.append(Saved("attention output, token by token", c * a))
     if config.soft_capped:
         # Eager attention: the cap's tanh, softmax in fp32 and its cast, each heads x seq_len a token.
         found.append(Saved("attention scores", (c + 4 + c) * heads * seq_len))
@@ -162,10 +177,8 @@ def _mlp(
         return [Saved("gate, its activation and up", 3 * c * i), Saved("input of down_proj", down * c * i)]
     found = [Saved("input of the activation", c * i), Saved("input of down_proj", down * c * i)]
     if config.python_gelu and implementation.python_gelu:
-        # transformers' NewGELUActivation keeps half x, 1 + tanh and tanh, in fp32 under autocast (as pow runs), and
-        # PhiDecoderLayer two dropout masks even with p = 0.
+        # transformers' NewGELUActivation keeps half x, 1 + tanh and tanh, in fp32 under autocast (as pow runs).
         found.append(Saved("terms of gelu_new", 3 * numbers.weight * i))
-        found.append(Saved("residual dropout masks", 2 * config.shape.hidden))
     return found
 
 
@@ -275,6 +288,8 @@ def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains: bool
     """Bytes per token of the last norm and the head's input: RMS norm's fp32 input, normalised copy and output."""
     h, low = config.shape.hidden, 2 * config.shape.hidden if numbers.casts_weights else 0
     if config.norm in LAYER_NORMS:
+        if config.norm == "python":
+            return 8 * h + (4 * h + (low or numbers.weight * h) if trains else 0)
         each = 4 if config.norm == "plain" else numbers.weight
         return each * h + (low or numbers.weight * h if trains else 0)
     if not trains:
@@ -286,7 +301,7 @@ def unsaved_in_first_block(
     config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
 ) -> int:
     """Bytes per token that the first block does not keep where embeddings are frozen: its input needs no gradient."""
-    norm_input = numbers.weight if config.norm in LAYER_NORMS else 4
+    norm_input = {"layer": numbers.weight, "python": 8}.get(config.norm, 4)
     found = norm_input * config.shape.hidden
     if adapter is None or not adapter.dropout:
         return found
