@@ -262,7 +262,9 @@ def _architecture(text: Config, kind: str, traits: Traits, shape: DecoderShape) 
 
 
 def _partial_rotary(text: Config, kind: str) -> bool:
-    """Whether a part of each head has no positions; GPT-NeoX, whose parts share one tensor, is seen to elsewhere."""
+    """Whether a part of each head has no positions; in GPT-NeoX the fused projection already stands for the copy."""
+    if kind == "gpt_neox":
+        return False
     spelled = text.get("partial_rotary_factor")
     rope = text.get("rope_parameters")
     if spelled is None and isinstance(rope, Mapping):

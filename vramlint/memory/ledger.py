@@ -143,6 +143,8 @@ def _attention(
     # Flash attention takes grouped keys and values as they are; the fp32 kernel and some codebases repeat them first.
     repeated = c == 4 or implementation.repeats_kv or config.soft_capped
     keys_values = 2 * c * (a if repeated else kv)
+    if config.fused_qkv and not implementation.fused_qkv and adapter is not None:
+        keys_values -= c * kv  # the values stay a view of the joint projection
     found = [
         Saved("query and attention output", 2 * c * a),
         Saved("keys and values", keys_values),
@@ -193,13 +195,13 @@ def _experts(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None
     experts, h, c = config.experts, config.shape.hidden, numbers.compute
     k, i = experts.per_token, experts.ffn
     found = [
-        Saved("tokens gathered by expert", k * c * h if adapter is None else 0),
+        Saved("tokens gathered by expert", k * c * h),
         Saved("experts' gate, its activation and up", 3 * k * c * i),
         Saved("experts' products", k * c * i if adapter is None else 0),
         Saved("experts' outputs", k * c * h if adapter is None else 0),
         Saved("routing", 4 * experts.number + 36 * k),
     ]
-    if experts.fp32_router:
+    if experts.fp32_router and adapter is None:
         found.append(Saved("router's fp32 input", 4 * h))
     if experts.shared_ffn:
         width = experts.shared_ffn
