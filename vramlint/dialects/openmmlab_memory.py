@@ -60,7 +60,7 @@ def memory_facts(draft: Draft, config: Config, dataset: str, sizes: Sizes) -> No
     fitted = any(_flag(item, "keep_ratio") for item in pipeline) and _fixed_padding(config) is None
     draft.put("shapes_vary", derived(fitted or sizes.vary, "images keep their ratio or are drawn at several sizes"))
     _frames(draft, pipeline)
-    _objects(draft, config, dataset)
+    _objects(draft, config, dataset, pipeline)
 
 
 _MOST_OBJECTS = {"Objects365": 500}
@@ -69,8 +69,18 @@ COCO's 63. Objects365: what its eight published runs need beyond the same models
 ``configs/objects365/README.md``): 400 to 600 at 36 bytes a pair of anchor and object."""
 
 
-def _objects(draft: Draft, config: Config, dataset: str) -> None:
+_COCO_OBJECTS = 63
+"""arXiv 2005.12872, section 4: up to 63 objects in one training image of COCO."""
+
+_MOSAIC = 4
+"""Images that ``Mosaic`` joins into one."""
+
+
+def _objects(draft: Draft, config: Config, dataset: str, pipeline: list[Mapping]) -> None:
     """How many objects an image may have, which decides what anchors are compared with."""
+    kinds = {str(plain_value(item.get("type") or item)).rsplit(".", 1)[-1] for item in pipeline}
+    if kinds & {"Mosaic", "CachedMosaic"}:
+        draft.put("ground_truths", derived(_MOSAIC * _COCO_OBJECTS, f"four images of up to {_COCO_OBJECTS} objects"))
     section, depth = lookup(config.root, dataset), 4
     while isinstance(section, Mapping) and depth:
         kind = str(plain_value(section.get("type") or section)).rsplit(".", 1)[-1]

@@ -71,7 +71,7 @@ class Pyramid:
         return self.further(maps, laterals, outs)
 
 
-@neck("FPN")
+@neck("FPN", "mmdet.FPN", "mmpose.FPN")
 def fpn(build: Build, config: Config) -> Neck:
     """The plain pyramid."""
     return Pyramid(build, config)

@@ -155,8 +155,11 @@ def _binary_cross_entropy(x: Tensor) -> Tensor:
 
 
 def _gaussian_focal(x: Tensor) -> Tensor:
-    """Logarithms and powers of the scores and of one minus them, against a map of Gaussians."""
-    return ops.pointwise_loss(ops.pointwise_loss(x, kept=3, steps=2), kept=1, steps=1)
+    """Logarithms and powers of the scores and of one minus them, against a map of Gaussians.
+
+    Kept: score plus eps, its logarithm, one minus score, its power; the same of the other half; the target's power.
+    """
+    return ops.pointwise_loss(x, kept=8, steps=2)
 
 
 def _absolute(x: Tensor) -> Tensor:

@@ -318,12 +318,30 @@ class AutoAssignHead(FcosHead):
     def scaled(self, boxes: Tensor) -> Tensor:
         return ops.scaled(ops.keeps_input(_learnt_scale(self, boxes)))
 
-    def over_all(self, outs: list[tuple[Tensor, Tensor, Tensor | None]]) -> list[Tensor]:
-        losses = super().over_all(outs)
+    def loss(self, maps: Maps, batch: Batch) -> list[Tensor]:
+        outs = [self.one(x, level) for level, x in enumerate(maps)]
+        total = sum(scores.elements for scores, _, _ in outs) // self.classes // batch.images
+        kept = self.targets(total, batch)
+        losses: list[Tensor] = []
+        boxes = ops.concatenate([per_anchor(each, 4) for _, each, _ in outs], axis=0)
         scores = ops.concatenate([per_anchor(each, self.classes) for each, _, _ in outs], axis=0)
-        joint = ops.mul(ops.sigmoid(scores), ops.sigmoid(scores))
-        losses.append(ops.total(ops.pointwise_loss(joint, kept=2)))
+        for _ in range(batch.images):
+            losses += self._image(boxes, scores, total, batch.objects)
+        del kept
         return losses
+
+    def _image(self, boxes: Tensor, scores: Tensor, places: int, objects: int) -> list[Tensor]:
+        """Every place's box against every object; confidences of every pair; negatives of every class."""
+        pairs = places * objects
+        repeated = ops.gather(boxes, (pairs, 4), 0)
+        location = self.regress(decode(repeated))
+        chance = ops.sigmoid(ops.select(scores, (places, self.classes)))
+        confident = ops.mul(chance, chance)
+        picked = ops.gather(confident, (places, objects), 8 * objects)
+        for _ in range(5):
+            picked = ops.pointwise_loss(picked, kept=1, steps=0)
+        negative = ops.pointwise_loss(confident, kept=3, steps=1)
+        return [location, ops.total(picked), ops.total(negative)]
 
 
 @head("VFNetHead")
@@ -369,6 +387,9 @@ class YolofHead(DenseHead):
 
     norm: Config | None = BATCH_NORM
     extra = 1
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, {**config, "feat_channels": config["in_channels"]})
 
     def branches(self) -> tuple[Any, Any]:
         config = self.config

@@ -151,9 +151,9 @@ class DoubleBoxHead(BoxHead):
 
     def forward_both(self, for_classes: Tensor, for_boxes: Tensor) -> tuple[Tensor, Tensor]:
         first, second, short = self.residual
-        x = ops.relu(ops.add(second(first(for_boxes)), short(for_boxes)))
+        x = ops.relu(ops.add(second(first(for_boxes)), short(for_boxes)), inplace=True)
         for a, b, c in self.blocks:
-            x = ops.relu(ops.add(c(b(a(x))), x))
+            x = ops.relu(ops.add(c(b(a(x))), x), inplace=True)
         x = ops.avg_pool(x, x.size)
         assert self.fc_reg is not None
         assert self.fc_cls is not None

@@ -112,10 +112,16 @@ class SoloHead(_Located):
             scores.append(self.scores(x, grid))
         kept = self.bitmaps(batch, [each.size for each in planes])
         count = self.share(batch)
-        losses = [dice(ops.gather(each, (count, each.size[0] * each.size[1]), 8 * count)) for each in planes]
+        losses = [self._picked(each, count, batch.images) for each in planes]
         losses.append(self.classify(ops.concatenate(scores, axis=0)))
         del kept
         return losses
+
+    @staticmethod
+    def _picked(planes: Tensor, count: int, images: int) -> Tensor:
+        """The planes of positive cells, picked image by image out of all."""
+        part, pixels = max(1, count // images), planes.size[0] * planes.size[1]
+        return dice(ops.concatenate([ops.gather(planes, (part, pixels), 8 * part) for _ in range(images)], axis=0))
 
 
 @head("DecoupledSOLOHead", "DecoupledSOLOLightHead")
