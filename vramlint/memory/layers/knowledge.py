@@ -45,7 +45,7 @@ class LayerModel:
         self._facts = dict(facts or {})
         self._steps: dict[Workload, Step] = {}
         tape = Tape(stack=stack)
-        self._make(tape)
+        self._spread = float(getattr(self._make(tape), "spread", LEDGER_SPREAD))
         self._parameters, self._trainable, self._buffers = tape.parameter_count, tape.trainable_count, tape.buffer_bytes
 
     def _make(self, tape: Tape) -> Model:
@@ -78,7 +78,7 @@ class LayerModel:
 
     @property
     def spread(self) -> float:
-        return LEDGER_SPREAD
+        return self._spread
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The moments that can be the peak of a step on images of the workload's size."""

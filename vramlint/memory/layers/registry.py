@@ -184,6 +184,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "detection.centers",
         "detection.dense",
         "detection.mask2former",
+        "detection.points",
         "detection.regions",
         "detection.roi_heads",
         "detection.rpn",
@@ -202,6 +203,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "models": (
         "detectors",
         "detectron2",
+        "queries",
         "recognizers",
         "segmentors",
         "trackers",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.heads.detection.common import batch_of
+from vramlint.memory.layers.heads.detection.common import OBJECT_SPREAD, batch_of
 from vramlint.memory.layers.registry import Build, Config, Maps, model
 from vramlint.memory.layers.tape import Tensor
 
@@ -27,6 +27,8 @@ def _part(config: Config, name: str) -> Any:
 )  # fmt: skip
 class TwoStage:
     """Backbone, neck, proposals, regions."""
+
+    spread = OBJECT_SPREAD
 
     def __init__(self, build: Build, config: Config) -> None:
         self.build = build
@@ -76,6 +78,8 @@ def rpn(build: Build, config: Config) -> TwoStage:
 class SingleStage:
     """Backbone, neck, one dense head."""
 
+    spread = OBJECT_SPREAD
+
     def __init__(self, build: Build, config: Config) -> None:
         self.build = build
         self.backbone = build.backbone(config["backbone"])
@@ -93,6 +97,8 @@ class SingleStage:
 class ByLocation:
     """Backbone, neck, a head of masks."""
 
+    spread = OBJECT_SPREAD
+
     def __init__(self, build: Build, config: Config) -> None:
         self.build = build
         self.backbone = build.backbone(config["backbone"])
@@ -108,6 +114,8 @@ class ByLocation:
 @model("Mask2Former")
 class QueryMasks:
     """Backbone, neck, a panoptic head of queries."""
+
+    spread = OBJECT_SPREAD
 
     def __init__(self, build: Build, config: Config) -> None:
         self.build = build

@@ -11,7 +11,7 @@ from typing import Any
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.bricks import RELU, ConvModule
-from vramlint.memory.layers.heads.detection.common import RegionExtractor, batch_of, row_entropy
+from vramlint.memory.layers.heads.detection.common import OBJECT_SPREAD, RegionExtractor, batch_of, row_entropy
 from vramlint.memory.layers.models.detectors import TwoStage
 from vramlint.memory.layers.nn import Conv, Linear
 from vramlint.memory.layers.registry import Build, Config, Maps, head, model
@@ -102,6 +102,8 @@ class _Embeddings:
 @model("MaskTrackRCNN", "QDTrack")
 class Tracker:
     """A detector trained on the key frame; the reference frame gives features to match with."""
+
+    spread = OBJECT_SPREAD
 
     def __init__(self, build: Build, config: Config) -> None:
         self.build = build
