@@ -155,6 +155,7 @@ def known(kind: str) -> Iterator[str]:
 _MODULES: dict[str, tuple[str, ...]] = {
     "backbones": (
         "bisenetv2",
+        "clips",
         "convnext",
         "darknet",
         "ddrnet",
@@ -189,6 +190,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "detection.roi_heads",
         "detection.rpn",
         "detection.solo",
+        "detection.sparse",
         "detection.yolo",
         "segmentation.fcn",
         "segmentation.knet",

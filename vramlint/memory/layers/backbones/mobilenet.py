@@ -44,6 +44,9 @@ class InvertedResidual:
         width = round(inside * ratio)
         self.checkpointing = checkpointing
         self.residual = stride == 1 and inside == channels
+        self.shifts = self.residual and ratio != 1
+        """Whether a temporal variant exchanges channels in front of this block's first convolution."""
+        self.before: Layer | None = None
         options: Any = {"norm_cfg": norm_cfg, "act_cfg": act}
         layers: list[Layer] = [ConvModule(tape, inside, width, 1, **options)] if ratio != 1 else []
         layers.append(ConvModule(tape, width, width, 3, stride, dilation, dilation, width, **options))
@@ -51,7 +54,8 @@ class InvertedResidual:
         self.layers = chain(*layers)
 
     def _inner(self, x: Tensor) -> Tensor:
-        return ops.add(x, self.layers(x)) if self.residual else self.layers(x)
+        inside = x if self.before is None else self.before(x)
+        return ops.add(x, self.layers(inside)) if self.residual else self.layers(inside)
 
     def __call__(self, x: Tensor) -> Tensor:
         return maybe_checkpoint(self._inner, x, active=self.checkpointing)
@@ -77,6 +81,7 @@ class MobileNetV2:
         with tape.frozen(active=frozen >= 0):
             self.stem = ConvModule(tape, 3, inside, 3, 2, 1, norm_cfg=norms, act_cfg=act)
         self.stages: list[Layer] = []
+        self.blocks: list[Layer] = []
         for index, (ratio, base, count) in enumerate(_V2):
             channels = divisible(base * widen)
             blocks: list[Layer] = []
@@ -91,6 +96,7 @@ class MobileNetV2:
                         )
                     )  # fmt: skip
                     inside = channels
+            self.blocks += blocks
             self.stages.append(chain(*blocks))
 
     def __call__(self, x: Tensor) -> Maps:

@@ -117,7 +117,7 @@ class ResNet:
             first = dilation // 2 if dilation > 1 and config.get("contract_dilation") else dilation
             each = [first, *[dilation] * (blocks - 1)] if grid is None or not last else list(grid)
             with tape.frozen(active=index < frozen):
-                self.stages.append(_stage(tape, block, inside, planes, int(strides[index]), each, here))
+                self.stages.append(stage_of(tape, block, inside, planes, int(strides[index]), each, here))
                 _plug(tape, self.stages[-1], planes * block.expansion, index, plugins)
             inside = planes * block.expansion
         if config.get("norm_eval"):
@@ -134,9 +134,10 @@ class ResNet:
         return outs
 
 
-def _stage(
+def stage_of(
     tape: Tape, block: Any, inside: int, planes: int, stride: int, dilations: Sequence[int], options: Config
 ) -> list[Any]:
+    """The blocks of one stage; ``stride`` and the shortcut's convolution are the first one's."""
     outside = planes * block.expansion
     shortcut = None
     if stride != 1 or inside != outside:

@@ -43,6 +43,9 @@ class TwoStage:
         regions = config.get("roi_head")
         self.regions = build.make("head", with_train(regions, _part(config, "rcnn"))) if regions else None
 
+        if self.regions is not None and hasattr(self.regions, "proposals"):
+            self.regions.proposals = self.proposals
+
     def features(self, images: Tensor) -> Maps:
         return self.neck(self.backbone(images))
 

@@ -180,7 +180,7 @@ class MaskHead:
         self.kind, self.factor = upsample.get("type"), int(upsample.get("scale_factor") or 2)
         self.up: Any = None
         if self.kind == "deconv":
-            self.up = Conv(tape, channels, channels, self.factor, self.factor, transposed=True)
+            self.up = Conv(tape, channels if count else inside, channels, self.factor, self.factor, transposed=True)
         elif self.kind == "carafe":
             self.up = Carafe(tape, channels, upsample)
         elif self.kind not in (None, "nearest", "bilinear"):
