@@ -28,6 +28,7 @@ COMMANDS = {
     "models": "List the models whose memory is known by name.",
     "dialects": "List the dialects, or say why a file is (not) one.",
     "trace": "Trace a model's memory on a CPU (needs torch; runs your code).",
+    "observe": "Keep what a run really took, for the estimates that follow.",
     "probe": "Measure this machine's GPU (needs CUDA).",
     "init": "Look at the repository and propose settings and the pre-commit hook.",
     "settings": "Show the settings that hold for a path, or their schema.",
