@@ -18,7 +18,7 @@ from vramlint.memory.profile_catalogue import find_profile  # noqa: E402
 from vramlint.plan import Precision  # noqa: E402
 from vramlint.trace.events import Recording, Shape  # noqa: E402
 from vramlint.trace.making import make_profile  # noqa: E402
-from vramlint.trace.pairing import IMAGE_TERMS, TOKEN_TERMS, Point, fit, pair, reduce, residual  # noqa: E402
+from vramlint.trace.pairing import IMAGE_TERMS, TOKEN_TERMS, Point, TooFewShapes, fit, pair, reduce, residual  # noqa: E402
 from vramlint.trace.targets import IMAGE_SHAPES, Target, find_target  # noqa: E402
 from vramlint.trace.tracer import Job, Options, record  # noqa: E402
 
@@ -71,6 +71,24 @@ def test_unequal_steps_are_refused() -> None:
     two = Recording(Shape(2), events=[1, -1, "fresh:forward"], sizes=[0, 8], makers=["", "a"])
     with pytest.raises(TraceError, match="other things"):
         pair([one, two])
+
+
+def test_two_shapes_do_where_each_storage_follows_one_term_and_else_more_are_asked_for() -> None:
+    def recording(shape: Shape, size: int) -> Recording:
+        return Recording(shape, events=["static", 1, -1, "fresh:forward"], sizes=[0, size], makers=["", "made"])
+
+    def fitted(first: Shape, second: Shape, *sizes: int) -> tuple[float, ...]:
+        made = [recording(shape, size) for shape, size in zip((first, second), sizes, strict=True)]
+        return fit(made, IMAGE_TERMS).parts["fresh"][0].coefficients
+
+    first, second = IMAGE_SHAPES[:2]
+    pixels = [shape.height * shape.width for shape in (first, second)]
+    assert fitted(first, second, 2 * 4 * pixels[0], 3 * 4 * pixels[1]) == (0, 0, 0, 4)
+    assert fitted(first, second, 2 * 4000, 3 * 4000) == (0, 4000, 0, 0)
+    with pytest.raises(TooFewShapes):
+        fitted(first, second, 2 * 4000 + pixels[0], 3 * 4000 + pixels[1])
+    with pytest.raises(TooFewShapes):  # batch and batch times pixels grow alike here
+        fitted(first, first._replace(batch=3), 2 * 4000, 3 * 4000)
 
 
 def test_shapes_that_cannot_tell_the_terms_apart_are_refused() -> None:

@@ -15,7 +15,7 @@ from vramlint.errors import UsageError
 
 if TYPE_CHECKING:
     from vramlint.memory.observations import Meter, Observation
-    from vramlint.observe.peaks import Peak
+    from vramlint.probe.peaks import Peak
     from vramlint.results import CheckResult, RunResult
 
 _COMMAND = "vramlint.observe.command"
@@ -85,7 +85,7 @@ def _by_hand(paths: tuple[str, ...], peak: str, meter: str, given: Mapping[str, 
 
 
 def _logs(paths: tuple[str, ...], given: Mapping[str, Any]) -> int:
-    from vramlint.observe.peaks import PeakReader
+    from vramlint.probe.peaks import PeakReader
 
     reader = PeakReader()
     for path in paths:
@@ -109,8 +109,8 @@ def _logs(paths: tuple[str, ...], given: Mapping[str, Any]) -> int:
 def _command(words: tuple[str, ...], given: Mapping[str, Any]) -> int:
     """Runs the command; what vramlint has to say comes after it, on standard error, and never changes its status."""
     from vramlint.memory.observations import Meter
-    from vramlint.observe.command import run
-    from vramlint.observe.nvml import nvml
+    from vramlint.probe.nvml import nvml
+    from vramlint.probe.watched import run
 
     target = _planned(words, given)
     forget_our_environment()

@@ -8,7 +8,7 @@ moment is the peak changes with the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ def fit(recordings: Sequence[Recording], terms: tuple[str, ...]) -> Fit:
     """The moments of a step as functions of the terms, reduced to those that can be the maximum.
 
     As many recordings as terms always do, at shapes that tell the terms apart. Fewer do where every storage's sizes
-    follow from fewer terms than there are recordings; raises TooFewShapes where some do not.
+    follow from fewer terms than there are recordings, in one way only; raises TooFewShapes where some do not.
     """
     recordings = aligned(recordings)
     events = pair(recordings)
@@ -214,16 +214,24 @@ class _Solver:
             return (float(block_bytes(sizes[0])),) + (0.0,) * (self._width - 1)
         enough = len(self._rows) >= self._width
         for count in range(1, self._width + 1 if enough else len(self._rows)):
-            for columns in combinations(range(self._width), count):
-                solution = _least_squares([[row[c] for c in columns] for row in self._rows], sizes)
-                if solution is not None and self._explains(columns, solution, sizes):
-                    return self._spread(columns, solution)
+            found = list(self._explanations(count, sizes))
+            if len(found) == 1 or (found and enough):
+                return found[0]
+            if found:
+                break
         if not enough:
             raise TooFewShapes(f"{len(self._rows)} shapes do not tell what a storage of {sizes} bytes follows")
         best = _least_squares([list(row) for row in self._rows], sizes)
         if best is None:
             raise TraceError("the traced shapes do not tell the terms apart", help="Vary batch and size separately.")
         return tuple(best)
+
+    def _explanations(self, count: int, sizes: tuple[int, ...]) -> Iterator[Coefficients]:
+        """The ways to explain the sizes by ``count`` terms."""
+        for columns in combinations(range(self._width), count):
+            solution = _least_squares([[row[c] for c in columns] for row in self._rows], sizes)
+            if solution is not None and self._explains(columns, solution, sizes):
+                yield self._spread(columns, solution)
 
     def _explains(self, columns: tuple[int, ...], solution: list[float], sizes: tuple[int, ...]) -> bool:
         if min(solution) < 0 and len(columns) == self._width:

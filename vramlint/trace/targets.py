@@ -66,7 +66,18 @@ class Target(NamedTuple):
     otherwise: Target | None = None
 
 
-FAMILIES = ("plain", "unet", "landmarks", "timm", "torchvision", "segmentation", "ultralytics", "rfdetr", "user")
+FAMILIES = (
+    "plain",
+    "unet",
+    "landmarks",
+    "timm",
+    "torchvision",
+    "segmentation",
+    "ultralytics",
+    "rfdetr",
+    "transformers",
+    "user",
+)
 """Modules of ``vramlint.trace.families``, in the order a bare name is looked for."""
 
 

@@ -25,8 +25,8 @@ from vramlint.trace.pairing import TOKEN_TERMS
 from vramlint.trace.targets import Target
 from vramlint.trace.tracer import Job
 
-TOKEN_SHAPES = (Shape(2, seq_len=64), Shape(3, seq_len=64), Shape(2, seq_len=96), Shape(4, seq_len=128))
-"""Shapes that tell the token terms apart."""
+TOKEN_SHAPES = (Shape(2, seq_len=64), Shape(3, seq_len=112), Shape(2, seq_len=96), Shape(4, seq_len=128))
+"""Shapes that tell the token terms apart, the first two of them those of storages that follow one term."""
 
 _ARGUMENTS = ("batch", "height", "width", "seq_len")
 

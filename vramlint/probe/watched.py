@@ -10,8 +10,8 @@ import threading
 from collections.abc import Sequence
 from typing import IO, NamedTuple
 
-from vramlint.observe.nvml import Meter, Watch
-from vramlint.observe.peaks import Peak, PeakReader
+from vramlint.probe.nvml import Meter, Watch
+from vramlint.probe.peaks import Peak, PeakReader
 
 _CHUNK = 65536
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGCONT")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vramlint.memory.observations import Meter
-from vramlint.observe.peaks import peaks_of
+from vramlint.probe.peaks import peaks_of
 
 MIB, GIB, GB = 2**20, 2**30, 10**9
 ULTRALYTICS = """\

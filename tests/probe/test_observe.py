@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from vramlint.cli.main import main
-from vramlint.observe.command import run
-from vramlint.observe.nvml import Watch
+from vramlint.probe.nvml import Watch
+from vramlint.probe.watched import run
 
 CONFIG = """\
 # vramlint: gpu=rtx4060ti-16gb gpus=1
