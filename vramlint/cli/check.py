@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from vramlint.cli.formats import FORMATS, Report, rendered, show
-from vramlint.cli.known import fresh
+from vramlint.cli.known import fresh, has_baseline
 from vramlint.cli.main import BROKEN, CLEAN, FOUND
 from vramlint.cli.shared import (
     STDIN,
@@ -117,9 +117,9 @@ def command(**given: Unpack[Given]) -> int:
         from vramlint.engine import fix
 
         return _repair(fix(paths, options, unsafe=given["unsafe_fixes"]), given)
-    from vramlint.engine import check
+    from vramlint.engine.parallel import check_many
 
-    return _report(check(paths, options), {}, given)
+    return _report(check_many(paths, options, needs_trees=lambda: has_baseline(given)), {}, given)
 
 
 def _ask(paths: tuple[str, ...], options: CheckOptions, given: Given) -> int:

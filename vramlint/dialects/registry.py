@@ -14,11 +14,11 @@ from typing import NamedTuple, cast
 from vramlint.dialects.model import Claim, Dialect, Job
 from vramlint.dialects.prefilter import prefilter, shell_prefilter
 from vramlint.dialects.rows import Row
-from vramlint.dialects.signature import Match, Subject
+from vramlint.dialects.signature import Match, Signature, Subject
 from vramlint.dialects.table import FRAMEWORKS
 from vramlint.dialects.table_generic import GENERIC
 from vramlint.errors import UsageError
-from vramlint.sources.model import Definition, Document
+from vramlint.sources.model import Definition, Document, Syntax
 
 __all__ = ["Verdict", "claims", "dialect", "names", "prefilter", "rows", "why"]
 
@@ -65,13 +65,15 @@ def claims(document: Document) -> tuple[Claim, ...]:
 def why(document: Document) -> tuple[Verdict, ...]:
     """Every decision about ``document`` and the names it rests on, frameworks that are left alone included."""
     taken: _Taken = {}
-    for row in FRAMEWORKS:
-        _take(row, document, taken)
+    frameworks, generic = _rows_of(document.syntax)
+    for row, signatures in frameworks:
+        _take(row, signatures, document, taken)
+        if id(document) in taken:
+            break
     # A generic dialect guesses at layouts; it is not to see files (commands, for shell) that a framework owns.
     whole = not document.commands and bool(taken)
-    for row in GENERIC:
-        if not whole:
-            _take(row, document, taken)
+    for row, signatures in () if whole else generic:
+        _take(row, signatures, document, taken)
     found = [verdict for verdict in taken.values() if verdict is not None]
     # The commands of a job file come in its order; their own places count from the start of each script.
     return tuple(found if id(document) in taken and taken[id(document)] is None else sorted(found, key=_place))
@@ -94,12 +96,28 @@ def job(name: str) -> Job:
     return cast("Job", dialect(name))
 
 
-def _take(row: Row, document: Document, taken: _Taken) -> None:
+_Rows = tuple[tuple[Row, tuple[Signature, ...]], ...]
+
+
+@cache
+def _rows_of(syntax: Syntax) -> tuple[_Rows, _Rows]:
+    """The rows that can claim a file of ``syntax``, frameworks and generic ones, each with its signatures for it."""
+
+    def chosen(table: tuple[Row, ...]) -> _Rows:
+        found = [(row, tuple(each for each in reversed(row.signatures) if syntax in each.syntaxes)) for row in table]
+        return tuple((row, signatures) for row, signatures in found if signatures)
+
+    return chosen(FRAMEWORKS), chosen(GENERIC)
+
+
+def _take(row: Row, signatures: tuple[Signature, ...], document: Document, taken: _Taken) -> None:
     if id(document) in taken:
         return
-    found = {id(match.subject): match for match in _matches(row, document)}
+    found = {id(match.subject): match for signature in signatures for match in signature.matches(document)}
+    if not found:
+        return
     if row.job:
-        found = {id(match.subject): match for match in _inside(row, document)} if found else {}
+        found = {id(match.subject): match for match in _inside(row, document)}
     for match in _most_derived(list(found.values())):
         if id(match.subject) not in taken and id(document) not in taken:
             taken[id(match.subject)] = Verdict(row.name, row.title, bool(row.module), match.subject, match.evidence)
@@ -115,12 +133,6 @@ def _inside(row: Row, document: Document) -> Iterator[Match]:
 
     for _, claim in inner_claims(row.name, document):
         yield Match(claim.subject, (claim.dialect, *claim.evidence))
-
-
-def _matches(row: Row, document: Document) -> Iterator[Match]:
-    for signature in reversed(row.signatures):
-        if document.syntax in signature.syntaxes:
-            yield from signature.matches(document)
 
 
 def _most_derived(found: list[Match]) -> list[Match]:

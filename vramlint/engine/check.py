@@ -52,12 +52,17 @@ def check_source(path: str, data: bytes, options: CheckOptions = DEFAULTS) -> Ch
 
 
 def check_candidates(
-    candidates: Sequence[Candidate], finder: SettingsFinder, options: CheckOptions, overlay: Mapping[str, bytes]
+    candidates: Sequence[Candidate],
+    finder: SettingsFinder,
+    options: CheckOptions,
+    overlay: Mapping[str, bytes],
+    everything: Sequence[Candidate] = (),
 ) -> CheckResult:
-    """Check files that were already chosen."""
+    """Check files that were already chosen. ``everything`` are all files of the invocation, where these are a part."""
+    around = everything or candidates
     session: Session | None = None
     if options.gpu or options.select or options.ignore:
-        session = _session(finder, options, overlay, candidates)
+        session = _session(finder, options, overlay, around)
         session.validate()
     failures = []
     for candidate in candidates:
@@ -68,7 +73,7 @@ def check_candidates(
             continue
         may_be_config = prefilter(candidate.path, _narrowed(data))
         if may_be_config or (candidate.explicit and candidate.path.endswith(_LINKING_SUFFIXES)):
-            session = session or _session(finder, options, overlay, candidates)
+            session = session or _session(finder, options, overlay, around)
             session.look(candidate, may_be_config=may_be_config)
         elif candidate.explicit and _is_wide(candidate.path, data):
             failures.append(

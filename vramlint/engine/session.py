@@ -20,7 +20,7 @@ from vramlint.project.discovery import Candidate
 from vramlint.project.settings import Settings, SettingsFinder
 from vramlint.project.units import FileContext, Project
 from vramlint.results import CheckResult, Failure, RunResult
-from vramlint.rule import Confidence, Limits, RuleInfo
+from vramlint.rule import Confidence, Limits, RuleInfo, RuleModule
 from vramlint.sources.model import Document
 
 
@@ -46,6 +46,7 @@ class Session:
         self._documents: dict[str, Document] = {}
         self._runs: list[_Run] = []
         self._failures: dict[Failure, None] = {}
+        self._choices: dict[tuple[int, tuple[str, ...]], list[RuleModule]] = {}
 
     def validate(self) -> None:
         """Raises UsageError and TargetError for rules and GPUs on the command line that do not exist."""
@@ -83,10 +84,10 @@ class Session:
             run.result._replace(findings=tuple(found for found in run.result.findings if id(found) in kept))
             for run in self._runs
         )
-        findings = {_identity(finding): finding for found, _ in judged.values() for finding in found}
+        findings = {finding_identity(finding): finding for found, _ in judged.values() for finding in found}
         return CheckResult(
             runs,
-            tuple(sorted(findings.values(), key=_order)),
+            tuple(sorted(findings.values(), key=finding_order)),
             tuple(self._failures),
             files_seen=0,
             files_checked=len(self._checked),
@@ -155,9 +156,7 @@ class Session:
         estimate = run.estimate()
         read = (*reading.findings, *self._reading_findings(reading))
         findings = [found for found in read if selection.shows(found.code, found.name)]
-        for rule in self._rules(settings) if options.with_rules else ():
-            if not selection.runs(rule.RULE):
-                continue
+        for rule in self._chosen(settings, selection, (*select, "", *ignore)) if options.with_rules else ():
             try:
                 findings.extend(findings_of(rule, run, reading))
             except Exception as error:  # noqa: BLE001 - one rule must not stop the others; reported
@@ -179,6 +178,14 @@ class Session:
             from vramlint.engine import duplicate_key
 
             yield from duplicate_key.findings(reading)
+
+    def _chosen(self, settings: Settings, selection: Selection, words: tuple[str, ...]) -> Sequence[RuleModule]:
+        """The rules that run, worked out once for all runs of the same settings and ``words`` of selection."""
+        rules = self._rules(settings)
+        known = self._choices.get((id(rules), words))
+        if known is None:
+            known = self._choices[id(rules), words] = [rule for rule in rules if selection.runs(rule.RULE)]
+        return known
 
     def _rules(self, settings: Settings) -> RuleSet:
         rules = load_rules((*settings.plugins, *self._options.plugins), own_files(settings))
@@ -245,11 +252,12 @@ def _is_sure(finding: Finding, least: str | None) -> bool:
     return least is None or _SURENESS.index(finding.confidence) >= _SURENESS.index(Confidence(least))
 
 
-def _identity(finding: Finding) -> tuple[object, ...]:
+def finding_identity(finding: Finding) -> tuple[object, ...]:
     """Two runs of one file (two targets, a config and its launch line) may find the same thing."""
     return finding.code, finding.location, finding.message
 
 
-def _order(finding: Finding) -> tuple[object, ...]:
+def finding_order(finding: Finding) -> tuple[object, ...]:
+    """By path, place and rule."""
     place = finding.location
     return place.path, place.line, place.column, finding.code, finding.message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -56,9 +56,13 @@ class Fact(Generic[T]):
         return self.origin in (Origin.FILE, Origin.LAUNCH)
 
 
+_UNKNOWN: Fact[Any] = Fact(None, Origin.UNKNOWN)
+"""One for all: most facts of a plan are unknown, and a fact never changes."""
+
+
 def unknown(note: str = "", location: Location | None = None) -> Fact[T]:
     """A fact nobody can know from the files; ``note`` says why."""
-    return Fact(None, Origin.UNKNOWN, location, note)
+    return Fact(None, Origin.UNKNOWN, location, note) if note or location else _UNKNOWN
 
 
 def default(value: T, note: str) -> Fact[T]:
