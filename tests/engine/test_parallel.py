@@ -32,13 +32,17 @@ def _two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("broken.yaml").write_text("batch_size: [\n", encoding="utf-8")
 
 
+def _no_text(_path: str) -> str | None:
+    return None
+
+
 def many(paths: Sequence[str] = (".",), options: CheckOptions = OPTIONS) -> CheckResult:
     return parallel.check_many(paths, options, needs_trees=lambda: False)
 
 
 def test_the_answer_is_that_of_one_process() -> None:
     alone, shared = check(["."], OPTIONS), many()
-    assert render(shared, {}) == render(alone, {})
+    assert render(shared, _no_text) == render(alone, _no_text)
     assert shared._replace(runs=()) == alone._replace(runs=())
     assert [run.reading.plan for run in shared.runs] == [run.reading.plan for run in alone.runs]
     assert [run.estimate for run in shared.runs] == [run.estimate for run in alone.runs]
@@ -73,7 +77,7 @@ def test_a_process_that_does_not_answer_costs_nothing_but_time(end: str, monkeyp
 
     alone = check(["."], OPTIONS)
     monkeypatch.setattr(parallel, "_told", told)
-    assert render(many(), {}) == render(alone, {})
+    assert render(many(), _no_text) == render(alone, _no_text)
 
 
 def test_errors_of_the_settings_are_raised() -> None:
