@@ -42,6 +42,22 @@ def test_sgd_without_momentum_keeps_nothing() -> None:
     assert optimizer.state_bytes(N, 4) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "per_fp32"),
+    [("adamw_torch_4bit", 1.0625), ("ademamix_8bit", 3 * (1 + 4 / 256)), ("ademamix", 12), ("adam_mini", 4)]
+    + [("schedule_free_adamw", 8), ("schedule_free_sgd", 4)],
+)
+def test_more_optimizers(name: str, per_fp32: float) -> None:
+    optimizer = find_optimizer(name)
+    assert optimizer is not None
+    assert optimizer.state_bytes(N, 4) / N == pytest.approx(per_fp32, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["galore_adamw", "apollo_adamw", "lomo", "adalomo"])
+def test_states_of_an_unspelled_rank_are_unknown(name: str) -> None:
+    assert find_optimizer(name) is None
+
+
 def test_unknown_optimizer() -> None:
     assert find_optimizer("my_own_thing") is None
     assert find_optimizer(None) is None

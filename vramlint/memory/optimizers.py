@@ -43,14 +43,35 @@ _ADAFACTOR = Optimizer("Adafactor", 0, 0.02, 0.1, "row and column statistics (ar
 _MUON = Optimizer("Muon", 1, 0, 0.5, "one momentum for matrices (torch.optim 2.13 _muon.py); orthogonalised one by one")
 _ONE_STATE = Optimizer("one state per parameter", 1, 0, 1, "torch.optim 2.13: square_avg or sum")
 
-_TABLE: tuple[tuple[str, Optimizer], ...] = (
+_ADAMW_4BIT = Optimizer(
+    "4-bit AdamW", 0, 2 * (0.5 + 4 / 128), 0, "torchao 0.13 optim/adam.py: two 4-bit states in blocks of 128"
+)
+_ADEMAMIX = Optimizer("AdEMAMix", 3, 0, 1, "two first moments and a second one (arXiv 2409.03137)")
+_ADEMAMIX_8BIT = Optimizer(
+    "8-bit AdEMAMix", 0, 3 * (1 + _BLOCKWISE), 0, "bitsandbytes 0.45 optim/ademamix.py: three 8-bit states"
+)
+_ADAM_MINI = Optimizer("Adam-mini", 1, 0, 1, "one first moment; a second one per block of a weight (arXiv 2406.16793)")
+_SCHEDULE_FREE = Optimizer(
+    "schedule-free AdamW", 2, 0, 1, "schedulefree 1.4 adamw_schedulefree.py: z and exp_avg_sq; x takes z's place"
+)
+_SCHEDULE_FREE_SGD = _SCHEDULE_FREE._replace(name="schedule-free SGD", dtype_states=1)
+
+_TABLE: tuple[tuple[str, Optimizer | None], ...] = (
+    # States of a rank that the config need not spell, or none at all: better unknown than taken for AdamW's.
+    (r"galore|apollo|q ?galore|lomo|shampoo|soap|distributed muon", None),
+    (r"ademamix.*8 ?bit|8 ?bit.*ademamix", _ADEMAMIX_8BIT),
+    (r"ademamix", _ADEMAMIX),
+    (r"adam ?mini", _ADAM_MINI),
+    (r"adamw?.*4 ?bit|4 ?bit.*adam", _ADAMW_4BIT),
+    (r"sgd.*schedule ?free|schedule ?free.*sgd", _SCHEDULE_FREE_SGD),
+    (r"schedule ?free", _SCHEDULE_FREE),
     (r"lion.*8 ?bit|8 ?bit.*lion", _LION_8BIT),
     (r"lion", _LION),
     (r"muon", _MUON),
     (r"adafactor", _ADAFACTOR),
-    (r"(adam|ademamix).*8 ?bit|8 ?bit.*adam|adamw?8", _ADAM_8BIT),
+    (r"adam.*8 ?bit|8 ?bit.*adam|adamw?8", _ADAM_8BIT),
     (r"fused.*adam|adam.*fused|fusedadam", _FUSED),
-    (r"adam|radam|lamb|nadam|prodigy|schedule ?free", ADAMW),
+    (r"adam|radam|lamb|nadam|prodigy", ADAMW),
     (r"sgd|nesterov|momentum", _SGD),
     (r"rmsprop|adagrad|adadelta", _ONE_STATE),
 )
@@ -63,6 +84,8 @@ def find_optimizer(name: str | None, momentum: float | None = None) -> Optimizer
     text = re.sub(r"[_\-.]+", " ", name.lower())
     for pattern, optimizer in _TABLE:
         if re.search(pattern, text):
+            if optimizer is None:
+                return None
             found = _PLAIN_SGD if optimizer is _SGD and momentum == 0 else optimizer
             return found._replace(paged=True, name=f"paged {found.name}") if "paged" in text else found
     return None
