@@ -44,8 +44,14 @@ def test_sgd_without_momentum_keeps_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("name", "per_fp32"),
-    [("adamw_torch_4bit", 1.0625), ("ademamix_8bit", 3 * (1 + 4 / 256)), ("ademamix", 12), ("adam_mini", 4)]
-    + [("schedule_free_adamw", 8), ("schedule_free_sgd", 4)],
+    [
+        ("adamw_torch_4bit", 1.0625),
+        ("ademamix_8bit", 3 * (1 + 4 / 256)),
+        ("ademamix", 12),
+        ("adam_mini", 4),
+        ("schedule_free_adamw", 8),
+        ("schedule_free_sgd", 4),
+    ],
 )
 def test_more_optimizers(name: str, per_fp32: float) -> None:
     optimizer = find_optimizer(name)

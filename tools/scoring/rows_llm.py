@@ -7,13 +7,15 @@ import re
 from scoring.rows import Row, common_plan, fact
 from vramlint.plan import Precision, TrainingPlan
 
-FRAMEWORKS = ("litgpt", "peft/transformers", "torchtune", "transformers+peft")
+FRAMEWORKS = ("litgpt", "peft/transformers", "torchtune", "transformers+peft", "ms-swift")
 
 
 def language_plan(row: Row) -> TrainingPlan | None:
     adapter = {"full": "none"}.get(row["peft"].split()[0], row["peft"].split()[0])
-    if not row["batch_per_gpu"]:
+    if not row["batch_per_gpu"] or "sequence_parallel" in row["config_path"]:
         return None
+    if adapter == "lora" and re.search(r"quant (bnb4|hqq4)|Int4", f"{row['precision']} {row['model']}"):
+        adapter = "qlora"
     implementation = {"litgpt": "litgpt", "torchtune": "torchtune"}.get(row["framework"], "transformers")
     if implementation == "litgpt" and adapter == "qlora":
         implementation = "litgpt with bitsandbytes 0.42"  # what litgpt pinned when these tables were published
@@ -23,10 +25,13 @@ def language_plan(row: Row) -> TrainingPlan | None:
     plan.precision = fact(Precision.BF16 if mixed else Precision.PURE_BF16)
     plan.adapter = fact(adapter)
     plan.seq_len = fact(int(float(row["seq_len"])))
-    plan.sharding = fact("fsdp" if "fsdp" in row["parallelism"] else "none")
+    zero = re.search(r"zero[123]", row["parallelism"])
+    plan.sharding = fact(zero[0] if zero else "fsdp" if "fsdp" in row["parallelism"] else "none")
     plan.extra["implementation"] = fact(implementation)
     plan.extra["double_quantization"] = fact("nf4-dq" in row["precision"])
     plan.extra["packing"] = fact("packed" in row["input_kind"] or "max seq reached" in row["input_kind"])
+    if "liger" in row["config_path"]:
+        plan.extra["fused_loss"] = fact(value=True)
     plan.extra["longest_sample"] = fact("longest sample" in row["input_kind"])
     if implementation == "torchtune":
         _torchtune_facts(plan, row)
