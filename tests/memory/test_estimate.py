@@ -226,3 +226,29 @@ def test_weights_are_told_where_their_width_is_known(facts: dict[str, Any], each
     found = run({"image_size": ..., "precision": Precision.PURE_BF16, **facts})
     assert found.verdict is Verdict.UNKNOWN
     assert [part.bytes for part in found.components] == ([] if each is None else [each * Linear().parameters])
+
+
+@pytest.mark.parametrize(
+    ("sharding", "extra", "away"),
+    [
+        ("zero2", {"offload_optimizer": True}, {"AdamW states", "master weights"}),
+        ("zero3", {"offload_optimizer": True, "offload_parameters": True}, {"AdamW states", "parameters"}),
+        ("fsdp", {"offload_parameters": True}, {"AdamW states", "parameters"}),
+        ("fsdp", {"cpu_offload": True}, {"AdamW states", "parameters"}),
+    ],
+)
+def test_what_waits_in_host_memory_is_not_on_the_card(sharding: str, extra: dict[str, bool], away: set[str]) -> None:
+    facts = {**LANGUAGE, "sharding": sharding, "world_size": 4, "data_parallel": 4, "grad_checkpointing": True}
+    beside = estimate(plan(**facts), Target())
+    found = estimate(plan(extra, **facts), Target())
+    names, fewer = ({part.name for part in each.components} for each in (beside, found))
+    assert away & names
+    assert not away & fewer
+    assert found.allocated is not None
+    assert beside.allocated is not None
+    assert found.allocated.value < beside.allocated.value
+
+
+def test_replicated_parameters_cannot_wait_in_host_memory() -> None:
+    found = estimate(plan({"offload_parameters": True}, **{**LANGUAGE, "sharding": "ddp"}), Target())
+    assert "parameters" in {part.name for part in found.components}

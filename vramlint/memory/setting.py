@@ -166,7 +166,15 @@ def _sharding(plan: TrainingPlan, ranks: int, knowledge: ModelKnowledge) -> Shar
         found = found._replace(master_weights=True)
     if plan.fact("sharded_accumulation").value:
         found = found._replace(kept_gradients=found.gradients)
-    return found
+    return _offloading(plan, found)
+
+
+def _offloading(plan: TrainingPlan, found: Sharding) -> Sharding:
+    """What waits in host memory. Only sharded parameters can; where they do, so does the optimizer."""
+    parameters = bool(plan.fact("offload_parameters").value) and found.parameters > 1
+    whole = found.kind in ("zero3", "fsdp") and bool(plan.fact("cpu_offload").value)
+    states = bool(plan.fact("offload_optimizer").value or plan.fact("cpu_offload").value)
+    return found._replace(parameters_on_host=parameters or whole, states_on_host=states or parameters or whole)
 
 
 def _megatron_sharding(plan: TrainingPlan, ranks: int, model: MegatronModel) -> Sharding:
@@ -174,7 +182,9 @@ def _megatron_sharding(plan: TrainingPlan, ranks: int, model: MegatronModel) -> 
     instances = plan.fact("distributed_optimizer_instances").value
     among = ranks * model.parallel.context // (instances if isinstance(instances, int) else 1)
     kinds = {"zero1": "megatron-distributed", "zero2": "megatron-distributed", "zero3": "megatron-fsdp"}
-    return sharding_of({**kinds, "fsdp": "megatron-fsdp"}.get(str(plan.sharding.value), "megatron"), max(1, among))
+    kind = {**kinds, "fsdp": "megatron-fsdp"}.get(str(plan.sharding.value), "megatron")
+    on_host = bool(plan.fact("cpu_offload").value)
+    return sharding_of(kind, max(1, among))._replace(states_on_host=on_host)
 
 
 def _workload(plan: TrainingPlan) -> Workload:

@@ -41,6 +41,11 @@ class Sharding(NamedTuple):
     """DistributedDataParallel keeps one more copy of the gradients in its buckets."""
     master_weights: bool = False
     """DeepSpeed's half-precision optimizers keep fp32 master weights and states."""
+    states_on_host: bool = False
+    """Whether optimizer states, fp32 copies and reduced gradients live in host memory, where the step runs (DeepSpeed
+    ``offload_optimizer``, Megatron-LM ``--optimizer-cpu-offload``, FSDP with its parameters)."""
+    parameters_on_host: bool = False
+    """Whether each rank's shard of the parameters does too; they are gathered onto the card block by block."""
     main_gradients: bool = False
     """Megatron-LM keeps all gradients in one fp32 buffer from the first step to the last
     (``core/distributed/param_and_grad_buffer.py``)."""
@@ -103,11 +108,13 @@ def states_of(
     components = [
         Component(group.name, round(group.elements * group.bytes_each / sharding.parameters), group.origin)
         for group in groups
-        if group.elements
+        if group.elements and not sharding.parameters_on_host
     ]
     states = _optimizer_states(trainable, optimizer, sharding)
     if buffer_bytes:
         components.append(Component("buffers", buffer_bytes, "running statistics, queues and other buffers"))
+    if sharding.states_on_host:
+        return _offloaded(components, trainable, sharding)
     if states.bytes and not optimizer.paged:
         components.append(states)
     if sharding.main_gradients and elements:
@@ -129,6 +136,18 @@ def states_of(
     each = gradient_bytes / elements / shares if elements else 0.0
     paged = (states,) if optimizer.paged and states.bytes else ()
     return States(tuple(components), paged, each, step)
+
+
+def _offloaded(components: list[Component], trainable: list[WeightGroup], sharding: Sharding) -> States:
+    """Weights and buffers alone: the step runs in host memory. Megatron-LM's gradient buffer stays; stage 2 and 3 move
+    each gradient off the card once it is reduced (DeepSpeed 0.18 ``stage_1_and_2.py``), stage 1 after backward."""
+    elements = sum(group.elements for group in trainable)
+    gradient_bytes = sum(group.elements * group.bytes_each for group in trainable)
+    if sharding.main_gradients and elements:
+        components.append(Component("main gradients", 4 * elements // sharding.gradients, "fp32 gradient buffer"))
+        return States(tuple(components), (), 0.0, 0)
+    moved = sharding.gradients > 1
+    return States(tuple(components), (), gradient_bytes / elements if elements and not moved else 0.0, 0)
 
 
 def _master(trainable: list[WeightGroup], sharding: Sharding) -> tuple[Component, ...]:
