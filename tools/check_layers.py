@@ -226,6 +226,7 @@ def _segmentor(architecture: Row, shape: Any) -> Any:
             )
             label = torch.zeros(1, shape.height, shape.width, dtype=torch.int64)
             sample.gt_sem_seg = pixel_data(data=label)
+            sample.gt_edge_map = pixel_data(data=label.clone())
             samples.append(sample)
         return images, samples
 

@@ -57,7 +57,7 @@ def memory_facts(draft: Draft, config: Config, dataset: str, sizes: Sizes) -> No
     if shape.value is not None and mixing and images > 1 and _fixed_padding(config) is None:
         shape = _both_ways_up(shape.value, mixing, divisor)
     draft.put("batch_shape", shape)
-    fitted = any(_flag(item, "keep_ratio") for item in pipeline) and _fixed_padding(config) is None
+    fitted = any(_flag(item, "keep_ratio") for item in pipeline) and not _one_size(config, pipeline)
     draft.put("shapes_vary", derived(fitted or sizes.vary, "images keep their ratio or are drawn at several sizes"))
     _frames(draft, pipeline)
     _objects(draft, config, dataset, pipeline)
@@ -157,6 +157,16 @@ def _batch_shape(config: Config, sizes: Sizes, divisor: int) -> Fact[ImageSize]:
     if (height, width) == tuple(largest):
         return derived(largest, "the largest size of the training pipeline")
     return derived(ImageSize(height, width), f"the largest size, {largest}, padded to multiples of {divisor}")
+
+
+def _one_size(config: Config, pipeline: list[Mapping]) -> bool:
+    """Whether all batches are padded to one size: ``data_preprocessor.size``, BatchFixedSizePad, ``Pad(size=…)``."""
+    sections = ("model.data_preprocessor.size", "data_preprocessor.size")
+    given = [node for path in sections if (node := lookup(config.root, path)) is not None]
+    if _fixed_padding(config) is not None or any(plain_value(node) for node in given):
+        return True
+    pads = (item.get("size") for item in pipeline if plain_value(item.get("type") or item) == "Pad")
+    return any(node is not None and plain_value(node) is not None for node in pads)
 
 
 def _fixed_padding(config: Config) -> ImageSize | None:

@@ -33,7 +33,8 @@ class Stack(NamedTuple):
     composed_group_norm: bool = False
     """Group norm was batch norm, a product and a sum (before torch 1.6): the normalised map is kept too."""
     norms_in_fp32: bool = False
-    """Half precision was not autocast but OpenMMLab's own (mmcv before 1.1.5): norms got and kept fp32 copies."""
+    """Half precision was not autocast but OpenMMLab's own, and before torch 1.3 batch norms got and kept fp32 copies
+    (mmdet 1.x ``core/fp16/hooks.py``, ``patch_norm_fp32``)."""
 
 
 MODERN = Stack("torch 2.13")
@@ -49,12 +50,19 @@ TORCH_1 = Stack(
     keeps_gradients=True,
     winograd_workspace=True,
 )
-TORCH_1_3 = TORCH_1._replace(name="torch 1.3 to 1.5", composed_group_norm=True, norms_in_fp32=True)
+TORCH_1_3 = TORCH_1._replace(name="torch 1.3 to 1.5", composed_group_norm=True)
+TORCH_1_2 = TORCH_1_3._replace(name="torch 1.1 and 1.2", norms_in_fp32=True)
 TORCH_1_11 = TORCH_1._replace(
     name="torch 1.11 to 1.13", softmax_keeps_input=False, relu_keeps_input=False, clones_inplace_relu6=True
 )
 
-STACKS = {"torch-1.3": TORCH_1_3, "torch-1": TORCH_1, "torch-1.11": TORCH_1_11, "modern": MODERN}
+STACKS = {
+    "torch-1.2": TORCH_1_2,
+    "torch-1.3": TORCH_1_3,
+    "torch-1": TORCH_1,
+    "torch-1.11": TORCH_1_11,
+    "modern": MODERN,
+}
 """Stacks by the name that the plan's fact ``stack`` has."""
 
 
@@ -64,6 +72,8 @@ def stack_of(year: int, month: int = 6) -> str:
     Clusters follow releases about a year later: torch 1.11 came in March 2022, 2.0 in March 2023. A setting for
     published figures of known date; a plan of today is for the modern stack.
     """
+    if (year, month) < (2020, 3):
+        return "torch-1.2"
     if (year, month) < (2020, 9):
         return "torch-1.3"
     if (year, month) < (2023, 3):

@@ -42,6 +42,13 @@ class Units:
             blocks.append(self._block(source, planes, step, skip, wide=wide, act=act))
         return chain(*blocks)
 
+    def single(self, inside: int, planes: int) -> Layer:
+        """One basic block without an activation after it."""
+        shortcut: Layer | None = None
+        if inside != planes:
+            shortcut = chain(Conv(self.tape, inside, planes, bias=False), norm(self.tape, self.norm, planes))
+        return self._block(inside, planes, 1, shortcut, wide=False, act=False)
+
     def _block(self, inside: int, planes: int, stride: int, shortcut: Layer | None, *, wide: bool, act: bool) -> Layer:
         plain: Any = {"act_cfg": None, "norm_cfg": BN}
         kept: Any = {"act_cfg": RELU, "norm_cfg": BN}

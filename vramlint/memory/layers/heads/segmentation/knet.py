@@ -1,4 +1,4 @@
-"""K-Net and DDRNet's heads. Source: mmsegmentation 1.2.2 ``decode_heads/{knet,ddr}_head.py``."""
+"""K-Net, and the heads of DDRNet and PIDNet. Source: mmsegmentation 1.2.2 ``decode_heads/{knet,ddr,pid}_head.py``."""
 
 from __future__ import annotations
 
@@ -132,4 +132,37 @@ class DDRHead(DecodeHead):
         context, spatial = ops.resize(context, labels.shape[1:]), ops.resize(spatial, labels.shape[1:])
         found = [self.losses[0](context, stacked), self.losses[1](spatial, stacked)]
         accuracy(context)
+        return found
+
+
+@head("PIDHead")
+class PIDHead(DecodeHead):
+    """A head a branch: detail, all, boundaries; four losses."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, config)
+        half, quarter = self.inside // 2, self.inside // 4
+        self.all = self._made(self.inside, self.channels)
+        self.detail = self._made(half, self.channels)
+        self.edges = self._made(half, quarter)
+        self.detail_last = Conv(self.tape, self.channels, self.outputs)
+        self.edges_last = Conv(self.tape, quarter, 1)
+
+    def _made(self, inside: int, channels: int) -> Layer:
+        return chain(
+            self.module(inside, channels, 3, padding=1, act_first=True),
+            norm(self.tape, self.norm or {"type": "BN"}, channels),
+            activation(self.act),
+        )
+
+    def loss(self, maps: Maps, labels: Tensor) -> list[Tensor]:
+        detail = self.detail_last(self.detail(maps[0]))
+        every = self.last(self.all(maps[1]))
+        edges = self.edges_last(self.edges(maps[2]))
+        stacked, edge_labels = self.tape.new(*labels.shape, itemsize=8), self.tape.new(*labels.shape, itemsize=8)
+        detail, every, edges = (ops.resize(each, labels.shape[1:]) for each in (detail, every, edges))
+        found = [self.losses[0](detail, stacked), self.losses[1](every, stacked), self.losses[2](edges, edge_labels)]
+        chosen = self.tape.new(*labels.shape, itemsize=8)
+        found.append(self.losses[3](every, chosen))
+        accuracy(every)
         return found
