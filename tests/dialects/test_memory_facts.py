@@ -142,3 +142,42 @@ def test_detectron2_chains() -> None:
 def test_detectron2_without_its_base() -> None:
     plan = reading("x.yaml", DETECTRON2 + "SOLVER: {IMS_PER_BATCH: 16}\n", Surroundings(gpus=8)).plan
     assert not plan.fact("architecture").known
+
+
+CROPPED = """\
+dict(type='RandomChoice', transforms=[
+    [dict(type='RandomChoiceResize', scales=[(480, 1333), (800, 1333)], keep_ratio=True)],
+    [dict(type='RandomChoiceResize', scales=[(400, 1333)], keep_ratio=True),
+     dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600)),
+     dict(type='RandomChoiceResize', scales=[(480, 1333), (800, 1333)], keep_ratio=True)]])"""
+
+
+@pytest.mark.parametrize(("images", "shape"), [(1, ImageSize(800, 1344)), (2, ImageSize(1280, 1344))])
+def test_a_crop_before_the_last_resize_mixes_orientations(images: int, shape: ImageSize) -> None:
+    text = (
+        "model = dict(type='X', data_preprocessor=dict(pad_size_divisor=32))\n"
+        f"train_dataloader = dict(batch_size={images}, dataset=dict(pipeline=[{CROPPED}]))\n"
+    )
+    plan = reading("x.py", text, Surroundings(gpus=8)).plan
+    assert plan.fact("batch_shape").value == shape, "600 to 384 turns 800 wide into 1250 high"
+    assert plan.fact("shapes_vary").value is True
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "varies"),
+    [
+        ("dict(type='Resize', scale=(1333, 800), keep_ratio=True)", True),
+        ("dict(type='Resize', scale=(640, 640), keep_ratio=False)", False),
+    ],
+)
+def test_whether_sizes_vary(pipeline: str, varies: bool) -> None:
+    text = f"model = dict(type='X')\ntrain_dataloader = dict(batch_size=2, dataset=dict(pipeline=[{pipeline}]))\n"
+    assert reading("x.py", text, Surroundings(gpus=1)).plan.fact("shapes_vary").value is varies
+
+
+def test_mosaic_joins_the_objects_of_four_images() -> None:
+    text = (
+        "model = dict(type='YOLOX')\ntrain_dataloader = dict(batch_size=8, dataset=dict(type='MultiImageMixDataset',"
+        "pipeline=[dict(type='Mosaic', img_scale=(640, 640))]))\n"
+    )
+    assert reading("x.py", text, Surroundings(gpus=1)).plan.fact("ground_truths").value == 4 * 63

@@ -215,8 +215,8 @@ class Mask2FormerHead:
         picked = ops.gather(masks, (count, *masks.size), 8 * count)
         crowd = tape.new(count, self.oversampled)
         del crowd
-        # The matched bitmaps once more, and as floats for sampling.
-        matched = tape.new(count, batch.height, batch.width, itemsize=8)
+        # The matched bitmaps once more by image, joined, and as floats for sampling.
+        matched = [tape.new(count, batch.height, batch.width, itemsize=8) for _ in range(2)]
         floats = tape.new(count, batch.height, batch.width)
         del floats, matched
         found = tape.record(

@@ -16,8 +16,8 @@ from vramlint.memory.layers.registry import Build, Config, Maps, head
 from vramlint.memory.layers.tape import Tape, Tensor
 
 GN: Config = {"type": "GN", "num_groups": 32, "requires_grad": True}
-CELLS_AN_OBJECT = 4
-"""Cells of an object whose masks are trained, between one and nine."""
+CELLS_AN_OBJECT = 9
+"""Cells of an object whose masks are trained: the one of its centre and those around it at most."""
 
 
 def with_coordinates(x: Tensor, count: int = 2) -> Tensor:
