@@ -198,3 +198,38 @@ def test_the_plan_and_the_disagreements_from_every_file(unit: Unit) -> None:
 def test_there_are_ten_and_three_of_them_disagree() -> None:
     assert len(UNITS) >= 10
     assert sum(bool(unit.disagreements) for unit in UNITS.values()) >= 3
+
+
+JOBS = {
+    "task.yaml": (
+        "resources: {accelerators: A100:8}\nnum_nodes: 2\nrun: |\n  cd work\n"
+        "  torchrun --nnodes=2 --nproc_per_node=8 train.py --config sft.yaml\n"
+    ),
+    "job.yml": (
+        "apiVersion: batch/v1\nkind: Job\nspec:\n  template:\n    spec:\n      containers:\n"
+        "        - command: [torchrun, --nnodes=2, --nproc_per_node=8, train.py]\n"
+        "          args: [--config, sft.yaml]\n"
+    ),
+    "scripts/train.yml": (
+        "on: push\njobs:\n  t:\n    steps:\n"
+        "      - run: torchrun --nnodes=2 --nproc_per_node=8 train.py --config sft.yaml\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_file_and_the_config_its_command_names(job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The config finds the launch line inside the job, and the job leads to the config."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "scripts").mkdir()
+    Path("sft.yaml").write_text(TRL, encoding="utf-8")
+    Path(job).write_text(JOBS[job], encoding="utf-8")
+    Path("other.yaml").write_text("run: python other.py\nservices: [a]\n", encoding="utf-8")
+    for checked in ("sft.yaml", job):
+        (run,) = check([checked], CheckOptions(isolated=True)).runs
+        plan = run.reading.plan
+        assert (plan.path, plan.world_size.value, plan.effective_batch.value) == ("sft.yaml", 16, 512)
+        place = plan.world_size.location
+        assert place is not None
+        assert (place.path, JOBS[job][place.start : place.end]) == (job, "8")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, bytes] = {}
 _LINKING_SUFFIXES = (".py", ".sh", ".bash", ".slurm", ".sbatch")
 """Files that may choose a config without being one: a script by its import, a launch line by its words."""
+_JOB_KEYS = (b"run:", b"command:", b"args:", b"entrypoint:")
 _TEXT_SUFFIXES = (*_LINKING_SUFFIXES, ".yaml", ".yml", ".json", ".jsonc", ".toml")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _MOST_BYTES = 1024 * 1024 + 1
@@ -72,7 +73,7 @@ def check_candidates(
             failures.append(Failure(candidate.path, f"cannot be read: {error.strerror}"))
             continue
         may_be_config = prefilter(candidate.path, _narrowed(data))
-        if may_be_config or (candidate.explicit and candidate.path.endswith(_LINKING_SUFFIXES)):
+        if may_be_config or (candidate.explicit and _may_link(candidate.path, data)):
             session = session or _session(finder, options, overlay, around)
             session.look(candidate, may_be_config=may_be_config)
         elif candidate.explicit and _is_wide(candidate.path, data):
@@ -92,6 +93,13 @@ def _narrowed(data: bytes) -> bytes:
     from vramlint.engine.unreadable import narrow
 
     return narrow(data)
+
+
+def _may_link(path: str, data: bytes) -> bool:
+    """Whether a named file may choose a config: a script always, a job's YAML where a command can stand in it."""
+    if path.endswith(_LINKING_SUFFIXES):
+        return True
+    return path.endswith((".yaml", ".yml")) and any(key in data for key in _JOB_KEYS)
 
 
 def _is_wide(path: str, data: bytes) -> bool:

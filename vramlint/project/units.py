@@ -7,6 +7,7 @@ for the config's name first and parsed only when they hold it. The scripts that 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,9 @@ _MOST_SCRIPTS = 200
 _LARGEST_SCRIPT_BYTES = 256 * 1024
 _SCRIPT_FOLDERS = ("", "scripts", "tools")
 _SHELL_SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch")
+_JOB_SUFFIXES = (".yaml", ".yml")
+_JOB_KEYS = (b"run:", b"command:", b"args:", b"entrypoint:")
+_JOB_LAUNCHERS = (b"torchrun", b"python", b"accelerate", b"deepspeed", b"tune run", b"llamafactory-cli", b"axolotl")
 _CONFIG_SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".py")
 _NAMING_FLAGS = frozenset({"config_name", "cn", "config", "cfg"})
 """Flags whose value may name a config without its suffix (Hydra's ``--config-name``)."""
@@ -51,6 +55,7 @@ class Project:
         self._documents: dict[str, Document] = {}
         self._listings: dict[str, tuple[str, ...]] = {}
         self._launches: dict[str, tuple[Launch, ...]] = {}
+        self._job_files: dict[str, tuple[str, ...]] = {}
         self._roots: dict[str, str] = {}
 
     def data(self, path: str) -> bytes:
@@ -102,6 +107,9 @@ class Project:
                 return tuple(dict.fromkeys(self._imported(path, configs_only=True)))
             if path.endswith(_SHELL_SUFFIXES):
                 return tuple(dict.fromkeys(self._named(self.document(path))))
+            if path.endswith(_JOB_SUFFIXES) and self._may_launch(path):
+                parts = _parts(self.document(path))
+                return tuple(dict.fromkeys(found for part in parts for found in self._named(part) if found != path))
         except (OSError, VramlintError):
             return ()
         return ()
@@ -127,7 +135,8 @@ class Project:
     def _find_launches(self, path: str) -> Iterator[Launch]:
         seen: set[tuple[str, int]] = set()
         for target in (path, *self._importers(path)):
-            for document in self._scripts_that_mention(target):
+            jobs = () if self._launchers else self._jobs_that_mention(target)
+            for document in itertools.chain(self._scripts_that_mention(target), jobs):
                 for command in document.commands:
                     key = (document.path, command.span.start)
                     if key not in seen and self._uses(document, command, target):
@@ -147,6 +156,29 @@ class Project:
     def _scripts_beside(self, target: str) -> Iterator[str]:
         return (script for folder in self._script_folders(target) for script in self._list(folder, _SHELL_SUFFIXES))
 
+    def _jobs_that_mention(self, target: str) -> Iterator[Document]:
+        """The commands inside job files (SkyPilot, Kubernetes, GitHub workflows) that hold the target's name."""
+        needle = os.fsencode(os.path.splitext(os.path.basename(target))[0])
+        for folder in dict.fromkeys(self._script_folders(target)):
+            for job in self._jobs(folder):
+                if job != target and needle in self._small(job):
+                    try:
+                        yield from _parts(self.document(job))
+                    except (OSError, VramlintError):
+                        continue
+
+    def _jobs(self, folder: str) -> tuple[str, ...]:
+        """The YAML files of ``folder`` that can hold a launch line, found by a byte search once."""
+        known = self._job_files.get(folder)
+        if known is None:
+            listed = self._list(folder, _JOB_SUFFIXES)
+            known = self._job_files[folder] = tuple(path for path in listed if self._may_launch(path))
+        return known
+
+    def _may_launch(self, path: str) -> bool:
+        data = self._small(path)
+        return any(key in data for key in _JOB_KEYS) and any(word in data for word in _JOB_LAUNCHERS)
+
     def _script_folders(self, path: str) -> Iterator[str]:
         for folder in self._folders_up(path):
             for name in _SCRIPT_FOLDERS:
@@ -159,7 +191,9 @@ class Project:
                 names = sorted(os.listdir(folder))
             except OSError:
                 names = []
-            paths = (os.path.join(folder, name) for name in names if name.endswith((*_SHELL_SUFFIXES, ".py")))
+            paths = (
+                os.path.join(folder, name) for name in names if name.endswith((*_SHELL_SUFFIXES, *_JOB_SUFFIXES, ".py"))
+            )
             known = self._listings[folder] = tuple(display_path(path) for path in paths)
         return tuple(path for path in known if path.endswith(suffixes))[:_MOST_SCRIPTS]
 
@@ -218,6 +252,16 @@ class Project:
         else:
             found = (self.find(name, script) for name in names)
         return next((path for path in found if path is not None), None)
+
+
+def _parts(document: Document) -> Iterator[Document]:
+    """The scripts and word lists inside a job file, as shell documents that know where they stand."""
+    from vramlint.sources.embedded import scripts, words  # few files are jobs
+
+    for script in scripts(document):
+        yield script.shell
+    for listed in words(document):
+        yield listed.shell
 
 
 class FileContext(NamedTuple):
