@@ -186,6 +186,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "detection.centers",
         "detection.dense",
         "detection.mask2former",
+        "detection.point_rend",
         "detection.points",
         "detection.regions",
         "detection.roi_heads",

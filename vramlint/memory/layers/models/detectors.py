@@ -130,3 +130,26 @@ class QueryMasks:
         batch = batch_of(self.build, images)
         maps = self.neck(self.backbone(images))
         return ops.total_loss(self.head.loss(maps, batch))
+
+
+@model("LAD")
+class LabelDistillation(SingleStage):
+    """A second detector, not trained, chooses which anchors are positive."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, config)
+        with build.tape.frozen():
+            self.teacher_backbone = build.backbone(config["teacher_backbone"])
+            self.teacher_neck = build.neck(config.get("teacher_neck"))
+            self.teacher_head = build.make("head", with_train(config["teacher_bbox_head"], config.get("train_cfg")))
+
+    def loss(self, images: Tensor) -> Tensor:
+        batch = batch_of(self.build, images)
+        with self.build.tape.no_grad():
+            outs = self.teacher_neck(self.teacher_backbone(images))
+            kept = [self.teacher_head.one(x, level) for level, x in enumerate(outs)]
+            del outs
+        maps = self.neck(self.backbone(images))
+        losses = self.head.loss(maps, batch)
+        del kept
+        return ops.total_loss(losses)

@@ -271,7 +271,7 @@ def _written(whole: Tensor, part: Tensor) -> Tensor:
 def _pooling_offset(build: Build, layer: Config, channels: int) -> Any:
     """Deformable RoI pooling: offsets by three linear layers, and a second pooling."""
     kind = str(layer["type"]).rpartition(".")[2]
-    if kind in ("RoIAlign", "RoIAlignRotated", "RoIPool"):
+    if kind in ("RoIAlign", "RoIAlignRotated", "RoIPool", "SimpleRoIAlign"):
         return None
     if kind not in ("DeformRoIPoolPack", "ModulatedDeformRoIPoolPack"):
         raise UnknownType(f"RoI layer {kind!r}")
