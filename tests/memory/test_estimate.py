@@ -252,3 +252,23 @@ def test_what_waits_in_host_memory_is_not_on_the_card(sharding: str, extra: dict
 def test_replicated_parameters_cannot_wait_in_host_memory() -> None:
     found = estimate(plan({"offload_parameters": True}, **{**LANGUAGE, "sharding": "ddp"}), Target())
     assert "parameters" in {part.name for part in found.components}
+
+
+def test_context_parallelism_divides_the_sequence_and_the_states() -> None:
+    facts = {**LANGUAGE, "seq_len": 8192, "sharding": "fsdp", "world_size": 8, "data_parallel": 2}
+    shared = {"context_parallel": 4, "model_parallel": 4}
+    found = estimate(plan(shared, **facts), Target())
+    alone = estimate(plan(**{**facts, "seq_len": 2048, "data_parallel": 8}), Target())
+    assert found.allocated == alone.allocated
+    assert any("part of a sequence" in text for text in found.assumptions)
+
+
+def test_a_model_that_is_split_otherwise_is_unknown() -> None:
+    found = estimate(plan({"context_parallel": 2, "tensor_parallel": 2, "model_parallel": 4}, **LANGUAGE), Target())
+    assert found.allocated is None
+    assert "split over 4 ranks" in found.unknown_because
+
+
+def test_adapters_on_megatron_are_unknown() -> None:
+    found = estimate(plan({"implementation": "megatron"}, **{**LANGUAGE, "adapter": "lora"}), Target())
+    assert found.allocated is None

@@ -4,9 +4,14 @@ allocated = states + activations and gradients at the worst moment + workspaces
 reserved  = allocated + allocator slack            required = allocated + smallest slack that works + context
 device    = reserved + CUDA context (and NCCL)     verdict: ``required`` against the card's usable memory
 
-Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect gives them: ``implementation``,
-``adapter_targets``, ``adapter_dropout``, ``double_quantization``, ``packing``, ``fused_loss``, ``model_parallel``,
-``momentum``, ``projection_dim``, ``largest_image_size``.
+Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect gives them. Of the model:
+``implementation``, ``expert_mixture``, ``latent_attention``, ``learned_positions``, ``qk_norm``, ``encoder_layers``,
+``decoder_seq_len``, ``projection_dim``. Of adapters: ``adapter_targets``, ``adapter_dropout``, ``adapter_method``,
+``trained_parameters``, ``virtual_tokens``, ``double_quantization``. Of the step: ``packing``, ``longest_sample``,
+``fused_loss``, ``chunked_loss``, ``compile``, ``activation_offload``, ``optimizer_in_backward``, ``momentum``,
+``largest_image_size``, ``deterministic``. Of parallelism: ``model_parallel``, ``tensor_parallel`` and the other degrees,
+``low_precision_weights``, ``sharded_accumulation``, ``offload_optimizer``, ``offload_parameters``, ``cpu_offload``; and
+Megatron-LM's flags as ``vramlint/dialects/megatron_model.py`` names them.
 """
 
 from __future__ import annotations

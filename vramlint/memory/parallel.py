@@ -78,3 +78,9 @@ def parallelism_of(plan: TrainingPlan) -> Parallelism:
 def _degree(plan: TrainingPlan, name: str, absent: int = 1) -> int:
     value = plan.fact(name).value
     return value if isinstance(value, int) and value > 0 else absent
+
+
+def context_alone(plan: TrainingPlan) -> int:
+    """Ranks that share each sequence, where nothing else divides the model (ring attention, Ulysses); else 1."""
+    degree = _degree(plan, "context_parallel")
+    return degree if plan.fact("model_parallel").value == degree else 1

@@ -23,6 +23,7 @@ from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
+from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
 from vramlint.plan import DecoderShape, Fact, TrainingPlan
@@ -180,8 +181,8 @@ def _nameless(plan: TrainingPlan) -> Resolution:
 
 
 def _splits(plan: TrainingPlan) -> bool:
-    """Whether the implementation's formula divides the model."""
-    return plan.fact("implementation").value == "megatron"
+    """Whether the implementation's formula divides the model, or sequences alone are divided."""
+    return plan.fact("implementation").value == "megatron" or context_alone(plan) > 1
 
 
 def _given(plan: TrainingPlan, shape: DecoderShape) -> DecoderConfig:
@@ -295,6 +296,8 @@ def _without_head(assumptions: tuple[str, ...]) -> tuple[str, ...]:
 
 def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) -> Resolution:
     if plan.fact("implementation").value == "megatron":
+        if plan.adapter.value not in (None, "none"):
+            return Resolution(None, because="adapters on Megatron-LM's models are not worked out")
         model, described = megatron_model(plan, name, config, source)
         return Resolution(model, assumptions=(described,))
     implementation = _implementation(plan)

@@ -12,6 +12,7 @@ from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer
 from vramlint.memory.pack import pack_key
+from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import Profile
 from vramlint.memory.resolve import Resolution
 from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, sharding_of, weight_bytes
@@ -161,6 +162,7 @@ def _sharding(plan: TrainingPlan, ranks: int, knowledge: ModelKnowledge) -> Shar
     gradients at every micro step, so that a rank keeps its shard alone."""
     if isinstance(knowledge, MegatronModel):
         return _megatron_sharding(plan, ranks, knowledge)
+    ranks *= context_alone(plan)  # ranks that share a sequence hold the same parameters
     found = sharding_of(plan.sharding.value or ("ddp" if ranks > 1 else None), ranks)
     if plan.fact("low_precision_weights").value:
         found = found._replace(master_weights=True)
@@ -190,6 +192,7 @@ def _megatron_sharding(plan: TrainingPlan, ranks: int, model: MegatronModel) -> 
 def _workload(plan: TrainingPlan) -> Workload:
     # ``batch_shape`` is the largest padded batch; a plan that has it needs no further spread for multi-scale.
     size = plan.fact("batch_shape").value or plan.image_size.value
+    megatron = plan.fact("implementation").value == "megatron"
     precision = plan.precision.value or Precision.FP32
     if plan.fact("low_precision_weights").value:
         # The wrapper or the optimizer casts, not autocast: nothing keeps a second copy of the weights for backward.
@@ -200,7 +203,7 @@ def _workload(plan: TrainingPlan) -> Workload:
         checkpointing=bool(plan.grad_checkpointing.value),
         height=size.height if size else 0,
         width=size.width if size else 0,
-        seq_len=plan.seq_len.value or 0,
+        seq_len=(plan.seq_len.value or 0) // (1 if megatron else context_alone(plan)),
         gradients_kept=(plan.accumulation.value or 1) > 1,
         compiled=plan.fact("implementation").value == "torchtune" and bool(plan.fact("compile").value),
         activations_offloaded=bool(plan.fact("activation_offload").value),
@@ -226,6 +229,8 @@ def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: boo
 
 
 def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> None:
+    if (degree := context_alone(plan)) > 1 and isinstance(settings.chosen.knowledge, Decoder):
+        settings.assume(f"each of {degree} ranks works on its part of a sequence; what the ring passes on is left out")
     if ranks > 1 and plan.sharding.value is None:
         settings.assume(f"{ranks} ranks, sharding unknown: DistributedDataParallel assumed")
     if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):
