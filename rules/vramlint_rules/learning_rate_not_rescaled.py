@@ -55,6 +55,8 @@ def check(run: Run) -> Iterator[Verdict]:
     base, effective = plan.fact("base_batch").value, plan.effective_batch.value
     if not base or not effective or plan.fact("lr_scaling").value is not False:
         return
+    if not _belong_together(run):
+        return
     ratio = effective / base
     if max(ratio, 1 / ratio) < _FACTOR:
         return
@@ -67,3 +69,10 @@ def check(run: Run) -> Iterator[Verdict]:
         help="Switch automatic scaling on (--auto-scale-lr), or set the learning rate for this batch",
         repairs=write(run, "lr_scaling", to=True, safety=Safety.UNSAFE),
     )
+
+
+def _belong_together(run: Run) -> bool:
+    """Whether one file gives the rate and the batch it was tuned for: a config that sets its own rate over that of its
+    base has often tuned it anew, and left the base's batch as it was."""
+    rate, base = run.plan.fact("learning_rate").location, run.plan.fact("base_batch").location
+    return rate is not None and base is not None and rate.path == base.path

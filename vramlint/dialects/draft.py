@@ -134,7 +134,7 @@ class Draft:
             if self.plan.fact(name).known:
                 continue
             self.put(name, fact)
-            if slot is not None:
+            if slot is not None and slot.document is self.document:  # a base file is other configs' too
                 self.slots.setdefault(name, slot)
 
 
