@@ -48,7 +48,7 @@ from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources, only_launch
-from vramlint.dialects.places import location
+from vramlint.dialects.places import Place, location
 from vramlint.dialects.reading import (
     Count,
     Flag,
@@ -153,15 +153,20 @@ def _precision(settings: Settings[Config]) -> Fact[Precision]:
 def _world(document: Document, context: Context, settings: Settings[Config]) -> World:
     """``devices`` x ``num_nodes``; "auto" and -1 are every GPU of the machine."""
     place = settings.places.get("devices")
-    value = plain_value(place.node) if place is not None else None
     nodes: Fact[int] = settings.fact("nodes")
-    count = _devices(value)
-    if place is None or count is None:
-        return world(document, None, context)
-    note = "" if nodes.value == 1 else f"{count} devices on each of {nodes.value} nodes"
-    if nodes.value is None:
+    if place is not None and nodes.value is None and _devices(plain_value(place.node)) is not None:
         return World(unknown("num_nodes unknown", location(place)), nodes)
-    return World(Fact(count * nodes.value, place.source.origin, location(place), note), nodes)
+    found = device_ranks(place, nodes.value or 1)
+    return World(found.ranks, nodes) if found is not None else world(document, None, context)
+
+
+def device_ranks(place: Place | None, nodes: int) -> World | None:
+    """The ranks that ``Trainer(devices=...)`` at ``place`` starts on ``nodes`` nodes, None where every GPU is meant."""
+    count = _devices(plain_value(place.node)) if place is not None else None
+    if place is None or count is None:
+        return None
+    note = "" if nodes == 1 else f"{count} devices on each of {nodes} nodes"
+    return World(Fact(count * nodes, place.source.origin, location(place), note), default(nodes, "num_nodes"))
 
 
 def _devices(value: object) -> int | None:

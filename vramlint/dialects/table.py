@@ -8,7 +8,7 @@ so that no generic dialect misreads its files, and left alone.
 from __future__ import annotations
 
 from vramlint.dialects.rows import JSON, NOT_A_TRAINER, PYTHON, TOML, YAML, Row, call, keys, line, row
-from vramlint.dialects.table_vision import VISION
+from vramlint.dialects.table_vision import NOT_EVALUATION, VISION
 
 __all__ = ["FRAMEWORKS", "Row"]
 
@@ -253,7 +253,19 @@ _DIFFUSION: tuple[Row, ...] = (
     ),
 )
 
+_LOADER_AND_TRAINER = (
+    r"(?m)\A(?=[\s\S]*^ +_target_: *[\w.]*\bDataLoader\b)(?=[\s\S]*^ +batch_size:)"
+    r"(?=[\s\S]*^ +_target_: *[\w.]*(?:\bTrainer\b|\boptim\.\w+))"
+)
+"""Objects that make a run of a file: a DataLoader with a batch, and a Trainer or an optimizer of torch."""
+
 _LAYOUTS: tuple[Row, ...] = (
+    row(
+        "hydra_objects",
+        "Hydra configs with _target_",
+        keys(syntaxes=YAML, path=NOT_EVALUATION, text=_LOADER_AND_TRAINER),
+        module="hydra_objects",
+    ),
     row(
         "hydra_fragment",
         "Hydra and OmegaConf composition",

@@ -6,7 +6,7 @@ from vramlint.dialects.rows import NOT_A_TRAINER, PYTHON, YAML, Row, a_class, ca
 
 _NOT_TIMM = "lr_scheduler auto_augment random_erase data_path weights output_dir train_data blr nbs"
 _OPENMMLAB = "train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks"
-_NOT_EVALUATION = r"(^|/)(?!eval|test|predict)[^/]*$"
+NOT_EVALUATION = r"(^|/)(?!eval|test|predict)[^/]*$"
 _DATA_AND_TRAINER = (
     r"(?m)^ *- *(?:override */)?(?:data|datamodule) *: *\w+(?=[\s\S]*^ *- *(?:override */)?trainer *: *\w)"
 )
@@ -155,7 +155,7 @@ VISION: tuple[Row, ...] = (
     row(
         "lightning_hydra",
         "lightning-hydra-template",
-        keys("defaults[]", syntaxes=YAML, path=_NOT_EVALUATION, text=_DATA_AND_TRAINER),
+        keys("defaults[]", syntaxes=YAML, path=NOT_EVALUATION, text=_DATA_AND_TRAINER),
         line(
             r"(^|/)train\w*\.py$",
             any_of=r"~^\+*(trainer|data|datamodule|experiment)$ ~^\+*(trainer|data|datamodule)\.\w",
