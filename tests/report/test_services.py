@@ -93,6 +93,16 @@ def test_junit_failures_say_where_and_how_to_repair() -> None:
     assert "safe fix: set queue_size to 76800" in failure.text
 
 
+def test_junit_cases_are_known_by_setting_and_not_by_line() -> None:
+    moved = "# a comment\n" + MOCO
+    cases = [
+        [case.get("name") for case in ET.fromstring(junit.render(found)).findall(".//testcase")]
+        for found in (result(run(finding(), finding())), result(run(finding(moved), finding(moved), text=moved)))
+    ]
+    assert cases[0] == cases[1]
+    assert cases[0] == ["VL201 queue-not-divisible queue_size Config", "VL201 queue-not-divisible queue_size Config #2"]
+
+
 def test_a_clean_run_is_a_passed_case_with_its_plan() -> None:
     (case,) = ET.fromstring(junit.render(result(run()))).findall(".//testcase")
     assert [child.tag for child in case] == ["system-out"]

@@ -34,6 +34,7 @@ COMMANDS = {
     "settings": "Show the settings that hold for a path, or their schema.",
     "baseline": "Accept today's findings, so that only new ones are told.",
     "exec": "Check a launch command, then run it if no error stands.",
+    "lsp": "Serve editors: findings, quick fixes and estimates while typing.",
     "completion": "Print the shell completion script.",
 }
 """Every command with its one line of help: ``vramlint.cli.<name>.command`` is imported when it runs."""

@@ -7,7 +7,8 @@ Source: the schema ``junit-10.xsd`` of Jenkins' xUnit plugin, which pytest's own
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from vramlint.findings import Finding
@@ -48,18 +49,29 @@ def _paths(result: CheckResult) -> list[str]:
 
 
 def _suite(path: str, result: CheckResult) -> _Suite:
-    cases = [_finding(found) for found in result.findings if found.location.path == path]
+    findings = [found for found in result.findings if found.location.path == path]
+    cases = [_finding(found, name) for found, name in zip(findings, _names(findings), strict=True)]
     cases.extend(_failure(failure) for failure in result.failures if failure.path == path)
     about = [run for run in result.runs if run.reading.plan.path == path]
     if not cases:
-        said = "\n".join(f"{plan_line(run.reading.plan)}\n{memory_line(run.estimate, run.target)}" for run in about)
+        said = "\n".join(
+            f"plan: {plan_line(run.reading.plan)}\nmemory: {memory_line(run.estimate, run.target)}" for run in about
+        )
         cases.append(("pass", _case("nothing to report", path, f"<system-out>{_text(said)}</system-out>")))
     return _Suite(path, cases)
 
 
-def _finding(finding: Finding) -> tuple[str, str]:
+def _names(findings: Sequence[Finding]) -> Iterator[str]:
+    """A name for each finding of a file by rule, setting and run: services know a case by it, so no line is in it."""
+    seen: Counter[str] = Counter()
+    for finding in findings:
+        name = " ".join(part for part in (finding.code, finding.name, finding.fact, finding.run) if part)
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name} #{seen[name]}"
+
+
+def _finding(finding: Finding, name: str) -> tuple[str, str]:
     place = finding.location
-    name = f"{finding.code} {finding.name} at {place.line}:{place.column}"
     fixes = [f"{fix.safety.value} fix: {fix.title}" for fix in finding.fixes]
     told = "\n".join([f"{place.path}:{place.line}:{place.column}: {finding.message}", finding.help, *fixes]).strip()
     if finding.severity is Severity.INFO:
