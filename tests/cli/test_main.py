@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import vramlint.engine
 from tests.report.support import finding, result, run
 from vramlint import __version__
 from vramlint.cli.main import COMMANDS, main
+from vramlint.engine import parallel
 from vramlint.errors import TargetError
 from vramlint.results import Failure
 from vramlint.rule import Severity
@@ -28,13 +28,13 @@ def checked(monkeypatch: pytest.MonkeyPatch):
     asked: list = []
 
     def use(made: object) -> list:
-        def check(paths: object, options: object) -> object:
+        def check(paths: object, options: object, **_: object) -> object:
             asked.append((paths, options))
             if isinstance(made, Exception):
                 raise made
             return made
 
-        monkeypatch.setattr(vramlint.engine, "check", check)
+        monkeypatch.setattr(parallel, "check_many", check)
         return asked
 
     return use
