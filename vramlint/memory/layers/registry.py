@@ -185,6 +185,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "heads": (
         "detection.centers",
         "detection.dense",
+        "detection.guided",
         "detection.mask2former",
         "detection.point_rend",
         "detection.points",
