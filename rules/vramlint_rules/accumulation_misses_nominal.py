@@ -44,8 +44,8 @@ def check(run: Run) -> Iterator[Verdict]:
     nominal, effective, steps = plan.nominal_batch.value, plan.effective_batch.value, plan.accumulation.value
     if not nominal or not effective or not steps or plan.accumulation.origin is not Origin.DERIVED:
         return
-    if effective == nominal:
-        return
+    if effective == nominal or plan.nominal_batch.location == plan.global_batch.location is not None:
+        return  # a global batch that accumulation floors towards is VL103's
     batch, name = effective // steps, run.spelling("nominal_batch")
     scaled = f"weight decay is scaled by {effective / nominal:.3g}"
     if batch > nominal:

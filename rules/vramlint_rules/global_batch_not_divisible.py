@@ -39,10 +39,13 @@ VALID = (
     Case("train.sh", _LINE.format(16, "0,1")),
     Case("train.sh", _LINE.format(17, "0")),
 )
+_DEEPSPEED = '{{"train_batch_size": {}, "train_micro_batch_size_per_gpu": 4, "zero_optimization": {{"stage": 2}}}}'
+"""Two settings: the global batch cannot be mended by writing the micro batch."""
 INVALID = (
     Case("train.sh", _MEGATRON.format(48), fixed=_MEGATRON.format(32), unsafe=True),
     Case("train.sh", _MEGATRON.format(65), fixed=_MEGATRON.format(64), unsafe=True),
     Case("full.yaml", _LITGPT.format(8), fixed=_LITGPT.format(6), unsafe=True),
+    Case("ds.json", _DEEPSPEED.format(64), gpus=3),
     Case("train.sh", _LINE.format(33, "0,1"), fixed=_LINE.format(32, "0,1"), unsafe=True),
     Case("train.sh", _LINE.format(62, "0,1,2,3"), fixed=_LINE.format(60, "0,1,2,3"), unsafe=True),
 )
@@ -66,13 +69,18 @@ def check(run: Run) -> Iterator[Verdict]:
         f"trains with {total // ranks * ranks}",
         label=f"not a multiple of {ranks} GPUs",
         help=f"Use a multiple of {ranks}: {' or '.join(map(str, sizes))}",
-        repairs=tuple(_repairs(run, "micro_batch", {size: size // ranks for size in sizes})),
+        repairs=tuple(_repairs(run, "micro_batch", {size: size // ranks for size in sizes})) if _is_shared(run) else (),
     )
+
+
+def _is_shared(run: Run) -> bool:
+    """Whether the micro batch is the file's global batch, shared out: then its slot writes the global one."""
+    return run.plan.micro_batch.location in (None, run.plan.global_batch.location)
 
 
 def _own_name(run: Run) -> str:
     name = run.spelling("micro_batch")
-    return "the global batch" if name == "micro_batch" else name
+    return "the global batch" if name == "micro_batch" or not _is_shared(run) else name
 
 
 def _is_aimed_at(run: Run) -> bool:
