@@ -177,7 +177,8 @@ def _nameless(plan: TrainingPlan) -> Resolution:
         found = planned.model_of(plan)
     except UnknownType as error:
         return Resolution(None, because=error.message)
-    return Resolution(found, assumptions=(f"worked out layer by layer from the config, as {found.stack.name} runs it",))
+    text = f"worked out layer by layer from the config, as {found.stack.name} runs it"
+    return Resolution(found, assumptions=(text, *found.assumptions))
 
 
 def _splits(plan: TrainingPlan) -> bool:

@@ -93,3 +93,10 @@ def test_more_objects_cost_more_where_anchors_are_compared_with_them() -> None:
     work = Workload(2, Precision.FP32, False, 800, 1344)
     highest = [max(moment.activation_bytes for moment in each.moments(work)) for each in (few, many)]
     assert highest[1] > highest[0] + 2**30
+
+
+def test_what_depends_on_the_data_is_said() -> None:
+    assert LayerModel(FASTER, "mmdet", facts={"ground_truths": 252}).assumptions == (
+        "252 objects in an image, samplers at their limits, the largest batch that the pipeline allows",
+    )
+    assert LayerModel(FASTER, "mmdet").spread == pytest.approx(0.15)

@@ -80,6 +80,15 @@ class LayerModel:
     def spread(self) -> float:
         return self._spread
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What was taken for the parts that depend on the data."""
+        if self._spread <= LEDGER_SPREAD:
+            return ()
+        objects = self._facts.get("ground_truths")
+        count = f"{objects} objects" if objects else "as many objects as the fullest image of COCO or LVIS has"
+        return (f"{count} in an image, samplers at their limits, the largest batch that the pipeline allows",)
+
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The moments that can be the peak of a step on images of the workload's size."""
         if not (workload.height and workload.width and workload.micro_batch):
