@@ -35,6 +35,7 @@ TERMS: dict[str, Callable[[Workload], int]] = {
     "B(HW)^2": lambda w: w.micro_batch * (w.height * w.width) ** 2,
     "S": lambda w: w.seq_len,
     "BS": lambda w: w.micro_batch * w.seq_len,
+    "S^2": lambda w: w.seq_len**2,
     "BS^2": lambda w: w.micro_batch * w.seq_len**2,
 }
 """What a coefficient multiplies, by the name it has in the files: batch, pixels, tokens and their products."""

@@ -22,6 +22,7 @@ FAMILIES = (
     "ultralytics",
     "rfdetr",
     "transformers",
+    "encoder",
 )
 """The packs, in the order in which a name without family is looked for."""
 

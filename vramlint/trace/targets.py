@@ -76,6 +76,7 @@ FAMILIES = (
     "ultralytics",
     "rfdetr",
     "transformers",
+    "encoder",
     "user",
 )
 """Modules of ``vramlint.trace.families``, in the order a bare name is looked for."""
