@@ -83,10 +83,6 @@ ENCODERS: dict[str, Encoder] = {
     "modernbert-base": Encoder("modernbert", {}),
     "t5-small": Encoder("t5", {}, pair=True),
     "t5-base": Encoder("t5", {"d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12}, pair=True),
-    "flan-t5-base": Encoder("t5", {
-        "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "d_model": 768, "d_ff": 2048,
-        "num_layers": 12, "num_heads": 12,
-    }, ("t5-v1_1-base",), pair=True),
     "bart-large": Encoder("bart", {}, pair=True),
     "bart-base": Encoder("bart", {
         "d_model": 768, "encoder_layers": 6, "decoder_layers": 6, "encoder_attention_heads": 12,
@@ -127,9 +123,17 @@ def find(name: str) -> Target:
 
     assumption = TRANSLATED if encoder.pair else CLASSIFIED
     return Target(
-        name, make, ("transformers", "torch"), (assumption,), has_checkpointing=True, terms=PAIR_TERMS if encoder.pair else TERMS, shapes=SHAPES,
-        confirm=CONFIRM, size_multiple=1, tolerance=_BUCKETED.get(encoder.kind, TOLERANCE),
-    )  # fmt: skip
+        name,
+        make,
+        ("transformers", "torch"),
+        (assumption,),
+        has_checkpointing=True,
+        terms=PAIR_TERMS if encoder.pair else TERMS,
+        shapes=SHAPES,
+        confirm=CONFIRM,
+        size_multiple=1,
+        tolerance=_BUCKETED.get(encoder.kind, TOLERANCE),
+    )
 
 
 def _batch(shape: Shape, *, pair: bool) -> dict[str, torch.Tensor]:
