@@ -19,6 +19,8 @@ class Experts(NamedTuple):
     0 for none; ``shared_gate``: a sigmoid gate of one output before it (Qwen2). ``dense_layers``: blocks that keep the
     dense MLP of width ``DecoderShape.ffn`` (DeepSeek ``first_k_dense_replace``; Llama 4 every second; Qwen
     ``mlp_only_layers``). ``router_bias``: the router has a bias (gpt-oss); ``biases``: the experts do (gpt-oss).
+    ``grouped``: transformers runs them as one grouped matrix product over the tokens sent to each (Llama 4 sends every
+    token to every expert).
     """
 
     number: int
@@ -29,6 +31,7 @@ class Experts(NamedTuple):
     dense_layers: int = 0
     router_bias: bool = False
     biases: bool = False
+    grouped: bool = True
 
     @property
     def fp32_router(self) -> bool:

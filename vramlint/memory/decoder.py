@@ -88,7 +88,12 @@ class Decoder(NamedTuple):
         return kept + sum(saved.bytes_per_token for saved in ledger)
 
     def _covers(self, workload: Workload) -> bool:
-        """Experts and latent attention were traced in half precision, as transformers runs them, and not compiled."""
+        """Experts and latent attention were traced in half precision, as transformers runs them, and not compiled.
+
+        Attention with sinks has no fused kernel in torch: which one runs, and so what is kept, is not known.
+        """
+        if self.config.attention_sinks or (self.config.experts and not self.config.experts.grouped):
+            return False
         if self.config.experts is None and self.config.latent is None:
             return True
         if self.config.experts and self.adapter and {"up_proj", "gate_proj", "down_proj"} & set(self.adapter.targets):

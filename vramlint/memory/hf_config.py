@@ -232,6 +232,8 @@ def _architecture(text: Config, kind: str, traits: Traits, shape: DecoderShape) 
     experts = read(text, shape) if read else None
     if read is not None and experts is None:
         return None
+    if experts is not None:
+        experts = experts._replace(grouped=kind != "llama4_text")
     capped = traits.soft_capped and text.get("attn_logit_softcapping", 50.0) is not None
     rank = text.get("kv_lora_rank")
     parallel = bool(text.get("use_parallel_residual", text.get("parallel_attn", traits.parallel or kind == "gpt_neox")))
