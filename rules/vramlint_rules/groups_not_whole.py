@@ -40,6 +40,7 @@ VALID = (
     Case("grpo.yaml", _TRL.format(3)),
     Case("grpo.yaml", _TRL.format(3) + "gradient_accumulation_steps: 8\n", gpus=1),
     Case("grpo.yaml", _TRL.format(3) + "generation_batch_size: 16\n", gpus=2),
+    Case("grpo.yaml", _TRL.format(3) + "use_vllm: true\n", gpus=3),
     Case("grpo.yml", _AXOLOTL.format(4), gpus=1),
 )
 INVALID = (
@@ -59,6 +60,8 @@ def check(run: Run) -> Iterator[Verdict]:
         return
     if given.value is not None or (not given.known and given.location is not None):
         return  # a row of the framework's own looks at it
+    if run.setting("use_vllm").value and not run.plan.world_size.spelled:
+        return  # vLLM may have a GPU of the machine to itself: how many ranks train, only a launch line says
     found = _generation_batch(run, with_ranks=not axolotl)
     if found is None or found[0] % group == 0:
         return
