@@ -60,6 +60,8 @@ class Client:
                     length = int(header.split(b":")[1])
             message = json.loads(stream.read(length))
             (self._replies if "id" in message and "method" not in message else self.told).put(message)
+        self._replies.put({"error": "the server has ended"})
+        self.told.put({"method": "ended"})
 
     def _send(self, message: dict[str, Any]) -> None:
         data = json.dumps({"jsonrpc": "2.0", **message}).encode()
@@ -70,7 +72,7 @@ class Client:
     def ask(self, method: str, **params: Any) -> Any:
         self._number += 1
         self._send({"id": self._number, "method": method, "params": params})
-        reply = self._replies.get(timeout=20)
+        reply = self._replies.get(timeout=180)
         assert "error" not in reply, reply
         return reply["result"]
 
@@ -79,7 +81,8 @@ class Client:
 
     def diagnostics(self) -> list[dict[str, Any]]:
         while True:
-            message = self.told.get(timeout=20)
+            message = self.told.get(timeout=180)
+            assert message["method"] != "ended", "the server has ended"
             if message["method"] == "textDocument/publishDiagnostics":
                 return message["params"]["diagnostics"]
 
@@ -91,7 +94,7 @@ class Client:
     def close(self) -> int:
         self.ask("shutdown")
         self.tell("exit")
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=120)
 
 
 @pytest.fixture

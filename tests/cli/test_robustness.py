@@ -34,7 +34,7 @@ def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def vramlint(*arguments: str | bytes, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([PROGRAM, *arguments], input=stdin, capture_output=True, timeout=60)
+    return subprocess.run([PROGRAM, *arguments], input=stdin, capture_output=True, timeout=300)
 
 
 READ = {

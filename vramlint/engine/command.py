@@ -18,12 +18,35 @@ from vramlint.sources.model import Mapping
 COMMAND_PATH = "<command>.sh"
 """What places in the command are called; no file."""
 _SCRIPT_SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch", ".job")
+_SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
 _DATA_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 
 
 def command_text(words: Sequence[str]) -> bytes:
-    """The command as the script that results show."""
-    return os.fsencode(shlex.join(words) + "\n")
+    """The command as the script that results show: what a shell is given with ``-c``, else the words themselves."""
+    inner = _inner_script(words)
+    return os.fsencode((shlex.join(words) if inner is None else inner) + "\n")
+
+
+def _inner_script(words: Sequence[str]) -> str | None:
+    """The text in ``bash -lc TEXT``."""
+    if os.path.basename(words[0]) not in _SHELLS:
+        return None
+    for number, word in enumerate(words[1:], 1):
+        if not word.startswith("-"):
+            return None
+        if not word.startswith("--") and "c" in word:
+            return words[number + 1] if number + 1 < len(words) else None
+    return None
+
+
+def _all_words(words: Sequence[str]) -> tuple[str, ...]:
+    """``words``, and those of the text that a shell is given."""
+    inner = _inner_script(words)
+    try:
+        return (*words, *(shlex.split(inner) if inner else ()))
+    except ValueError:
+        return tuple(words)  # a quote that never closes: the check says so
 
 
 def check_command(words: Sequence[str], options: CheckOptions = DEFAULTS) -> CheckResult:
@@ -34,13 +57,14 @@ def check_command(words: Sequence[str], options: CheckOptions = DEFAULTS) -> Che
     """
     finder = SettingsFinder(options.settings_path, isolated=options.isolated)
     overlay = {COMMAND_PATH: command_text(words)}
-    scripts = _files(words, _SCRIPT_SUFFIXES)
+    named = _all_words(words)
+    scripts = _files(named, _SCRIPT_SUFFIXES)
     options = _requested(words, scripts, options)._replace(launchers=(COMMAND_PATH, *scripts))
     candidates = tuple(Candidate(path, explicit=True) for path in (COMMAND_PATH, *scripts))
     found = check_candidates(candidates, finder, options, overlay)
     read = {document.path for run in found.runs for document in run.reading.documents}
     read |= {failure.path for failure in found.failures}
-    unread = tuple(Candidate(path, explicit=True) for path in _files(words, _DATA_SUFFIXES) if path not in read)
+    unread = tuple(Candidate(path, explicit=True) for path in _files(named, _DATA_SUFFIXES) if path not in read)
     return check_candidates((*candidates, *unread), finder, options, overlay) if unread else found
 
 
