@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from vramlint.cli.main import main  # noqa: E402
 from vramlint.probe.backend import Setting  # noqa: E402
-from vramlint.probe.workloads import WORKLOADS, train  # noqa: E402
+from vramlint.probe.workloads import WORKLOADS, job_of, train  # noqa: E402
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
@@ -30,10 +30,17 @@ def test_every_workload_trains_on_the_cpu(model: str, checkpointing: bool) -> No
     size = 16 if model == "decoder" else 32
     setting = Setting(model, 2, size, "bf16", checkpointing, "sgd")
     losses: list[Any] = []
-    workload = WORKLOADS[model]
-    watched = workload._replace(loss=lambda m, b: losses.append(workload.loss(m, b)) or losses[-1])
+    job = job_of(setting, torch.device("cpu"))
+    watched = job._replace(loss=lambda m, b: losses.append(job.loss(m, b)) or losses[-1])
     train(watched, setting, torch.device("cpu"), 1)
     assert torch.isfinite(losses[0])
+
+
+def test_a_target_of_trace_trains_as_well() -> None:
+    setting = Setting("plain/unet", 2, 32, "fp32", False, "adamw")
+    job = job_of(setting, torch.device("cpu"))
+    train(job, setting, torch.device("cpu"), 2)
+    assert all(parameter.grad is None for parameter in job.model.parameters())
 
 
 @pytest.mark.gpu

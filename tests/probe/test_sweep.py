@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from vramlint.errors import ProbeError
-from vramlint.probe.backend import Card, Meters, OutOfMemory, Setting
+from vramlint.probe.backend import Card, Meters, NotHere, OutOfMemory, Setting
 from vramlint.probe.compare import Comparison, compare, table
 from vramlint.probe.plans import chosen
 from vramlint.probe.sweep import STEPS, Plan, probe, settings, stages, sweep
@@ -48,6 +48,8 @@ class FakeCard:
         assert steps == STEPS
         self.asked.append(setting)
         allocated = setting.batch * 1_000 * MB // (2 if setting.checkpointing else 1)
+        if setting.model.startswith("rfdetr/"):
+            raise NotHere("package 'rfdetr' is not installed")
         if allocated > 15_300 * MB:
             raise OutOfMemory
         return Meters(allocated, allocated + 200 * MB, allocated + 800 * MB)
@@ -108,8 +110,21 @@ def test_predictions_stand_beside_measurements() -> None:
     assert "worst" in table(found)
 
 
+def test_the_standard_sweep_covers_the_families_and_leaves_out_what_is_not_here() -> None:
+    plan = chosen((), (), standard=True)
+    every = [setting for line in settings(plan) for setting in line]
+    assert len(every) == len(set(every)) == 70
+    said: list[str] = []
+    rows = probe(FakeCard(), plan, "2026-11-27", said.append)["rows"]
+    assert "rfdetr/rfdetr_nano left out: package 'rfdetr' is not installed" in said
+    assert len([row for row in rows if not row["out_of_memory"]]) >= 30
+    titles = {each.title.split()[0] for each in compare(rows)}
+    assert {"timm/resnet50", "timm/vit_base_patch16_224", "plain/unet", "transformers/llama-3.2-1b"} <= titles
+
+
 def test_rows_of_unknown_models_are_not_compared() -> None:
-    rows = [{"model": "decoder", "out_of_memory": False}, {"model": "resnet50", "out_of_memory": True}]
+    setting = Setting("decoder", 2, 1024, "fp32", False, "sgd")._asdict()
+    rows = [{**setting, "out_of_memory": False, "allocated_bytes": 7}, {**setting, "out_of_memory": True}]
     assert compare(rows) == []
     assert "no measured row" in table([])
 

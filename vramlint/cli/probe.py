@@ -20,6 +20,7 @@ from vramlint.errors import ProbeError
 @click.option("--model", "models", multiple=True, help="Train only this model of the sweep; may repeat.")
 @click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, help="Batches to try; may repeat.")
 @click.option("--quick", is_flag=True, help="A few minutes: two models, one optimizer, three batches.")
+@click.option("--standard", is_flag=True, help="The 70 settings of many families by which predictions are judged.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -27,11 +28,14 @@ from vramlint.errors import ProbeError
     show_default=True,
     help="Where the result goes.",
 )
-def command(device: int, models: tuple[str, ...], batches: tuple[int, ...], quick: bool, output: Path) -> int:
+def command(
+    device: int, models: tuple[str, ...], batches: tuple[int, ...], quick: bool, standard: bool, output: Path
+) -> int:
     """Measure a CUDA card: context, workspaces, usable memory, and a sweep of real training steps.
 
     Use a card that nothing else runs on. The result is a JSON file with the card, its driver and torch, and a table of
-    measured against predicted memory is shown.
+    measured against predicted memory is shown. Left in .vramlint/probe.json, it stands in for the tables where the
+    target is that card.
     """
     if importlib.util.find_spec("torch") is None:
         raise ProbeError("probe needs torch", help="Install it with: pip install 'vramlint[probe]'")
@@ -42,7 +46,7 @@ def command(device: int, models: tuple[str, ...], batches: tuple[int, ...], quic
     from vramlint.probe.plans import chosen
     from vramlint.probe.sweep import probe
 
-    plan = chosen(models, batches, quick=quick)
+    plan = chosen(models, batches, quick=quick, standard=standard)
     date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     result = probe(CudaBackend(device), plan, date, lambda line: click.echo(line, err=True))
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -12,10 +12,14 @@ from vramlint.project.discovery import repository_root
 from vramlint.project.settings import Settings
 
 if TYPE_CHECKING:
+    from vramlint.hardware.model import Target
+    from vramlint.memory.calibration import Calibration
     from vramlint.memory.observations import Observation
     from vramlint.project.own_profiles import OwnProfiles
 
 _FILE = os.path.join(".vramlint", "observations.jsonl")  # vramlint.memory.observations.FILE, without importing it
+
+_PROBED = os.path.join(".vramlint", "probe.json")  # vramlint.memory.calibration.FILE
 
 
 class OwnersKnowledge:
@@ -25,6 +29,7 @@ class OwnersKnowledge:
         self._isolated = isolated
         self._by_folder: dict[str, tuple[Observation, ...]] = {}
         self._profiles: OwnProfiles | None = None
+        self._calibrations: dict[str, Calibration | None] = {}
 
     def attach(self, plan: TrainingPlan, settings: Settings, path: str) -> None:
         """Gives ``plan`` of the file ``path`` (absolute) ``user_model``, ``own_profile`` and ``observations``.
@@ -44,6 +49,21 @@ class OwnersKnowledge:
 
             attach(plan, (*typed, *measured))
 
+    def calibrated(self, target: Target, path: str) -> Target:
+        """The target with what ``vramlint probe`` measured of its card, where the repository of ``path`` has that.
+
+        Raises SettingsError where the result cannot be read.
+        """
+        if self._isolated or target.gpu is None:
+            return target
+        root = repository_root(os.path.dirname(path)) or os.path.dirname(path)
+        if root not in self._calibrations:
+            self._calibrations[root] = _calibration(os.path.join(root, _PROBED))
+        found = self._calibrations[root]
+        if found is None or not found.names(target.gpu):
+            return target
+        return target._replace(gpu=found.applied(target.gpu))
+
     def _attach_profile(self, plan: TrainingPlan, path: str) -> None:
         if self._profiles is None:
             from vramlint.project.own_profiles import OwnProfiles  # most invocations meet no config
@@ -61,6 +81,19 @@ class OwnersKnowledge:
         if known is None:
             known = self._by_folder[root] = _read(os.path.join(root, _FILE))
         return known
+
+
+def _calibration(path: str) -> Calibration | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot be read: {error}", path=os.path.relpath(path)) from error
+    from vramlint.memory.calibration import read_calibration
+
+    return read_calibration(text, os.path.relpath(path))
 
 
 def _upwards(folder: str) -> Iterator[str]:

@@ -141,7 +141,7 @@ class Session:
         documents = {each.path: each for each in (document, *reading.documents, *launching)}
         chosen = targets(documents.values(), full, settings, self._options) if len(documents) > 1 else first
         for target in chosen:
-            self._judge_run(reading, target, settings, full)
+            self._judge_run(reading, self._owner.calibrated(target, full), settings, full)
         for each in documents.values():
             self._documents.setdefault(each.path, each)
 

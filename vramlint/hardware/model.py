@@ -13,7 +13,8 @@ class Gpu(NamedTuple):
 
     ``total_bytes`` is what the driver reports (``nvidia-smi``); ``usable_bytes`` what a process can get before its own
     CUDA context; ``capability`` the CUDA compute capability as (major, minor), (0, 0) where only the size is known.
-    ``source`` says where these come from.
+    ``source`` says where these come from. ``context_bytes`` is the CUDA context as measured on the card, 0 where only
+    the table's interval is known.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Gpu(NamedTuple):
     usable_bytes: int
     capability: tuple[int, int]
     source: str
+    context_bytes: int = 0
 
     @property
     def has_bf16(self) -> bool:

@@ -127,7 +127,7 @@ def _estimate(
     assumptions: tuple[str, ...],
 ) -> Estimate:
     paged = sum(component.bytes for component in _states(setting).paged)
-    outside = shifted(_context(setting), paged)
+    outside = shifted(_context(setting, target), paged)
     reserved = with_slack(allocated, VARYING_SLACK if setting.lengths_vary else RESERVED_SLACK)
     device = added(reserved, outside)
     required = added(with_slack(allocated, REQUIRED_SLACK), outside)
@@ -279,5 +279,7 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
     return weights + each * (2 * outside + (0 if kept else block))
 
 
-def _context(setting: Setting) -> Interval:
-    return added(CONTEXT, NCCL) if setting.ranks > 1 else CONTEXT
+def _context(setting: Setting, target: Target) -> Interval:
+    measured = target.gpu.context_bytes if target.gpu else 0
+    context = Interval(round(0.95 * measured), measured, round(1.1 * measured)) if measured else CONTEXT
+    return added(context, NCCL) if setting.ranks > 1 else context

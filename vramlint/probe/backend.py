@@ -27,7 +27,8 @@ class Meters(NamedTuple):
 class Setting(NamedTuple):
     """One training run of the sweep. ``precision``: ``fp32``, ``fp16`` or ``bf16`` autocast.
 
-    ``size`` is the side of the images in pixels, or the length of the sequences in tokens.
+    ``model`` is one of ``vramlint.probe.workloads`` or a target of ``vramlint trace``. ``size`` is the side of the
+    images in pixels, or the length of the sequences in tokens.
     """
 
     model: str
@@ -40,6 +41,10 @@ class Setting(NamedTuple):
 
 class OutOfMemory(Exception):
     """The card could not hold the run."""
+
+
+class NotHere(Exception):
+    """No installed package has the model; the message says which."""
 
 
 class Backend(Protocol):
@@ -70,5 +75,5 @@ class Backend(Protocol):
         ...
 
     def train(self, setting: Setting, steps: int) -> Meters:
-        """The peaks of a few training steps. Raises OutOfMemory."""
+        """The peaks of a few training steps. Raises OutOfMemory, and NotHere for a model that cannot be built here."""
         ...

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from vramlint.hardware.model import Target
 from vramlint.memory.estimate import estimate
-from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan
+from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan, unknown
 
-_NAMES = {"unet": "unet", "resnet50": "resnet50", "resnet18": "resnet18"}
-"""Models of the sweep that vramlint knows by name."""
+_TEXT_FAMILY = "transformers/"
 
 
 class Comparison(NamedTuple):
@@ -28,7 +27,7 @@ def compare(rows: Iterable[dict[str, Any]]) -> list[Comparison]:
     """A comparison for every measured row whose model vramlint knows."""
     found = []
     for row in rows:
-        if row["out_of_memory"] or row["model"] not in _NAMES:
+        if row["out_of_memory"]:
             continue
         answer = estimate(_plan(row), Target())
         if answer.allocated is None:
@@ -58,19 +57,23 @@ def _plan(row: dict[str, Any]) -> TrainingPlan:
     def said(value: Any) -> Fact[Any]:
         return Fact(value, Origin.OBSERVED)
 
+    name, _, adapter = str(row["model"]).rpartition("/")[2].partition("+lora")
+    text = str(row["model"]).startswith(_TEXT_FAMILY) and not name.startswith("segformer")
     return TrainingPlan(
         dialect="probe",
         path="",
-        model=said(_NAMES[row["model"]]),
+        model=said(name),
         micro_batch=said(row["batch"]),
         accumulation=said(1),
         world_size=said(1),
         data_parallel=said(1),
-        image_size=said(ImageSize(row["size"], row["size"])),
+        image_size=unknown() if text else said(ImageSize(row["size"], row["size"])),
+        seq_len=said(row["size"]) if text else unknown(),
         precision=said(Precision(row["precision"])),
         grad_checkpointing=said(row["checkpointing"]),
         optimizer=said(row["optimizer"]),
         ema=said(False),  # noqa: FBT003 - the value of a fact
         sharding=said("none"),
-        adapter=said("none"),
+        adapter=said("lora" if adapter else "none"),
+        adapter_rank=said(int(adapter)) if adapter else unknown(),
     )

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from vramlint.errors import ProbeError
-from vramlint.probe.backend import Card, Meters, OutOfMemory, Setting
-from vramlint.probe.workloads import WORKLOADS, train
+from vramlint.errors import ProbeError, TraceError
+from vramlint.probe.backend import Card, Meters, NotHere, OutOfMemory, Setting
+from vramlint.probe.workloads import job_of, train
 
 _MIB = 2**20
 
@@ -94,9 +94,11 @@ class CudaBackend:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self._device)
         try:
-            train(WORKLOADS[setting.model], setting, self._device, steps)
+            train(job_of(setting, self._device), setting, self._device, steps)
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory from error
+        except TraceError as error:
+            raise NotHere(error.message) from error
         torch.cuda.synchronize(self._device)
         return Meters(
             torch.cuda.max_memory_allocated(self._device),

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from vramlint.errors import ProbeError
+from vramlint.probe.backend import Setting
 from vramlint.probe.sweep import Plan
 
 QUICK = Plan(models=(("resnet50", 224), ("decoder", 512)), batches=(2, 8, 32), optimizers=("adamw",))
 """36 settings at most."""
 
+_VISION = (
+    ("timm/resnet18", 224), ("timm/resnet50", 224), ("timm/resnet101", 224), ("timm/vit_small_patch16_224", 224),
+    ("timm/vit_base_patch16_224", 224), ("timm/swin_tiny_patch4_window7_224", 224),
+    ("timm/swin_base_patch4_window7_224", 224), ("timm/convnext_tiny", 224), ("timm/convnext_base", 224),
+    ("landmarks/hrnet_w32", 512), ("plain/unet", 512), ("segmentation/unet_resnet34", 512),
+    ("ultralytics/yolo12s", 640), ("rfdetr/rfdetr_nano", 384), ("transformers/segformer", 512),
+)  # fmt: skip
+_TEXT = (
+    ("transformers/bert", 512, (8, 32), False), ("transformers/gpt2", 1024, (2, 8), False),
+    ("transformers/gpt2", 1024, (8, 16), True), ("transformers/llama-3.2-1b", 2048, (1, 4), True),
+    ("transformers/llama-3.1-8b+lora16", 2048, (1, 2), True),
+)  # fmt: skip
 
-def chosen(models: tuple[str, ...], batches: tuple[int, ...], *, quick: bool) -> Plan:
+STANDARD = Plan(
+    lines=(
+        *(
+            tuple(Setting(model, batch, size, precision, False, "adamw") for batch in batches)  # noqa: FBT003
+            for model, size in _VISION
+            for precision, batches in (("fp32", (4, 16)), ("bf16", (8, 32)))
+        ),
+        *(
+            tuple(Setting(model, batch, size, "bf16", checkpointing, "adamw") for batch in batches)
+            for model, size, batches, checkpointing in _TEXT
+        ),
+    )
+)
+"""The settings by which predictions are judged: 70 of the usual families, those whose packages are here."""
+
+
+def chosen(models: tuple[str, ...], batches: tuple[int, ...], *, quick: bool = False, standard: bool = False) -> Plan:
     """The full sweep or the quick one, cut to the models and batches asked for. Raises ProbeError for other names."""
+    if standard:
+        lines = tuple(line for line in STANDARD.lines if not models or line[0].model in models)
+        return STANDARD._replace(lines=lines)
     full = Plan()
     unknown = [name for name in models if name not in dict(full.models)]
     if unknown:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vramlint.probe.backend import Backend, Card, Meters, OutOfMemory, Setting
+from vramlint.probe.backend import Backend, Card, Meters, NotHere, OutOfMemory, Setting
 
 SCHEMA = "vramlint.probe/1"
 
@@ -22,6 +22,8 @@ class Plan(NamedTuple):
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")
     checkpointing: tuple[bool, ...] = (False, True)
     optimizers: tuple[str, ...] = ("sgd", "adamw")
+    lines: tuple[tuple[Setting, ...], ...] = ()
+    """Settings spelled out, each line at growing batches; where there are any, the others are of no matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ def stages(backend: Backend) -> list[Stage]:
 
 def settings(plan: Plan) -> Iterator[list[Setting]]:
     """Each line of the sweep: the same setting at growing batches."""
+    if plan.lines:
+        yield from map(list, plan.lines)
+        return
     for model, size in plan.models:
         for precision in plan.precisions:
             for checkpointing in plan.checkpointing:
@@ -65,7 +70,11 @@ def sweep(backend: Backend, plan: Plan, say: Callable[[str], None]) -> list[Row]
     rows: list[Row] = []
     for line in settings(plan):
         for setting in line:
-            row = _measure(backend, setting)
+            try:
+                row = _measure(backend, setting)
+            except NotHere as error:
+                say(f"{setting.model} left out: {error}")
+                break
             rows.append(row)
             say(_said(row))
             if row.measured is None:

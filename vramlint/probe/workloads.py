@@ -1,4 +1,4 @@
-"""What the sweep trains: networks in plain torch (``vramlint.trace.networks``) with their batches and losses."""
+"""What the sweep trains: networks in plain torch (``vramlint.trace.networks``), and every target that can be traced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 
+from vramlint.probe.backend import Setting
+from vramlint.trace.events import Shape
 from vramlint.trace.networks import Decoder, ResNet, UNet
+from vramlint.trace.targets import find_target
+from vramlint.trace.tracer import Job
 
 
 class Workload(NamedTuple):
@@ -56,20 +60,42 @@ WORKLOADS: dict[str, Workload] = {
 """By the names that ``vramlint.probe.sweep.Plan`` uses; the flag switches activation checkpointing."""
 
 
-def train(workload: Workload, setting: Any, device: torch.device, steps: int) -> None:
+def job_of(setting: Setting, device: torch.device) -> Job:
+    """The model of a setting on the device, its batches and its loss. Raises TraceError for a model nobody has here."""
+    workload = WORKLOADS.get(setting.model)
+    if workload is not None:
+        model = workload.build(setting.checkpointing).to(device)
+        return Job(model, lambda: workload.batch(setting.batch, setting.size, device), workload.loss)
+    target = find_target(setting.model)
+    if "S" in "".join(target.terms):
+        shape = Shape(setting.batch, seq_len=setting.size)
+    else:
+        shape = Shape(setting.batch, setting.size, setting.size)
+    with device:
+        job = target.make(shape, setting.checkpointing)
+    return job._replace(batch=lambda: _on(device, job.batch))
+
+
+def _on(device: torch.device, batch: Callable[[], Any]) -> Any:
+    with device:
+        return batch()
+
+
+def train(job: Job, setting: Setting, device: torch.device, steps: int) -> None:
     """A few steps as people write them: autocast, scaler for fp16, gradients set to None."""
-    model = workload.build(setting.checkpointing).to(device).train()
+    model = job.model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer: torch.optim.Optimizer
     if setting.optimizer == "sgd":
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        optimizer = torch.optim.SGD(trained, lr=0.01, momentum=0.9)
     else:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        optimizer = torch.optim.AdamW(trained, lr=1e-4)
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(setting.precision)
     scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16" and device.type == "cuda")
     for _ in range(steps):
-        batch = workload.batch(setting.batch, setting.size, device)
+        batch = job.batch()
         with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            loss = workload.loss(model, batch)
+            loss = job.loss(model, batch)
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimizer)
         scaler.update()

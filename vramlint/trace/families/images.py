@@ -20,7 +20,7 @@ def images(shape: Shape) -> torch.Tensor:
 
 def labelled(shape: Shape) -> Batch:
     """Images with one class label each."""
-    return images(shape), torch.empty(shape.batch, dtype=torch.int64)
+    return images(shape), torch.zeros(shape.batch, dtype=torch.int64)
 
 
 def classification_loss(model: nn.Module, batch: Batch) -> torch.Tensor:

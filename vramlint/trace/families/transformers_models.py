@@ -57,24 +57,36 @@ def find(name: str) -> Target:
 def _config(transformers: Any, name: str) -> Any:
     if os.path.isfile(os.path.join(name, "config.json")):
         return transformers.AutoConfig.from_pretrained(name, local_files_only=True)
-    decoder = find_decoder(name)
-    if decoder is not None:
-        shape = decoder.config.shape
-        return transformers.LlamaConfig(
-            hidden_size=shape.hidden,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.head_dim,
-            intermediate_size=shape.ffn,
-            vocab_size=shape.vocabulary,
-            tie_word_embeddings=shape.tied,
-            max_position_embeddings=131072,
-        )
     try:
         return transformers.AutoConfig.for_model(name)
-    except ValueError as error:
-        raise UnknownModel(f"transformers {transformers.__version__} has no model type {name!r}") from error
+    except ValueError:
+        found = _llama(transformers, name)
+    if found is None:
+        raise UnknownModel(f"transformers {transformers.__version__} has no model type {name!r}")
+    return found
+
+
+def _llama(transformers: Any, name: str) -> Any:
+    """The config of a decoder known by name, where Llama's architecture is all it takes."""
+    decoder = find_decoder(name)
+    if decoder is None:
+        return None
+    shape = decoder.config.shape
+    config = transformers.LlamaConfig(
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.ffn,
+        vocab_size=shape.vocabulary,
+        tie_word_embeddings=shape.tied,
+        max_position_embeddings=131072,
+    )
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return config if parameters == decoder.config.parameters else None
 
 
 def _knows(transformers: Any, kind: str, config: Any) -> bool:
