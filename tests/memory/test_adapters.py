@@ -46,6 +46,19 @@ def test_what_a_method_keeps(name: str) -> None:
     assert decoder.layer_bytes_per_token(WORK) == pytest.approx(traced, rel=0.003)
 
 
+SMALL = DecoderConfig(DecoderShape(256, 2, 4, 2, 64, 512, 512, tied=True))
+# Bytes per token and once per block of a smaller model, traced at 128 and 256 tokens.
+SMALLER = {"glora": (7_192, 196_632), "peanut": (8_728, 802_840), "lokr": (8_728, 393_240)}
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_methods_traced_on_a_smaller_model(name: str) -> None:
+    tokens, once = SMALLER[name]
+    adapter = Adapter(8, QV, 4, method=METHODS[name])
+    assert Decoder("llama", SMALL, "test", adapter).layer_bytes_per_token(WORK) == pytest.approx(tokens, rel=0.01)
+    assert adapter.block_bytes(SMALL) == pytest.approx(once, rel=0.03)
+
+
 @pytest.mark.parametrize("name", BUILT)
 def test_changes_of_weights_that_are_built_whole(name: str) -> None:
     assert Adapter(8, QV, 4, method=METHODS[name]).block_bytes(CONFIG) == pytest.approx(BUILT[name], rel=0.001)

@@ -45,6 +45,8 @@ METHODS: dict[str, Method] = {
         Method("oft", trains="spelled"),
         Method("vblora", trains="spelled", source="as LoRA, whose factors it composes (peft tuners/vblora)"),
         Method("unilora", trains="spelled", source="as LoRA, whose factors it composes (peft tuners/unilora)"),
+        Method("glora", per_input=1, per_weight=2, trains="spelled", source="traced, peft 0.21.2: the weight in bf16"),
+        Method("peanut", per_weight=8, trains="spelled", source=_BUILDS_WEIGHT),
         Method("hira", per_weight=4, source=_BUILDS_WEIGHT),
         Method("loha", per_weight=4, source=_BUILDS_WEIGHT),
         Method("lokr", per_weight=4, trains="spelled", source=_BUILDS_WEIGHT),
