@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.fix.support import document, members, options, reading, repair, root, slot
+from vramlint.engine import CheckOptions, check, fix
 from vramlint.errors import EditRefused
 from vramlint.fix.edits import is_editable, plan_edits, plan_fix
 from vramlint.fix.proof import prove
+from vramlint.hardware.model import Host
 from vramlint.rule import Safety
 from vramlint.sources.model import Document, Mapping, apply_edits
 
@@ -149,3 +153,22 @@ def test_two_changes_in_one_place_are_refused() -> None:
         plan_edits(repair(micro_batch=2, global_batch=8), reading(found, micro_batch=one, global_batch=one))
     (planned,) = plan_edits(repair(micro_batch=2, global_batch=2), reading(found, micro_batch=one, global_batch=one))
     assert len(planned.edits) == 1
+
+
+def test_a_repair_in_a_base_file_is_unsafe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other configs inherit the base: what is safe for one of them changes the experiments of the others."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "base.py").write_text(
+        'model = dict(type="FasterRCNN")\ntrain_dataloader = dict(batch_size=3, num_workers=9)\n'
+        'optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.02))\n'
+        'train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=12)\n'
+    )
+    (tmp_path / "child.py").write_text('_base_ = "./base.py"\nwork_dir = "out"\n')
+    monkeypatch.chdir(tmp_path)
+    options = CheckOptions(gpus=2, host=Host(cores=8), select=("workers-over-cores",))
+    (own,) = check(["base.py"], options).findings
+    (inherited,) = check(["child.py"], options).findings
+    assert (own.location.path, own.fixes[0].safety) == ("base.py", Safety.SAFE)
+    assert (inherited.location.path, inherited.fixes[0].safety) == ("child.py", Safety.UNSAFE)
+    assert "[in base.py, for all that inherit it]" in inherited.fixes[0].title
+    assert not fix(["child.py"], options).files

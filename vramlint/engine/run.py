@@ -163,14 +163,24 @@ def locate(fact: str, reading: Reading) -> Location:
     plan = reading.plan
     for name in (fact, *_RELATIVES.get(fact, ()), *_LAST_RESORTS):
         place = plan.fact(name).location
-        if place is not None:
+        if place is not None and not _is_inherited(place, reading):
             return place
         slot = reading.slots.get(name)
         if slot is not None and slot.node is not None and slot.node.span.end > slot.node.span.start:
-            return location_of(slot.document, slot.node.span)
+            place = location_of(slot.document, slot.node.span)
+            if not _is_inherited(place, reading):
+                return place
     places = [place for _, found in plan.facts() if (place := found.location) is not None]
+    if any(_is_inherited(place, reading) for place in places):
+        return _first_line(reading.document)
     here = [place for place in places if place.path == reading.document.path]
     return min(here or places, key=lambda place: place.start) if places else _first_line(reading.document)
+
+
+def _is_inherited(place: Location, reading: Reading) -> bool:
+    """Whether a Python config took the value over from a base: a finding is about the config, not about its base."""
+    own = reading.document.path
+    return place.path != own and place.path.endswith(".py") and own.endswith(".py")
 
 
 def _finding(info: RuleInfo, verdict: Verdict, run: EngineRun, reading: Reading) -> Finding:

@@ -12,7 +12,7 @@ from vramlint.findings import FileEdit, Fix
 from vramlint.plan import Location
 from vramlint.rule import Change, Repair, Safety
 from vramlint.sources import delete_entry, insert_entry, replace_value
-from vramlint.sources.model import Document, Entry, Mapping, Plain, Scalar, Span, Style, TextEdit
+from vramlint.sources.model import Document, Entry, Mapping, Plain, Scalar, Span, Style, Syntax, TextEdit
 
 _LONGEST_CHAIN = 10
 """References from one constant to the next that are followed; more are a circle."""
@@ -63,7 +63,17 @@ def plan_fix(repair: Repair, reading: Reading) -> Fix:
     except EditRefused:
         return Fix(Safety.DISPLAY, repair.title, (), repair)
     edits = tuple(FileEdit(location_of(each.document, edit.span), edit.text) for each in planned for edit in each.edits)
+    bases = [each.document.path for each in planned if each.edits and _is_base(each.document, reading)]
+    if bases:
+        title = f"{repair.title} [in {bases[0]}, for all that inherit it]"
+        return Fix(Safety.UNSAFE, title, edits, repair)
     return Fix(repair.safety if edits else Safety.DISPLAY, repair.title, edits, repair)
+
+
+def _is_base(document: Document, reading: Reading) -> bool:
+    """Whether a Python config takes settings over from ``document``: other configs do so too, and their experiments
+    change with it."""
+    return document is not reading.document and Syntax.PYTHON is document.syntax is reading.document.syntax
 
 
 def plan_edits(repair: Repair, reading: Reading) -> tuple[DocumentEdits, ...]:
