@@ -16,7 +16,3 @@ ls .cache/wheels/deepspeed-*.tar.gz >/dev/null 2>&1 ||
     { .venv/bin/python -m pip install --quiet --disable-pip-version-check setuptools wheel &&
         download --no-build-isolation deepspeed==0.19.6; } ||
     echo "no source of DeepSpeed: its arithmetic is not called" >&2
-# detectron2 publishes no wheel: its configs are scored where a checkout is at hand.
-[ -d .cache/checkouts/detectron2 ] ||
-    git clone --quiet --depth 1 https://github.com/facebookresearch/detectron2 .cache/checkouts/detectron2 ||
-    echo "no checkout of detectron2: its configs are not scored" >&2

@@ -21,7 +21,7 @@ CACHE = Path(__file__).resolve().parents[2] / ".cache" / "wheels"
 _CONFIGS = "/.mim/configs/"
 
 CHECKOUTS = CACHE.parent / "checkouts"
-"""Where ``tools/fetch_wheels.sh`` puts the sources of projects that publish no wheel (detectron2)."""
+"""Where a checkout of a project that publishes no wheel is looked for (``detectron2/``), put there by hand."""
 
 
 class Wheel:
