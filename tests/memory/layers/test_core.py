@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from vramlint.memory.layers import Tape
+import time
+
+import pytest
+
+from vramlint.memory.knowledge import Workload
+from vramlint.memory.layers import LayerModel, Tape, UnknownType
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.bricks import RELU, ConvModule
 from vramlint.memory.layers.nn import Conv
+from vramlint.plan import Precision
 
 KIB = 1024
 
@@ -86,3 +92,33 @@ def test_odd_sizes() -> None:
     assert ops.max_pool(tape.new(1, 1, 385, 257), 3, 2, 1).size == (193, 129)
     assert ops.avg_pool(tape.new(1, 1, 193, 129), 2, 2, ceil=True).size == (97, 65)
     assert Conv(tape, 1, 1, 2, 2, transposed=True)(tape.new(1, 1, 17, 9)).size == (34, 18)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_layers": 10**6},
+        {"embed_dims": 10**9},
+        {"num_heads": "many"},
+        {"norm_cfg": {"type": "SomethingNew"}},
+        {"out_indices": [99]},
+        {"patch_size": 0},
+    ],
+    ids=str,
+)
+def test_what_is_no_model_is_unknown_and_costs_no_time(change: dict[str, object]) -> None:
+    tree = {
+        "type": "EncoderDecoder",
+        "backbone": {"type": "VisionTransformer", "img_size": 224, "out_indices": [5, 11], **change},
+        "decode_head": {
+            "type": "FCNHead",
+            "in_channels": 768,
+            "channels": 64,
+            "num_classes": 2,
+            "norm_cfg": {"type": "BN"},
+        },
+    }
+    began = time.perf_counter()
+    with pytest.raises(UnknownType):
+        LayerModel(tree, "mmseg").step(Workload(2, Precision.FP32, checkpointing=False, height=224, width=224))
+    assert time.perf_counter() - began < 20

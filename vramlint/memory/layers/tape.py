@@ -32,6 +32,13 @@ from vramlint.memory.layers.stack import MODERN, TORCH_1, Stack
 __all__ = ["MODERN", "PART", "SAME", "TORCH_1", "Mark", "Parameter", "Stack", "Storage", "Tape", "Tensor"]
 
 
+MOST_PARAMETERS = 20_000
+"""Weights of the largest model that is worked out; HRNet and Swin-L have about a thousand."""
+MOST_ELEMENTS = 10**12
+MOST_OPERATIONS = 200_000
+"""Operations of a forward pass; a slip of the pen (``num_layers=1000000``) must not keep a linter busy."""
+
+
 class Mark(NamedTuple):
     """The most memory seen in a phase: activations alone, and gradient elements at that moment."""
 
@@ -63,7 +70,7 @@ class Tape:
         self.high = self.high_with_gradients = 0
         self._marks: dict[str, tuple[Mark, Mark]] = {}
         self._phase = "forward"
-        self._order = 0
+        self._order = self._operations = 0
         self._casts: dict[int, Tensor] = {}
         self._have_gradient: set[int] = set()
 
@@ -77,6 +84,8 @@ class Tape:
         """A new weight, trained unless made inside :meth:`frozen`."""
         made = Parameter(elements, self.trainable)
         self.parameters.append(made)
+        if len(self.parameters) > MOST_PARAMETERS or elements > MOST_ELEMENTS:
+            raise ValueError("too large to be a model")
         return made
 
     def record(
@@ -100,6 +109,9 @@ class Tape:
         input's storage.
         """
         storage = inplace.storage if inplace is not None else Storage(self, prod(shape) * itemsize)
+        self._operations += 1
+        if self._operations > MOST_OPERATIONS:
+            raise ValueError("too many operations to be a model")
         if not self.graph:
             if extra_saved_bytes:
                 Storage(self, extra_saved_bytes)
