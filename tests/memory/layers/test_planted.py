@@ -53,3 +53,12 @@ def test_a_change_moves_the_ledger_as_the_trace(before: tuple[str, int], after: 
     traced_after, after_bytes = _peaks(*after)
     assert abs(traced_after / traced_before - 1) > 0.02, "the change must matter"
     assert after_bytes / before_bytes == pytest.approx(traced_after / traced_before, rel=0.015)
+
+
+def test_a_plan_that_turns_checkpointing_on_is_as_the_config_with_it() -> None:
+    plain, spelled = (
+        LayerModel(TRACES[name]["architecture"], "mmseg", stack=TRACED)
+        for name in (FCN, f"{FCN}?backbone.with_cp=true")
+    )
+    workload = Workload(2, Precision.FP32, checkpointing=True, height=256, width=320)
+    assert plain.step(workload).marks == spelled.step(workload).marks

@@ -45,13 +45,20 @@ class LayerModel:
         self._facts = dict(facts or {})
         self._steps: dict[Workload, Step] = {}
         tape = Tape(stack=stack)
-        self._spread = float(getattr(self._make(tape), "spread", LEDGER_SPREAD))
+        self._spread = float(getattr(self._make(tape, architecture), "spread", LEDGER_SPREAD))
         self._parameters, self._trainable, self._buffers = tape.parameter_count, tape.trainable_count, tape.buffer_bytes
 
-    def _make(self, tape: Tape) -> Model:
+    def _make(self, tape: Tape, architecture: Mapping[str, Any]) -> Model:
         build = Build(tape, self._scope, self._facts)
-        made: Model = build.make("model", self._architecture)
+        made: Model = build.make("model", architecture)
         return made
+
+    def _switched(self, *, checkpointing: bool) -> Mapping[str, Any]:
+        """The tree with the backbone's ``with_cp`` on where the workload says so: a repair may turn it on."""
+        backbone = self._architecture.get("backbone")
+        if not checkpointing or not isinstance(backbone, Mapping) or backbone.get("with_cp"):
+            return self._architecture
+        return {**self._architecture, "backbone": {**backbone, "with_cp": True}}
 
     @property
     def name(self) -> str:
@@ -117,7 +124,7 @@ class LayerModel:
         gc.disable()
         try:
             tape.varied = bool(self._facts.get("shapes_vary"))
-            model = self._make(tape)
+            model = self._make(tape, self._switched(checkpointing=workload.checkpointing))
             images = tape.new(
                 workload.micro_batch, int(self._facts.get("in_channels", 3)), workload.height, workload.width
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -138,12 +140,42 @@ def model(*names: str) -> Callable[[Made], Made]:
 
 
 def find(kind: str, name: str, scope: str) -> Callable[..., Any] | None:
-    """The builder of ``name`` (which may carry its own scope), the most specific one first."""
+    """The builder of ``name`` (which may carry its own scope), the most specific one first.
+
+    Only its own module is imported; a name that no decorator spells is looked for in all of them.
+    """
+    prefix, _, bare = name.rpartition(".")
+    spelled = (f"{prefix or scope}.{bare}", bare)
+    for candidate in spelled:
+        place = places().get((kind, candidate))
+        if place is not None:
+            importlib.import_module(place)
+            return _TABLES[kind][candidate]
     _load(kind)
     table = _TABLES.get(kind, {})
-    prefix, _, bare = name.rpartition(".")
-    where = prefix or scope
-    return table.get(f"{where}.{bare}") or table.get(bare)
+    return table.get(spelled[0]) or table.get(bare)
+
+
+_DECORATOR = re.compile(r'^@(?:(backbone|neck|head|model)\(|register\(\s*"(\w+)",)([^)]*)\)', re.MULTILINE)
+
+
+@cache
+def places() -> dict[tuple[str, str], str]:
+    """The module of each (kind, name), read from the decorators in the builders' sources; a later one wins."""
+    found: dict[tuple[str, str], str] = {}
+    root = os.path.dirname(__file__)
+    for folder, modules in _MODULES.items():
+        for module in modules:
+            try:
+                path = os.path.join(root, folder, *module.split("."))
+                with open(f"{path}.py", encoding="utf-8") as file:
+                    text = file.read()
+            except OSError:
+                return {}
+            for short, long, names in _DECORATOR.findall(text):
+                for name in re.findall(r'"([^"]+)"', names):
+                    found[short or long, name] = f"vramlint.memory.layers.{folder}.{module}"
+    return found
 
 
 def known(kind: str) -> Iterator[str]:
