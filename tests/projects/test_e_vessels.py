@@ -62,3 +62,20 @@ def test_a_smaller_card_needs_a_smaller_image_on_top(example: Callable[[str], Pr
     assert "fp16" in unsafe["title"]
     size = int(unsafe["title"].split("image_size to ")[1].split()[0])
     assert 768 <= size < 1024
+
+
+def test_nothing_is_said_to_be_fixed_that_the_next_check_finds_again(example: Callable[[str], Project]) -> None:
+    """On 8 GB the safe part does not make it fit: the report says eased, and the finding stays, milder or not."""
+    project = example("vessels")
+    project.write("config.yml", project.read("config.yml").replace("rtx4060ti-16gb", "rtx3070-8gb"))
+    _, out = project.run("check", "--fix", "config.yml")
+    assert "eased   config.yml: set batch_size to 1" in out
+    assert "fixed" not in out
+    assert "vram-over" in project.names("config.yml")
+
+
+def test_what_is_fixed_is_gone(example: Callable[[str], Project]) -> None:
+    project = example("vessels")
+    _, out = project.run("check", "--fix", "config.yml")
+    assert "fixed   config.yml: set batch_size to 1" in out
+    assert "vram-over" not in project.names("config.yml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vramlint.engine import FixOutcome
+from vramlint.fix.loop import Applied
 from vramlint.report.summary import interval_of, memory_line, plan_line
 from vramlint.report.text import View, count, gib, printable
 from vramlint.results import RunResult
@@ -13,9 +14,9 @@ def render(outcome: FixOutcome, view: View, *, would: bool = False) -> str:
 
     With ``would`` nothing is written yet.
     """
-    done, gap = ("would fix", " ") if would else ("fixed", "   ")
     lines = [
-        f"{view.paint(done, '1;32')}{gap}{printable(made.path)}: {printable(made.title)}  {view.dim(made.name)}"
+        f"{_done(made, outcome, view, would=would)} {printable(made.path)}: {printable(made.title)}  "
+        f"{view.dim(made.name)}"
         for made in outcome.applied
     ]
     lines.extend(
@@ -27,6 +28,16 @@ def render(outcome: FixOutcome, view: View, *, would: bool = False) -> str:
         if touched & {document.path for document in run.reading.documents}:
             lines.extend(_now(run, _before(run, outcome), view))
     return "".join(f"{line}\n" for line in lines) + ("\n" if lines else "")
+
+
+def _done(made: Applied, outcome: FixOutcome, view: View, *, would: bool) -> str:
+    """``fixed``, or ``eased`` where a finding of the rule is still there, milder: nothing is said to be fixed that the
+    next check finds again."""
+    left = any((found.location.path, found.code) == (made.path, made.code) for found in outcome.result.findings)
+    word = "eased" if left else "fixed"
+    if would:
+        word = "would ease" if left else "would fix"
+    return view.paint(word, "1;33" if left else "1;32") + " " * (0 if would else 2)
 
 
 def _now(run: RunResult, before: RunResult | None, view: View) -> list[str]:
