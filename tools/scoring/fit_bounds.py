@@ -63,6 +63,7 @@ def _predicted(row: Row) -> int | None:
     plan.extra["momentum"] = fact(0.9)
     plan.grad_checkpointing = plan.ema = fact(value=False)
     plan.sharding = fact("none")
+    plan.extra["stack"] = fact("torch-1.11")  # the files' names say torch 1.12 and CUDA 11.3
     plan.world_size = plan.data_parallel = fact(1)
     return largest_batch(plan, Target(find_gpu("rtx3090"))).by_value
 

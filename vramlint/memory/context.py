@@ -15,6 +15,9 @@ PR 86509); 426 MiB on an RTX 6000 Ada with torch 2.10 and CUDA 13 (unslothai/uns
 has measured a card, one interval serves for all.
 """
 
+EAGER_CONTEXT = Interval(540 * MIB, 636 * MIB, 900 * MIB)
+"""The same before CUDA 11.7, which loads every kernel at start: 666,632,192 bytes (pytorch/pytorch PR 86509)."""
+
 NCCL = Interval(0, 128 * MIB, 256 * MIB)
 """Buffers of one NCCL communicator: 4 MiB a channel (NCCL_BUFFSIZE's default) to send and to receive, 16 channels for
 the value and 32 for the upper bound."""

@@ -21,7 +21,13 @@ from typing import NamedTuple, Protocol
 
 from vramlint.hardware.model import Target
 from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK, VARYING_SLACK
-from vramlint.memory.context import CONTEXT, NCCL, cublas_workspace_bytes, transformer_engine_workspace_bytes
+from vramlint.memory.context import (
+    CONTEXT,
+    EAGER_CONTEXT,
+    NCCL,
+    cublas_workspace_bytes,
+    transformer_engine_workspace_bytes,
+)
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.intervals import added, shifted, spanning, with_slack
 from vramlint.memory.knowledge import ModelKnowledge, Moment
@@ -281,5 +287,10 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
 
 def _context(setting: Setting, target: Target) -> Interval:
     measured = target.gpu.context_bytes if target.gpu else 0
-    context = Interval(round(0.95 * measured), measured, round(1.1 * measured)) if measured else CONTEXT
+    context = Interval(round(0.95 * measured), measured, round(1.1 * measured)) if measured else _unmeasured(setting)
     return added(context, NCCL) if setting.ranks > 1 else context
+
+
+def _unmeasured(setting: Setting) -> Interval:
+    """The context of a card that no probe has seen."""
+    return EAGER_CONTEXT if setting.old_stack else CONTEXT

@@ -42,6 +42,8 @@ class Setting:
     ema: bool
     ranks: int
     double_quantised: bool = False
+    old_stack: bool = False
+    """Whether torch is older than 2.0: kernels are loaded eagerly, and ``zero_grad`` keeps gradients alive."""
     lengths_vary: bool = False
     """Whether each batch has its own length, so that the allocator's cached blocks seldom fit."""
 
@@ -130,6 +132,10 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
         ranks,
         bool(plan.fact("double_quantization").value),
     )
+    if plan.fact("stack").value not in (None, "modern"):
+        traced = isinstance(found.knowledge, Profile)  # models worked out layer by layer know their stack themselves
+        kept = workload._replace(gradients_kept=True) if traced else workload
+        chosen = replace(chosen, old_stack=True, workload=kept)
     said = [text for text in found.assumptions if chosen.workload.checkpointing or not text.startswith("checkpointing")]
     settings = Settings(chosen, assumptions=said)
     for knowledge in found.alternatives:
