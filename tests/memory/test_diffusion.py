@@ -19,6 +19,8 @@ KLEIN = "black-forest-labs/FLUX.2-klein-base-4B"
     [
         (KLEIN, "flux.2-klein-base-4b"),
         ("/models/flux.2-klein-base-4b.safetensors", "flux.2-klein-base-4b"),
+        ("stabilityai/stable-diffusion-xl-base-1.0", "stable-diffusion-xl-base-1.0"),
+        ("sd_xl_base_1.0.safetensors", "stable-diffusion-xl-base-1.0"),
         ("stable-diffusion-v1-5/stable-diffusion-v1-5", "stable-diffusion-v1-5"),
         ("runwayml/stable-diffusion-v1-5", "stable-diffusion-v1-5"),
     ],
