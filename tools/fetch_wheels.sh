@@ -10,7 +10,8 @@ for wheel in mmdet==3.3.0 mmsegmentation==1.2.2 torchtune==0.6.1 ultralytics==8.
     llm_foundry==0.22.0 megatron_core==0.16.1 torchtitan==0.3.0 transformers==5.24.0 mmaction2==0.24.1; do
     ls .cache/wheels/"${wheel%%==*}"-*.whl >/dev/null 2>&1 || download "$wheel"
 done
-ls .cache/wheels/pytest-*.tar.gz >/dev/null 2>&1 || download --no-binary pytest pytest==8.4.2
+ls .cache/wheels/pytest-*.tar.gz >/dev/null 2>&1 || download --no-binary pytest pytest==8.4.2 ||
+    echo "no source of pytest: JUnit files are not held against their schema" >&2
 # DeepSpeed publishes its source only, and pip runs its setup.py for the metadata: a failure costs one test, no more.
 ls .cache/wheels/deepspeed-*.tar.gz >/dev/null 2>&1 ||
     { .venv/bin/python -m pip install --quiet --disable-pip-version-check setuptools wheel &&
