@@ -156,6 +156,8 @@ def llamafactory(config: Any, world: int) -> Batch | None:
     """LLaMA-Factory 0.9.5 hparams/training_args.py: transformers' product."""
     if "dist_config" in config or "train_dataset" in config:
         raise Unsure
+    if "tokenized_path" in config and "per_device_train_batch_size" not in config:
+        raise Unsure  # such a file tokenizes the data and ends
     return transformers(config, world)
 
 
