@@ -24,33 +24,24 @@ MIB = 2**20
 
 # What the formulas miss, in shares of the traced peak; every other pair lies within 0.5 %.
 KNOWN: dict[tuple[str, str], float] = {
-    ("cohere", "autocast+lora"): 0.0075,
     ("deepseek_v3", "bf16+lora"): 0.0155,
     ("gemma2", "autocast+checkpointing"): -0.0196,
     ("gemma2", "autocast+checkpointing+lora"): -0.0272,
-    ("gemma2", "autocast+lora"): 0.0189,
+    ("gemma2", "autocast+lora"): 0.0161,
     ("gemma2", "bf16+checkpointing"): -0.013,
     ("gemma2", "bf16+checkpointing+lora"): -0.016,
     ("gemma2", "bf16+lora"): 0.017,
     ("glm", "autocast"): 0.0102,
-    ("glm", "autocast+lora"): 0.0156,
+    ("glm", "autocast+lora"): 0.0138,
     ("glm", "bf16+lora"): 0.0303,
-    ("gpt2", "autocast+checkpointing+lora"): -0.0147,
-    ("gpt2", "bf16+checkpointing+lora"): -0.0088,
-    ("gpt_neox", "autocast+lora"): 0.0079,
-    ("granite", "autocast+checkpointing+lora"): -0.0146,
-    ("granite", "bf16+checkpointing+lora"): -0.0088,
-    ("olmo2", "autocast+lora"): -0.0086,
-    ("olmo2", "bf16+lora"): -0.0095,
     ("opt", "autocast"): -0.0362,
     ("opt", "autocast+checkpointing"): -0.0602,
-    ("opt", "autocast+checkpointing+lora"): -0.0437,
-    ("opt", "autocast+lora"): -0.0645,
+    ("opt", "autocast+checkpointing+lora"): -0.0289,
+    ("opt", "autocast+lora"): -0.0683,
     ("opt", "bf16"): -0.0065,
     ("opt", "bf16+checkpointing"): -0.0405,
-    ("opt", "bf16+checkpointing+lora"): -0.0269,
+    ("opt", "bf16+checkpointing+lora"): -0.0181,
     ("opt", "bf16+lora"): -0.0688,
-    ("phi", "autocast+lora"): 0.0057,
 }
 
 
@@ -89,7 +80,7 @@ def test_twenty_architectures_in_every_mode() -> None:
         for mode in each["peaks_mib"]
         if (config := decoder_from_config(each["config"])) and formula_mib(config, mode)
     ]
-    assert len({name for name, _ in answered} - {name for name, _ in KNOWN}) >= 14
+    assert len({name for name, _ in answered} - {name for name, _ in KNOWN}) >= 22
     assert len({name for name, _ in answered}) >= 20
     assert sum(pair not in KNOWN for pair in answered) / len(answered) >= 0.85
 

@@ -72,7 +72,8 @@ class DecoderConfig(NamedTuple):
     eager. ``sliding_window``: tokens of the local attention's window, 0 for none; where longer sequences are trained,
     transformers builds a mask. ``norm_bias``: LayerNorms have a bias though the linear layers have none (Falcon,
     StableLM). ``partial_rotary``: rotary positions on a part of each head, so that queries and keys are joined from two
-    tensors.
+    tensors. ``post_norm``: norms stand behind attention and MLP, not before them (OLMo 2, EXAONE 4).
+    ``scaled_embedding``: the model multiplies what its embedding returns (Granite).
     """
 
     shape: DecoderShape
@@ -96,6 +97,8 @@ class DecoderConfig(NamedTuple):
     sliding_window: int = 0
     norm_bias: bool = False
     partial_rotary: bool = False
+    post_norm: bool = False
+    scaled_embedding: bool = False
 
     @property
     def attention_width(self) -> int:

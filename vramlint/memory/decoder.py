@@ -19,6 +19,7 @@ from vramlint.memory.ledger import (
     layer_ledger,
     quantised_inputs,
     unsaved_in_first_block,
+    unsaved_weights_in_first_block,
 )
 from vramlint.memory.towers import Tower
 
@@ -123,6 +124,8 @@ class _Step:
         config, shape = decoder.config, decoder.config.shape
         self.numbers = numbers = arithmetic(workload.precision)
         self.decoder = decoder
+        self.workload = workload
+        self.checkpointing = workload.checkpointing
         added = decoder.adapter.added_tokens if decoder.adapter else 0
         self.tokens = tokens = workload.micro_batch * (workload.seq_len + added)
         self.block = decoder.layer_bytes_per_token(workload) * tokens
@@ -131,12 +134,11 @@ class _Step:
         self.head_cast = numbers.compute * config.head_parameters if numbers.casts_weights else 0
         self.checkpoint = numbers.weight * shape.hidden * tokens
         self.layers = shape.layers
+        self.embedding_leaf = self.checkpoint if self._keeps_embedding() else 0
         dense = config.experts.dense_layers if config.experts else 0
         self.dense_less = (
             dense * (self.block - decoder.dense().layer_bytes_per_token(workload) * tokens) if dense else 0
         )
-        self.checkpointing = workload.checkpointing
-        self.workload = workload
         self.ids = 3 * 8 * tokens
         full = decoder.adapter is None
         norms = full or (decoder.adapter is not None and decoder.adapter.trains_norms)
@@ -145,7 +147,17 @@ class _Step:
         if not full and not workload.checkpointing:
             self.first_block_unsaved = (
                 unsaved_in_first_block(config, numbers, decoder.adapter, decoder.implementation) * tokens
-            )
+            ) + unsaved_weights_in_first_block(config, numbers)
+
+    def _keeps_embedding(self) -> bool:
+        """Whether the embedding's output stays beside the first block's input, which is made from it.
+
+        Checkpointed adapters need an input with a gradient, so peft's and transformers' hook
+        (``enable_input_require_grads``) makes that output a leaf, which autograd holds.
+        """
+        config, transformers = self.decoder.config, self.decoder.implementation.name.startswith("transformers")
+        changed = config.positions > 0 or config.scaled_embedding
+        return changed and transformers and self.checkpointing and self.decoder.adapter is not None
 
     def moments(self) -> tuple[Moment, ...]:
         found = [self._forward(), self._loss(), self._last_block(), self._first_block(), self._embedding()]
@@ -214,7 +226,7 @@ class _Step:
             return 2 * (self.checkpoint if self.checkpointing else self.block)
         per_layer = self.checkpoint if self.checkpointing else self.block + self.casts
         fewer = 0 if self.checkpointing else self.dense_less
-        return self.layers * per_layer - fewer - self.first_block_unsaved
+        return self.layers * per_layer + self.embedding_leaf - fewer - self.first_block_unsaved
 
     def _transients(self) -> int:
         """Gradients inside a block: of the product, gate and up, of the block's input; one dequantised weight."""

@@ -43,6 +43,8 @@ class Traits(NamedTuple):
     head_bias: bool = False
     python_gelu: bool = False
     attention_sinks: bool = False
+    post_norm: bool = False
+    scaled_embedding: bool = False
     position_key: str = ""
     position_offset: int = 0
     sliding: bool = False
@@ -53,6 +55,7 @@ _GPT2 = Traits(
     norm="layer", tied=True, gated=False, biases=True, fused_qkv=True, python_gelu=True, position_key="n_positions"
 )
 _LLAMA = Traits(attention_bias_out=True)
+_GRANITE = _LLAMA._replace(scaled_embedding=True)
 _GEMMA = Traits(norm="gemma", tied=True)
 _GEMMA3 = Traits(norm="gemma", tied=True, norms_per_layer=4, qk_norm=True, sliding=True)
 _QWEN2 = Traits(qkv_bias=True, qkv_bias_key="")
@@ -66,7 +69,7 @@ TRAITS: dict[str, Traits] = {
     "ministral": _MISTRAL,
     "ministral3": _MISTRAL,
     "smollm3": _LLAMA._replace(tied=True),
-    "granite": _LLAMA,
+    "granite": _GRANITE,
     "phi3": Traits(fused_qkv=True, sliding=True),
     "qwen2": _QWEN2,
     "qwen2_vl_text": _QWEN2,
@@ -78,8 +81,8 @@ TRAITS: dict[str, Traits] = {
     "gemma3_text": _GEMMA3,
     "olmo": Traits(norm="plain"),
     # OLMo 2 multiplies by a norm's weight in fp32, as Gemma does.
-    "olmo2": Traits(norm="gemma", full_qk_norm=True),
-    "olmo3": Traits(norm="gemma", full_qk_norm=True, sliding=True),
+    "olmo2": Traits(norm="gemma", full_qk_norm=True, post_norm=True),
+    "olmo3": Traits(norm="gemma", full_qk_norm=True, sliding=True, post_norm=True),
     "gpt2": _GPT2,
     "gpt_bigcode": _GPT2._replace(python_gelu=False),
     "gpt_neox": Traits(norm="layer", gated=False, biases=True, fused_qkv=True),
@@ -96,7 +99,7 @@ TRAITS: dict[str, Traits] = {
     "cohere2": _COHERE._replace(sliding=True),
     "glm": Traits(qkv_bias=True),
     "glm4": Traits(qkv_bias=True, norms_per_layer=4),
-    "exaone4": Traits(qk_norm=True, sliding=True),
+    "exaone4": Traits(qk_norm=True, sliding=True, post_norm=True),
     "seed_oss": Traits(qkv_bias=True),
     "nemotron": Traits(norm="layer", norm_bias=True, gated=False, attention_bias_out=True),
     "mixtral": _MISTRAL,
@@ -111,7 +114,7 @@ TRAITS: dict[str, Traits] = {
     "olmoe": Traits(full_qk_norm=True),
     "glm4_moe": Traits(),
     "phimoe": Traits(norm="layer", norm_bias=True, attention_bias_out=True),
-    "granitemoe": _LLAMA,
+    "granitemoe": _GRANITE,
     "dots1": Traits(qk_norm=True),
     "ernie4_5": Traits(tied=True),
     "minimax_m2": Traits(full_qk_norm=True),
@@ -260,6 +263,8 @@ def _architecture(text: Config, kind: str, traits: Traits, shape: DecoderShape) 
         sliding_window=_window(text, traits),
         norm_bias=traits.norm_bias,
         partial_rotary=_partial_rotary(text, kind),
+        post_norm=traits.post_norm,
+        scaled_embedding=traits.scaled_embedding,
     )
 
 

@@ -302,11 +302,26 @@ def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains: bool
 def unsaved_in_first_block(
     config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
 ) -> int:
-    """Bytes per token that the first block does not keep where embeddings are frozen: its input needs no gradient."""
+    """Bytes per token that the first block does not keep where embeddings are frozen: its input needs no gradient.
+
+    A norm behind attention reads what the adapters made, and keeps its input in the first block too.
+    """
     norm_input = {"layer": numbers.weight, "python": 8}.get(config.norm, 4)
-    found = norm_input * config.shape.hidden
+    found = 0 if config.post_norm else norm_input * config.shape.hidden
     if adapter is None or not adapter.dropout:
         return found
     readers = [linear for linear in config.linears if linear.name in adapter.targets and linear.reads == "attention"]
     masks = min(1, len(readers)) if implementation.fused_qkv else len(readers)
     return found + masks * config.shape.hidden
+
+
+def unsaved_weights_in_first_block(config: DecoderConfig, numbers: Arithmetic) -> int:
+    """Bytes of autocast's weight copies that the first block does not keep where embeddings are frozen.
+
+    A linear layer keeps its weight for its input's gradient alone, which the block's own input does not need; the MLP
+    of a parallel block reads that input too.
+    """
+    if not numbers.casts_weights:
+        return 0
+    reads = ("attention", "mlp") if config.parallel else ("attention",)
+    return numbers.compute * sum(each.inputs * each.outputs for each in config.linears if each.reads in reads)
