@@ -7,7 +7,17 @@ from typing import Any
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.functions import Pair
-from vramlint.memory.layers.nn import AffineNorm, BatchNorm, Conv, DeformConv, GroupNorm, Layer, LayerNorm, MapLayerNorm
+from vramlint.memory.layers.nn import (
+    AffineNorm,
+    BatchNorm,
+    Conv,
+    DeformConv,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    MapLayerNorm,
+    StandardisedConv,
+)
 from vramlint.memory.layers.tape import Tape, Tensor
 
 Config = Mapping[str, Any]
@@ -156,7 +166,8 @@ def conv(
     if kind not in _CONVS:
         raise KeyError(kind)
     dims = _CONVS[kind] or dims
-    return Conv(tape, inside, channels, kernel, stride, padding, dilation, groups, bias=bias, dims=dims)
+    made = StandardisedConv if kind in ("ConvWS", "ConvAWS") else Conv
+    return made(tape, inside, channels, kernel, stride, padding, dilation, groups, bias=bias, dims=dims)
 
 
 _CONVS = {"Conv2d": 0, "Conv": 0, "Conv1d": 1, "Conv3d": 3, "ConvWS": 0, "ConvAWS": 0}

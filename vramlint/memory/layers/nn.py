@@ -11,7 +11,7 @@ from math import prod
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.functions import Pair, pair
-from vramlint.memory.layers.tape import Parameter, Tape, Tensor
+from vramlint.memory.layers.tape import SAME, Parameter, Tape, Tensor
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -61,7 +61,7 @@ class Conv:
     def __call__(self, x: Tensor) -> Tensor:
         tape = self.tape
         x = tape.lowered(x)
-        weight = tape.weight(self.weight)
+        weight = self.used_weight()
         each = x.itemsize
         inputs: list[Tensor | Parameter] = [x, weight]
         grads = [x.bytes, each * self.weight.elements]
@@ -75,6 +75,10 @@ class Conv:
         found = tape.record(shape, each, inputs, grads, saved, transient=scratch)
         del working
         return found
+
+    def used_weight(self) -> Tensor | Parameter:
+        """The weight as the kernel takes it."""
+        return self.tape.weight(self.weight)
 
     def workspace_bytes(self, x: Tensor, shape: tuple[int, ...]) -> int:
         """What the kernel itself allocates, by the stack.
@@ -99,6 +103,22 @@ class Conv:
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(sides, self.kernel, self.stride, self.padding, self.dilation, strict=True)
         ]
+
+
+def standardised(tape: Tape, weight: Parameter) -> Tensor:
+    """``(weight - mean) / std``, as mmcv's ConvWS and ConvAWS: the centred weight is kept, and so is the result."""
+    size = 4 * weight.elements
+    centred = tape.record((weight.elements,), 4, (weight,), (SAME,))
+    return tape.record((weight.elements,), 4, (centred,), (size,), (centred,), transient=size)
+
+
+class StandardisedConv(Conv):
+    """A convolution whose weight is standardised at every call (weight standardisation)."""
+
+    __slots__ = ()
+
+    def used_weight(self) -> Tensor | Parameter:
+        return self.tape.lowered(standardised(self.tape, self.weight))
 
 
 class DeformConv:

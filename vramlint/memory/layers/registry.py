@@ -210,6 +210,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "necks": (
         "centers",
+        "grids",
         "pyramids",
         "segmentation",
         "video",
@@ -224,6 +225,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "detection.regions",
         "detection.roi_heads",
         "detection.rpn",
+        "detection.sides",
         "detection.solo",
         "detection.sparse",
         "detection.yolo",

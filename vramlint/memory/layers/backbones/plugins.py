@@ -1,14 +1,14 @@
 """Blocks that OpenMMLab puts inside residual blocks (``plugins``).
 
-Source: mmcv 2.1.0 ``cnn/bricks/context_block.py``.
+Sources: mmcv 2.1.0 ``cnn/bricks/context_block.py``, ``generalized_attention.py``; mmdet 3.3.0 ``backbones/resnet.py``.
 """
 
 from __future__ import annotations
 
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.nn import Conv, LayerNorm
-from vramlint.memory.layers.registry import Config
-from vramlint.memory.layers.tape import Tape, Tensor
+from vramlint.memory.layers.nn import Conv, LayerNorm, Linear
+from vramlint.memory.layers.registry import Build, Config, register
+from vramlint.memory.layers.tape import SAME, Parameter, Tape, Tensor
 
 
 class ContextBlock:
@@ -51,9 +51,97 @@ class ContextBlock:
         return second(ops.relu(rows, inplace=True))
 
 
-def plugin_of(tape: Tape, channels: int, plugin: Config) -> ContextBlock:
-    """The block that one entry of ``plugins`` puts after the third convolution. Raises KeyError for any other."""
+class GeneralizedAttention:
+    """Attention of every place to every second one of a map: of content and relative position, or of key content.
+
+    The ``attention_type`` 1111 (all four terms) and 0010 (key content alone, one weight a key).
+    """
+
+    def __init__(self, tape: Tape, channels: int, config: Config) -> None:
+        self.tape = tape
+        self.kind, self.heads = str(config.get("attention_type", "1111")), int(config.get("num_heads", 9))
+        if self.kind not in ("1111", "0010") or int(config.get("spatial_range", -1)) >= 0:
+            raise KeyError(f"attention_type {self.kind}, spatial_range {config.get('spatial_range')}")
+        self.stride = int(config.get("kv_stride", 2))
+        if int(config.get("q_stride", 1)) != 1:
+            raise KeyError("q_stride")
+        self.each = channels // self.heads
+        width = self.width = self.each * self.heads
+        given = int(config.get("position_embedding_dim", -1))
+        self.position = (given if given > 0 else channels) // 2
+        full = self.full = self.kind == "1111"
+        self.query = Conv(tape, channels, width, bias=False) if full else None
+        self.key = Conv(tape, channels, width, bias=False)
+        self.value = Conv(tape, channels, width, bias=False)
+        self.where = [Linear(tape, self.position, width, bias=False) for _ in range(2)] if full else []
+        self.content_bias = tape.parameter(width)
+        self.position_bias = tape.parameter(width) if full else None
+        self.project = Conv(tape, width, channels)
+        self.gamma = tape.parameter(1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        keys_from = ops.avg_pool(x, 1, self.stride) if self.stride > 1 else x
+        rows, columns = keys_from.size
+        places = height * width if self.full else 1
+        if self.query is not None:
+            energy = self._energy(self.query(x), self.key(keys_from), (height, width), (rows, columns))
+        else:
+            key = self.key(keys_from)
+            bias = self.tape.record((batch, self.width), 4, (self.content_bias,), (4 * self.width,))
+            energy = ops.matmul(bias, key, (batch, self.heads, 1, rows * columns))
+        attention = ops.softmax(energy)
+        value = self.value(keys_from)
+        found = ops.copy(ops.matmul(attention, value, (batch, self.heads, places, self.each)))
+        out = self.project(found.view(batch, self.width, *((height, width) if self.full else (1, 1))))
+        grads = (out.bytes, 4)
+        scaled = self.tape.record(out.shape, out.itemsize, (out, self.gamma), grads, (out,), transient=out.bytes)
+        return ops.add(x, scaled)
+
+    def _energy(self, query: Tensor, key: Tensor, size: tuple[int, int], reduced: tuple[int, int]) -> Tensor:
+        """Content against content, plus content against the distance in x and in y, summed in place."""
+        (height, width), (rows, columns) = size, reduced
+        batch, heads = query.shape[0], self.heads
+        along = [self._distances(layer, batch, sides) for layer, sides in zip(
+            self.where, ((width, columns), (height, rows)), strict=True)]  # fmt: skip
+        shape = (batch, heads, height * width, rows * columns)
+        assert self.position_bias is not None
+        energy = ops.matmul(self._biased(query, self.content_bias), key, shape)
+        biased = self._biased(query, self.position_bias)
+        by_x = ops.matmul(ops.copy(biased), along[0], (batch, heads, height * width, columns))
+        by_y = ops.matmul(biased, along[1], (batch, heads, height * width, rows))
+        grads = (by_x.bytes, by_y.bytes)
+        both = self.tape.record(shape, energy.itemsize, (by_x, by_y), grads)
+        return ops.add(energy, both, inplace=True)
+
+    def _biased(self, query: Tensor, bias: Parameter) -> Tensor:
+        return self.tape.record(query.shape, query.itemsize, (query, bias), (SAME, 4 * self.width))
+
+    def _distances(self, layer: Linear, batch: int, sides: tuple[int, int]) -> Tensor:
+        """Sines and cosines of the differences of coordinates, projected, repeated for every image."""
+        found = layer(self.tape.new(*sides, self.position))
+        repeated = self.tape.record((batch, *found.shape), found.itemsize, (found,), (found.bytes,))
+        return ops.scaled(repeated, inplace=True)
+
+
+_PLUGINS: dict[str, type[ContextBlock] | type[GeneralizedAttention]] = {
+    "ContextBlock": ContextBlock,
+    "GeneralizedAttention": GeneralizedAttention,
+}
+
+POSITIONS = ("after_conv2", "after_conv3")
+"""Where a block can stand that is known here; ``after_conv1`` is in no published configuration."""
+
+
+def plugin_of(tape: Tape, channels: int, plugin: Config) -> ContextBlock | GeneralizedAttention:
+    """The block that one entry of ``plugins`` describes. Raises KeyError for any other."""
     config = plugin["cfg"]
-    if str(config["type"]) != "ContextBlock" or plugin.get("position") != "after_conv3":
+    if plugin.get("position") not in POSITIONS:
         raise KeyError(f"plugin {config['type']} {plugin.get('position')}")
-    return ContextBlock(tape, channels, config)
+    return _PLUGINS[str(config["type"])](tape, channels, config)
+
+
+@register("layer", "GeneralizedAttention")
+def attention_over_regions(build: Build, config: Config) -> GeneralizedAttention:
+    """The block over pooled regions (``post_cfg`` of GRoIE)."""
+    return GeneralizedAttention(build.tape, int(config["in_channels"]), config)

@@ -68,11 +68,14 @@ class Bottleneck:
         outside = planes * self.expansion
         self.third = chain(conv(tape, convs, width, outside, 1, bias=False), norm(tape, norms, outside))
         self.shortcut = shortcut
+        self.between: list[Layer] = []
         self.after: list[Layer] = []
 
     def inner(self, x: Tensor) -> Tensor:
         out = ops.relu(self.first(x), inplace=True)
         out = ops.relu(self.second(out), inplace=True)
+        for layer in self.between:
+            out = layer(out)
         out = self.third(out)
         for layer in self.after:
             out = layer(out)
@@ -118,7 +121,7 @@ class ResNet:
             each = [first, *[dilation] * (blocks - 1)] if grid is None or not last else list(grid)
             with tape.frozen(active=index < frozen):
                 self.stages.append(stage_of(tape, block, inside, planes, int(strides[index]), each, here))
-                _plug(tape, self.stages[-1], planes * block.expansion, index, plugins)
+                _plug(tape, self.stages[-1], planes, index, plugins)
             inside = planes * block.expansion
         if config.get("norm_eval"):
             _evaluate(self)
@@ -155,12 +158,15 @@ def stage_of(
     return blocks
 
 
-def _plug(tape: Tape, stage: list[Any], channels: int, index: int, plugins: Sequence[Config]) -> None:
+def _plug(tape: Tape, stage: list[Any], planes: int, index: int, plugins: Sequence[Config]) -> None:
     """``make_stage_plugins``: each plugin of a stage goes into every one of its blocks."""
     for plugin in plugins:
         if plugin.get("stages") is None or plugin["stages"][index]:
             for block in stage:
-                block.after.append(plugin_of(tape, channels, plugin))
+                if plugin.get("position") == "after_conv2":
+                    block.between.append(plugin_of(tape, planes, plugin))
+                else:
+                    block.after.append(plugin_of(tape, planes * block.expansion, plugin))
 
 
 def _stem(tape: Tape, config: Config, inside: int, stem: int, norms: Config) -> Layer:
