@@ -199,6 +199,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "mscan",
         "narrow",
         "pidnet",
+        "plugins",
         "pvt",
         "regnet",
         "resnest",

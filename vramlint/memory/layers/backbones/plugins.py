@@ -52,69 +52,77 @@ class ContextBlock:
 
 
 class GeneralizedAttention:
-    """Attention of every place to every second one of a map: of content and relative position, or of key content.
+    """Attention of every place to every second one of a map, by content, by relative position, or both.
 
-    The ``attention_type`` 1111 (all four terms) and 0010 (key content alone, one weight a key).
+    ``attention_type``: 1111 (content and position, with their biases), 0100 (of content to position) or 0010 (of key
+    content alone, one weight a key).
     """
 
     def __init__(self, tape: Tape, channels: int, config: Config) -> None:
         self.tape = tape
-        self.kind, self.heads = str(config.get("attention_type", "1111")), int(config.get("num_heads", 9))
-        if self.kind not in ("1111", "0010") or int(config.get("spatial_range", -1)) >= 0:
-            raise KeyError(f"attention_type {self.kind}, spatial_range {config.get('spatial_range')}")
+        kind, self.heads = str(config.get("attention_type", "1111")), int(config.get("num_heads", 9))
+        if kind not in ("1111", "0100", "0010") or int(config.get("spatial_range", -1)) >= 0:
+            raise KeyError(f"attention_type {kind}, spatial_range {config.get('spatial_range')}")
         self.stride = int(config.get("kv_stride", 2))
         if int(config.get("q_stride", 1)) != 1:
             raise KeyError("q_stride")
+        self.everywhere = kind != "0010"
         self.each = channels // self.heads
         width = self.width = self.each * self.heads
         given = int(config.get("position_embedding_dim", -1))
         self.position = (given if given > 0 else channels) // 2
-        full = self.full = self.kind == "1111"
-        self.query = Conv(tape, channels, width, bias=False) if full else None
-        self.key = Conv(tape, channels, width, bias=False)
+        self.query = Conv(tape, channels, width, bias=False) if self.everywhere else None
+        self.key = Conv(tape, channels, width, bias=False) if kind != "0100" else None
         self.value = Conv(tape, channels, width, bias=False)
-        self.where = [Linear(tape, self.position, width, bias=False) for _ in range(2)] if full else []
-        self.content_bias = tape.parameter(width)
-        self.position_bias = tape.parameter(width) if full else None
+        sides = 2 if self.everywhere else 0
+        self.where = [Linear(tape, self.position, width, bias=False) for _ in range(sides)]
+        self.content_bias = tape.parameter(width) if kind != "0100" else None
+        self.position_bias = tape.parameter(width) if kind == "1111" else None
         self.project = Conv(tape, width, channels)
         self.gamma = tape.parameter(1)
 
     def __call__(self, x: Tensor) -> Tensor:
         batch, _, height, width = x.shape
         keys_from = ops.avg_pool(x, 1, self.stride) if self.stride > 1 else x
-        rows, columns = keys_from.size
-        places = height * width if self.full else 1
-        if self.query is not None:
-            energy = self._energy(self.query(x), self.key(keys_from), (height, width), (rows, columns))
-        else:
-            key = self.key(keys_from)
-            bias = self.tape.record((batch, self.width), 4, (self.content_bias,), (4 * self.width,))
-            energy = ops.matmul(bias, key, (batch, self.heads, 1, rows * columns))
+        query = None if self.query is None else self.query(x)
+        key = None if self.key is None else self.key(keys_from)
+        size = (height, width) if self.everywhere else (1, 1)
+        energy = self._energy(query, key, x, keys_from)
         attention = ops.softmax(energy)
         value = self.value(keys_from)
-        found = ops.copy(ops.matmul(attention, value, (batch, self.heads, places, self.each)))
-        out = self.project(found.view(batch, self.width, *((height, width) if self.full else (1, 1))))
+        found = ops.copy(ops.matmul(attention, value, (batch, self.heads, size[0] * size[1], self.each)))
+        out = self.project(found.view(batch, self.width, *size))
         grads = (out.bytes, 4)
         scaled = self.tape.record(out.shape, out.itemsize, (out, self.gamma), grads, (out,), transient=out.bytes)
         return ops.add(x, scaled)
 
-    def _energy(self, query: Tensor, key: Tensor, size: tuple[int, int], reduced: tuple[int, int]) -> Tensor:
+    def _energy(self, query: Tensor | None, key: Tensor | None, x: Tensor, keys_from: Tensor) -> Tensor:
         """Content against content, plus content against the distance in x and in y, summed in place."""
-        (height, width), (rows, columns) = size, reduced
-        batch, heads = query.shape[0], self.heads
-        along = [self._distances(layer, batch, sides) for layer, sides in zip(
-            self.where, ((width, columns), (height, rows)), strict=True)]  # fmt: skip
+        (height, width), (rows, columns) = x.size, keys_from.size
+        batch, heads, tape = x.shape[0], self.heads, self.tape
+        if query is None:
+            assert key is not None
+            assert self.content_bias is not None
+            bias = tape.record((batch, self.width), 4, (self.content_bias,), (4 * self.width,))
+            return ops.matmul(bias, key, (batch, heads, 1, rows * columns))
+        along = [
+            self._distances(layer, batch, sides)
+            for layer, sides in zip(self.where, ((width, columns), (height, rows)), strict=True)
+        ]
         shape = (batch, heads, height * width, rows * columns)
-        assert self.position_bias is not None
-        energy = ops.matmul(self._biased(query, self.content_bias), key, shape)
-        biased = self._biased(query, self.position_bias)
-        by_x = ops.matmul(ops.copy(biased), along[0], (batch, heads, height * width, columns))
-        by_y = ops.matmul(biased, along[1], (batch, heads, height * width, rows))
-        grads = (by_x.bytes, by_y.bytes)
-        both = self.tape.record(shape, energy.itemsize, (by_x, by_y), grads)
+        if key is None:
+            energy = tape.new(*shape, itemsize=x.itemsize)
+        else:
+            energy = ops.matmul(self._biased(query, self.content_bias), key, shape)
+        asking = self._biased(query, self.position_bias)
+        by_x = ops.matmul(ops.copy(asking), along[0], (batch, heads, height * width, columns))
+        by_y = ops.matmul(asking, along[1], (batch, heads, height * width, rows))
+        both = tape.record(shape, by_x.itemsize, (by_x, by_y), (by_x.bytes, by_y.bytes))
         return ops.add(energy, both, inplace=True)
 
-    def _biased(self, query: Tensor, bias: Parameter) -> Tensor:
+    def _biased(self, query: Tensor, bias: Parameter | None) -> Tensor:
+        if bias is None:
+            return query
         return self.tape.record(query.shape, query.itemsize, (query, bias), (SAME, 4 * self.width))
 
     def _distances(self, layer: Linear, batch: int, sides: tuple[int, int]) -> Tensor:
