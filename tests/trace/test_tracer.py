@@ -250,3 +250,18 @@ def test_constructors_read_the_values_of_short_sequences(apart: Apart) -> None:
         return found
 
     assert apart(values) == [0.0, 0.25, 0.5, [1, 3, 5]]
+
+
+def test_constructors_read_what_they_work_out_with_unique(apart: Apart) -> None:
+    """timm's RegNets find the widths and depths of their stages so; read as ones, every stage came out empty."""
+
+    def job() -> Job:
+        widths, depths = torch.unique(torch.tensor([8, 8, 24, 24, 24]), return_counts=True)
+        layers = [torch.nn.Linear(width, depth) for width, depth in zip(widths.tolist(), depths.tolist(), strict=True)]
+        made = nets.cnn_job(Shape(2, 32, 32))
+        made.model.extra = torch.nn.ModuleList(layers)
+        return made
+
+    base = apart(lambda: record(lambda: nets.cnn_job(Shape(2, 32, 32)), Shape(2, 32, 32)).parameters)
+    with_extra = apart(lambda: record(job, Shape(2, 32, 32)).parameters)
+    assert with_extra - base == (8 * 2 + 2) + (24 * 3 + 3)

@@ -87,8 +87,12 @@ def unique(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[to
         types = (args[0].dtype, torch.int64, torch.int64)
         return tuple(torch.empty(size, dtype=dtype) for size, dtype in zip(sizes, types, strict=True))
     with no_dispatch():
-        found = [(item.tolist(), item.dtype) for item in func(value, *args[1:], **kwargs)]
-    return tuple(torch.tensor(values, dtype=dtype) for values, dtype in found)
+        found = func(value, *args[1:], **kwargs)
+        sizes = [(tuple(item.shape), item.dtype) for item in found]
+    made = [torch.empty(size, dtype=dtype) for size, dtype in sizes]
+    for output, values in zip(made, found, strict=True):
+        _keep(output, values)
+    return tuple(made)
 
 
 _MAKERS = (aten.linspace.default, aten.arange.default, aten.arange.start, aten.arange.start_step)
@@ -114,7 +118,12 @@ def keep_values(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output
     with no_dispatch():
         values = [_value(item) if isinstance(item, torch.Tensor) else item for item in args]
         result = func(*values, **({**kwargs, "device": "cpu"} if "device" in kwargs else kwargs))
-        output.constant = result.clone()
+        kept = result.clone()
+    _keep(output, kept)
+
+
+def _keep(output: Any, values: torch.Tensor) -> None:
+    output.constant = values
     output.fake_mode.fake_tensor_converter.add_constant_storage_mapping(output)
 
 
