@@ -88,8 +88,8 @@ def unique(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[to
         return tuple(torch.empty(size, dtype=dtype) for size, dtype in zip(sizes, types, strict=True))
     with no_dispatch():
         found = func(value, *args[1:], **kwargs)
-        sizes = [(tuple(item.shape), item.dtype) for item in found]
-    made = [torch.empty(size, dtype=dtype) for size, dtype in sizes]
+        shapes = [(tuple(item.shape), item.dtype) for item in found]
+    made = [torch.empty(shape, dtype=dtype) for shape, dtype in shapes]
     for output, values in zip(made, found, strict=True):
         _keep(output, values)
     return tuple(made)
