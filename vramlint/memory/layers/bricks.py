@@ -18,6 +18,7 @@ from vramlint.memory.layers.nn import (
     MapLayerNorm,
     StandardisedConv,
 )
+from vramlint.memory.layers.switchable import SwitchableConv
 from vramlint.memory.layers.tape import Tape, Tensor
 
 Config = Mapping[str, Any]
@@ -163,6 +164,14 @@ def conv(
             tape, inside, channels, kernel, stride, side, dilation, groups, modulated=kind == "DCNv2", bias=bias,
             deform_groups=int(config.get("deform_groups", config.get("deformable_groups", 1))),
         )  # fmt: skip
+    if kind == "SAC":
+        assert config is not None
+        assert isinstance(kernel, int)
+        assert isinstance(stride, int)
+        assert isinstance(padding, int)
+        assert isinstance(dilation, int)
+        deformable = bool(config.get("use_deform", False))
+        return SwitchableConv(tape, inside, channels, kernel, stride, padding, dilation, deformable=deformable)
     if kind not in _CONVS:
         raise KeyError(kind)
     dims = _CONVS[kind] or dims

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.heads.detection.common import OBJECT_SPREAD, batch_of
+from vramlint.memory.layers.heads.detection.common import OBJECT_SPREAD, Batch, batch_of
 from vramlint.memory.layers.registry import Build, Config, Maps, model
 from vramlint.memory.layers.tape import Tensor
 
@@ -23,7 +23,7 @@ def _part(config: Config, name: str) -> Any:
 
 @model(
     "FasterRCNN", "MaskRCNN", "CascadeRCNN", "TwoStageDetector", "HybridTaskCascade", "GridRCNN", "MaskScoringRCNN",
-    "PointRend", "SCNet", "HTC", "FastRCNN", "SparseRCNN", "QueryInst", "TridentFasterRCNN",
+    "PointRend", "SCNet", "HTC", "FastRCNN", "SparseRCNN", "QueryInst",
 )  # fmt: skip
 class TwoStage:
     """Backbone, neck, proposals, regions."""
@@ -49,8 +49,12 @@ class TwoStage:
     def features(self, images: Tensor) -> Maps:
         return self.neck(self.backbone(images))
 
+    def batch(self, images: Tensor) -> Batch:
+        """The batch as the heads see it."""
+        return batch_of(self.build, images)
+
     def loss(self, images: Tensor) -> Tensor:
-        batch = batch_of(self.build, images)
+        batch = self.batch(images)
         maps = self.features(images)
         losses: list[Tensor] = []
         if self.proposals is not None:
@@ -65,6 +69,19 @@ class TwoStage:
         """Losses of further branches over the pyramid."""
         del maps
         return []
+
+
+@model("TridentFasterRCNN")
+class TridentTwoStage(TwoStage):
+    """Every branch of the backbone is one more image with the same objects."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, config)
+        self.branches = len(config["backbone"]["trident_dilations"])
+
+    def batch(self, images: Tensor) -> Batch:
+        found = super().batch(images)
+        return found._replace(images=found.images * self.branches)
 
 
 @model("RPN")

@@ -104,10 +104,12 @@ class SparseRegionHead:
     def __init__(self, build: Build, config: Config) -> None:
         self.tape = build.tape
         count = int(config.get("num_stages", 6))
-        if config.get("mask_head"):
-            raise KeyError("mask_head")
         self.heads = [build.make("head", each) for each in listed(config["bbox_head"], count)]
         self.extract = [RegionExtractor(build, each) for each in listed(config["bbox_roi_extractor"], count)]
+        masks, given = config.get("mask_head"), config.get("mask_roi_extractor")
+        self.masks = [build.make("head", each) for each in listed(masks, count)] if masks else []
+        pooled = listed(given or config["bbox_roi_extractor"], count) if masks else []
+        self.extract_masks = [RegionExtractor(build, each) for each in pooled]
         self.proposals: LearntProposals | None = None
         self.learnt: Parameter | None = None
 
@@ -118,10 +120,21 @@ class SparseRegionHead:
         x = ops.copy(as_input(proposals.features, (1, proposals.count, proposals.channels), self.tape),
                      (count, proposals.channels))  # fmt: skip
         losses: list[Tensor] = []
-        for stage, extract in zip(self.heads, self.extract, strict=True):
+        for index, (stage, extract) in enumerate(zip(self.heads, self.extract, strict=True)):
             x, found = stage.forward(x, extract(maps, count), batch.images)
             losses += found
+            if self.masks:
+                losses += self._mask_losses(index, maps, batch, x)
         return losses
+
+    def _mask_losses(self, index: int, maps: Maps, batch: Batch, x: Tensor) -> list[Tensor]:
+        """Masks of the proposals that an object was matched to, one each."""
+        assert self.proposals is not None
+        matched = min(batch.objects, self.proposals.count) * batch.images
+        regions = self.extract_masks[index](maps, matched)
+        logits = self.masks[index].forward_with(regions, ops.gather(x, (matched, x.shape[1]), 8 * matched))
+        found: list[Tensor] = self.masks[index].loss(logits, batch)
+        return found
 
 
 @register("layer", "ResLayer")
