@@ -52,7 +52,7 @@ def main() -> int:
     journal = options.journal / f"{options.family}.jsonl"
     current = options.journal / f"{options.family}.current"
     _note_crash(journal, current)
-    done = _done(journal)
+    done = _done(journal) | _shipped(options.family)
     names = options.names or _names(options.family, options.first)
     for variant in options.variants:
         for number, name in enumerate(names):
@@ -77,6 +77,28 @@ def _done(journal: Path) -> set[tuple[str, str]]:
         return set()
     lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
     return {(line["target"], variant) for line in lines for variant in line["variants"]}
+
+
+def _shipped(family: str) -> set[tuple[str, str]]:
+    """What the shipped pack has, made by this tracer with the installed versions."""
+    from importlib import metadata
+
+    from vramlint.memory.pack import Pack, pack_key
+    from vramlint.memory.profile_catalogue import FOLDER
+    from vramlint.trace.making import TRACER
+
+    file = Path(FOLDER, f"{family}.jsonl")
+    if not file.exists():
+        return set()
+    pack = Pack(str(file))
+    profiles = [profile for name in pack.names() if (profile := pack.find(pack_key(name)))]
+    return {
+        (profile["name"], variant)
+        for profile in profiles
+        if profile["tracer"] == TRACER
+        and all(metadata.version(package).split("+")[0] == version for package, version in profile["built_by"].items())
+        for variant in profile["variants"]
+    }
 
 
 def _append(journal: Path, line: dict[str, Any]) -> None:
