@@ -43,7 +43,7 @@ def test_a_prediction_counts_between_the_bounds(bounds: ModuleType, tmp_path: Pa
 
 @pytest.mark.skipif(not TRUTH.exists(), reason="no published measurements beside the checkout")
 def test_published_ladders(bounds: ModuleType) -> None:
-    """83 % of the 755 rows with a profile held when this was written; more profiles may move that a little."""
+    """The bar is 85 % of the rows whose model is known."""
     verdicts = [bound.verdict for bound in bounds.read_bounds(TRUTH) if bound.predicted is not None]
     assert len(verdicts) >= 300
-    assert verdicts.count("inside") / len(verdicts) >= 0.8
+    assert verdicts.count("inside") / len(verdicts) >= 0.85

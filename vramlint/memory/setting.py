@@ -133,9 +133,7 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
         bool(plan.fact("double_quantization").value),
     )
     if plan.fact("stack").value not in (None, "modern"):
-        traced = isinstance(found.knowledge, Profile)  # models worked out layer by layer know their stack themselves
-        kept = workload._replace(gradients_kept=True) if traced else workload
-        chosen = replace(chosen, old_stack=True, workload=kept)
+        chosen = _on_old_stack(chosen)
     said = [text for text in found.assumptions if chosen.workload.checkpointing or not text.startswith("checkpointing")]
     settings = Settings(chosen, assumptions=said)
     for knowledge in found.alternatives:
@@ -146,6 +144,16 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     _assume_compiled(plan, settings)
     _assume_lengths(plan, settings)
     return settings
+
+
+def _on_old_stack(chosen: Setting) -> Setting:
+    """The setting under torch before 2.0. Models worked out layer by layer know their stack themselves."""
+    if not isinstance(chosen.knowledge, Profile):
+        return replace(chosen, old_stack=True)
+    from vramlint.memory.eager import with_eager_attention
+
+    kept = chosen.workload._replace(gradients_kept=True)
+    return replace(chosen, old_stack=True, workload=kept, knowledge=with_eager_attention(chosen.knowledge))
 
 
 def _optimizer(plan: TrainingPlan, knowledge: ModelKnowledge) -> Optimizer | None:
