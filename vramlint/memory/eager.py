@@ -19,8 +19,8 @@ from vramlint.memory.profile import Profile
 _FILE = os.path.join(os.path.dirname(__file__), "data", "attention_scores.json")
 
 KEPT_BYTES = {True: 6, False: 4}
-"""Bytes a score that backward needs, under autocast and in fp32: softmax's result in fp32 (CUDA autocast runs softmax in
-fp32), and the half-precision copy that the product with the values takes. Sources: torch 1.12 ``autocast_mode.cpp``,
+"""Bytes a score that backward needs, under autocast and in fp32: softmax's result in fp32 (CUDA's autocast runs softmax
+so), and the half-precision copy that the product with the values takes. Sources: torch 1.12 ``autocast_mode.cpp``,
 ``derivatives.yaml`` (``_softmax`` saves its result); timm 0.6 ``vision_transformer.py``, ``Attention.forward``."""
 
 TRANSIENT_BYTES = {True: 14, False: 12}
