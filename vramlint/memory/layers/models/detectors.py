@@ -131,6 +131,27 @@ class ByLocation:
         return ops.total_loss(self.head.loss(maps, batch))
 
 
+@model("YOLACT")
+class ByPrototypes(SingleStage):
+    """A dense head of boxes and coefficients, a head of prototypes.
+
+    The spread covers masks of 100 to 630 positive anchors an image, which differ by that much.
+    """
+
+    spread = 0.2
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, config)
+        self.masks = build.make("head", config["mask_head"])
+
+    def loss(self, images: Tensor) -> Tensor:
+        batch = batch_of(self.build, images)
+        maps = self.neck(self.backbone(images))
+        losses, coefficients = self.head.loss(maps, batch)
+        losses += self.masks.loss(maps, coefficients, batch)
+        return ops.total_loss(losses)
+
+
 @model("Mask2Former")
 class QueryMasks:
     """Backbone, neck, a panoptic head of queries."""

@@ -121,7 +121,9 @@ class SoloHead(_Located):
     def _picked(planes: Tensor, count: int, images: int) -> Tensor:
         """The planes of positive cells, picked image by image out of all."""
         part, pixels = max(1, count // images), planes.size[0] * planes.size[1]
-        return dice(ops.concatenate([ops.gather(planes, (part, pixels), 8 * part) for _ in range(images)], axis=0))
+        # ``planes[image, cells]`` is two operations, each with a gradient of all that it picked from.
+        of_image = [ops.select(planes, (1, *planes.shape[1:])) for _ in range(images)]
+        return dice(ops.concatenate([ops.gather(each, (part, pixels), 8 * part) for each in of_image], axis=0))
 
 
 @head("DecoupledSOLOHead", "DecoupledSOLOLightHead")
