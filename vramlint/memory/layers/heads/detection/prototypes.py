@@ -15,7 +15,6 @@ from vramlint.memory.layers.nn import Conv, Layer
 from vramlint.memory.layers.registry import Build, Config, Maps, head
 from vramlint.memory.layers.tape import Tensor
 
-
 ANCHORS_AN_OBJECT = 5
 """Positive anchors of an object: not in the configuration; the masks are cut to ``max_masks_to_train`` only later."""
 
