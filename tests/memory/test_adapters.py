@@ -59,6 +59,28 @@ def test_methods_traced_on_a_smaller_model(name: str) -> None:
     assert adapter.block_bytes(SMALL) == pytest.approx(once, rel=0.03)
 
 
+WIDER = DecoderConfig(DecoderShape(512, 2, 8, 2, 64, 1024, 512, tied=True))
+# The saved tensors of a real step (torch 2.13, peft 0.21.2), rank 8 on q_proj and v_proj at 128 and 256 tokens: bytes
+# per token and once per block, of the smaller model and of one twice as wide (vblora: vectors of 64).
+RECORDED = {
+    "vera": ((8_280, 0), (15_464, 0)),
+    "pvera": ((8_472, 0), (15_656, 0)),
+    "randlora": ((8_216, 327_680), (15_400, 1_114_112)),
+    "shira": ((7_192, 339_968), (13_864, 921_600)),
+    "vblora": ((8_792, 88_704), (17_000, 164_736)),
+    "unilora": ((8_792, 28_672), (17_000, 53_248)),
+    "hira": ((8_728, 393_216), (16_936, 1_310_720)),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_methods_recorded_in_a_real_step(name: str) -> None:
+    adapter = Adapter(8, QV, 4, method=METHODS[name])
+    for config, (tokens, once) in zip((SMALL, WIDER), RECORDED[name], strict=True):
+        assert Decoder("llama", config, "test", adapter).layer_bytes_per_token(WORK) == pytest.approx(tokens, rel=0.001)
+        assert adapter.block_bytes(config) == pytest.approx(once, rel=0.035)
+
+
 @pytest.mark.parametrize("name", BUILT)
 def test_changes_of_weights_that_are_built_whole(name: str) -> None:
     assert Adapter(8, QV, 4, method=METHODS[name]).block_bytes(CONFIG) == pytest.approx(BUILT[name], rel=0.001)
@@ -86,9 +108,10 @@ def test_published_peaks(method: str, extra: dict[str, object], rank: int | None
 
 
 def test_an_unknown_method_is_unknown() -> None:
-    found = estimate(plan(**{**LANGUAGE, "adapter": "osf"}), Target())
-    assert found.allocated is None
-    assert "osf" in found.unknown_because
+    for name in ("osf", "bone"):  # peft 0.21 no longer has Bone, and none of its steps was traced
+        found = estimate(plan(**{**LANGUAGE, "adapter": name}), Target())
+        assert found.allocated is None
+        assert name in found.unknown_because
 
 
 @pytest.mark.parametrize(

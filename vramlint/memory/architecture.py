@@ -74,6 +74,8 @@ class DecoderConfig(NamedTuple):
     StableLM). ``partial_rotary``: rotary positions on a part of each head, so that queries and keys are joined from two
     tensors. ``post_norm``: norms stand behind attention and MLP, not before them (OLMo 2, EXAONE 4).
     ``scaled_embedding``: the model multiplies what its embedding returns (Granite).
+    ``fused_gate``: one projection for gate and up, beside separate queries, keys and values (GLM). ``relu``: the MLP's
+    activation is ReLU, whose output is all that its backward reads (OPT).
     """
 
     shape: DecoderShape
@@ -99,6 +101,8 @@ class DecoderConfig(NamedTuple):
     partial_rotary: bool = False
     post_norm: bool = False
     scaled_embedding: bool = False
+    fused_gate: bool = False
+    relu: bool = False
 
     @property
     def attention_width(self) -> int:
@@ -269,10 +273,13 @@ class Adapter(NamedTuple):
     def chosen(self, config: DecoderConfig) -> list[Linear]:
         """The adapted layers of one block."""
         found = [linear for linear in config.linears if linear.name in self.targets]
-        if not (self.fused and config.fused_qkv):
+        joint = {"attention": "qkv_proj", "mlp": "gate_up_proj"} if config.fused_qkv else {}
+        if config.fused_gate:
+            joint["mlp"] = "gate_up_proj"
+        if not (self.fused and joint):
             return found
-        joint = _joined(found, "attention", "qkv_proj"), _joined(found, "mlp", "gate_up_proj")
-        return [*(each for each in joint if each), *(each for each in found if each.reads not in ("attention", "mlp"))]
+        joined = [_joined(found, reads, name) for reads, name in joint.items()]
+        return [*(each for each in joined if each), *(each for each in found if each.reads not in joint)]
 
     def parameters(self, config: DecoderConfig) -> int:
         """Trained parameters: the spelled number, else what the method's kind comes to; 0 where only that would say."""
@@ -295,7 +302,10 @@ class Adapter(NamedTuple):
             return 0
         each = self.method
         sizes = (
-            each.per_weight * linear.inputs * linear.outputs + each.per_square * linear.inputs**2
+            each.per_weight * linear.inputs * linear.outputs
+            + each.per_square * linear.inputs**2
+            + each.per_narrow_square * min(linear.inputs, linear.outputs) ** 2
+            + each.per_factor * self.rank * (linear.inputs + linear.outputs)
             for linear in self.chosen(config)
         )
         return round(sum(sizes))

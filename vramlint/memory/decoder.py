@@ -135,6 +135,7 @@ class _Step:
         self.checkpoint = numbers.weight * shape.hidden * tokens
         self.layers = shape.layers
         self.embedding_leaf = self.checkpoint if self._keeps_embedding() else 0
+        self.masks = self._masks() if workload.checkpointing else 0
         dense = config.experts.dense_layers if config.experts else 0
         self.dense_less = (
             dense * (self.block - decoder.dense().layer_bytes_per_token(workload) * tokens) if dense else 0
@@ -158,6 +159,14 @@ class _Step:
         config, transformers = self.decoder.config, self.decoder.implementation.name.startswith("transformers")
         changed = config.positions > 0 or config.scaled_embedding
         return changed and transformers and self.checkpointing and self.decoder.adapter is not None
+
+    def _masks(self) -> int:
+        """Masks that checkpointed eager blocks hold as arguments: one of full and one of local attention (Gemma 2)."""
+        config, seq_len = self.decoder.config, self.workload.seq_len
+        if not config.soft_capped or not self.decoder.implementation.name.startswith("transformers"):
+            return 0
+        kinds = 2 if config.sliding_window else 1
+        return kinds * self.numbers.weight * self.workload.micro_batch * seq_len**2
 
     def moments(self) -> tuple[Moment, ...]:
         found = [self._forward(), self._loss(), self._last_block(), self._first_block(), self._embedding()]
@@ -226,7 +235,7 @@ class _Step:
             return 2 * (self.checkpoint if self.checkpointing else self.block)
         per_layer = self.checkpoint if self.checkpointing else self.block + self.casts
         fewer = 0 if self.checkpointing else self.dense_less
-        return self.layers * per_layer + self.embedding_leaf - fewer - self.first_block_unsaved
+        return self.layers * per_layer + self.embedding_leaf + self.masks - fewer - self.first_block_unsaved
 
     def _transients(self) -> int:
         """Gradients inside a block: of the product, gate and up, of the block's input; one dequantised weight."""

@@ -45,6 +45,7 @@ class Traits(NamedTuple):
     attention_sinks: bool = False
     post_norm: bool = False
     scaled_embedding: bool = False
+    fused_gate: bool = False
     position_key: str = ""
     position_offset: int = 0
     sliding: bool = False
@@ -97,8 +98,8 @@ TRAITS: dict[str, Traits] = {
     "stablelm": Traits(norm="layer", norm_bias=True, qkv_bias_key="use_qkv_bias"),
     "cohere": _COHERE,
     "cohere2": _COHERE._replace(sliding=True),
-    "glm": Traits(qkv_bias=True),
-    "glm4": Traits(qkv_bias=True, norms_per_layer=4),
+    "glm": Traits(qkv_bias=True, fused_gate=True),
+    "glm4": Traits(qkv_bias=True, norms_per_layer=4, fused_gate=True),
     "exaone4": Traits(qk_norm=True, sliding=True, post_norm=True),
     "seed_oss": Traits(qkv_bias=True),
     "nemotron": Traits(norm="layer", norm_bias=True, gated=False, attention_bias_out=True),
@@ -217,6 +218,8 @@ def _shape(text: Config, kind: str, traits: Traits) -> DecoderShape | None:
 def _ffn(text: Config, kind: str, hidden: int) -> int | None:
     if kind == "llama4_text":
         return _value(text, "intermediate_size_mlp")
+    if kind == "opt":
+        return _value(text, "ffn_dim") or _value(text, "intermediate_size")
     return _value(text, "intermediate_size") or (4 * hidden if kind in ("gpt2", "gpt_bigcode", "falcon") else None)
 
 
@@ -265,6 +268,8 @@ def _architecture(text: Config, kind: str, traits: Traits, shape: DecoderShape) 
         partial_rotary=_partial_rotary(text, kind),
         post_norm=traits.post_norm,
         scaled_embedding=traits.scaled_embedding,
+        fused_gate=traits.fused_gate,
+        relu=kind == "opt" and text.get("activation_function", "relu") == "relu",
     )
 
 

@@ -130,6 +130,8 @@ def _linear_inputs(
         readers = sum(linear.reads in ("attention", "mlp") for linear in config.linears)
         if fused:
             readers -= (_FUSED_LINEARS - 1) + config.gated
+        elif config.fused_gate:
+            readers -= 1
         return [Saved("low-precision inputs of the linear layers", readers * numbers.compute * h)]
     shared = 1 if config.shared_norm else 2
     return [Saved("inputs of the linear layers", shared * numbers.weight * h)]
@@ -167,7 +169,20 @@ def _attention(
     if config.soft_capped:
         # Eager attention: the cap's tanh, softmax in fp32 and its cast, each heads x seq_len a token.
         found.append(Saved("attention scores", (c + 4 + c) * heads * seq_len))
+        if adapter is not None and not _shares_output(config, numbers, adapter):
+            found[0] = Saved("query", c * a)  # a frozen projection keeps no input
     return found
+
+
+def _shares_output(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter) -> bool:
+    """Whether an adapter on the output projection keeps attention's own output, not a cast or masked copy of it."""
+    adapted = any(linear.reads == "output" for linear in adapter.chosen(config))
+    return adapted and not _copies_inputs(numbers, adapter)
+
+
+def _copies_inputs(numbers: Arithmetic, adapter: Adapter) -> bool:
+    """Whether each adapter reads a copy of its layer's input: cast to its own dtype, or under dropout."""
+    return adapter.dropout or numbers.casts_weights or adapter.weight_bytes != numbers.compute
 
 
 def _mlp(
@@ -177,6 +192,8 @@ def _mlp(
     down = 1 if adapter is None else 0
     if config.gated:
         return [Saved("gate, its activation and up", 3 * c * i), Saved("input of down_proj", down * c * i)]
+    if config.relu:
+        return [Saved("output of ReLU, which down_proj reads", c * i)]
     found = [Saved("input of the activation", c * i), Saved("input of down_proj", down * c * i)]
     if config.python_gelu and implementation.python_gelu:
         # transformers' NewGELUActivation keeps half x, 1 + tanh and tanh, in fp32 under autocast (as pow runs).
@@ -215,7 +232,8 @@ def _latent_attention(config: DecoderConfig, numbers: Arithmetic, adapter: Adapt
     """Multi-head latent attention as transformers 5.24 runs it: keys and values are projected up for every head.
 
     Norms of both latents in fp32 with their normalised copies; queries and keys joined from their two parts; values
-    copied out of the up-projection's output, which stays.
+    a view of the up-projection's output, which stays; attention's output as the kernel lays it out, and copied for the
+    trained output projection.
     """
     latent, c, heads = config.latent, numbers.compute, config.shape.heads
     assert latent is not None
@@ -226,8 +244,8 @@ def _latent_attention(config: DecoderConfig, numbers: Arithmetic, adapter: Adapt
         Saved("normalised latents and inputs of the up-projections", trained),
         Saved("queries and keys", 2 * c * config.attention_width),
         Saved("up-projection's output", c * heads * (latent.nope_dim + latent.value_dim)),
-        Saved("values", c * config.value_width),
         Saved("attention output", c * config.value_width),
+        Saved("attention output, token by token", c * config.value_width if adapter is None else 0),
         Saved("attention log-sum-exp", 4 * heads),
     ]
 
@@ -245,7 +263,6 @@ def _adapter_inputs(
         return _method_inputs(config, numbers, adapter, adapter.method, seq_len)
     chosen = adapter.chosen(config)
     size = numbers.compute if numbers.casts_weights else adapter.weight_bytes
-    own_copies = adapter.dropout or size != numbers.compute or numbers.casts_weights
     widths = [linear.inputs for linear in chosen]
     padded = 0
     if implementation.fused_qkv:
@@ -254,7 +271,7 @@ def _adapter_inputs(
             fused
         )
         padded = sum(linear.outputs for linear in fused) if len(fused) < _FUSED_LINEARS else 0
-    if not own_copies:
+    if not _copies_inputs(numbers, adapter):
         widths = list({linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}.values())
     masks = sum(widths) if adapter.dropout else 0
     return [
@@ -273,12 +290,15 @@ def _method_inputs(
         repeated = 2 * numbers.compute * (config.attention_width - config.kv_width)
         added = 2 * numbers.compute * config.attention_width * adapter.virtual_tokens // max(1, seq_len)
         return [Saved("repeated keys and values, and the prefix", repeated + added)]
-    found = 0.0
-    for linear in adapter.chosen(config):
+    chosen = adapter.chosen(config)
+    distinct = {linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}
+    found = method.shared_input * sum(distinct.values())
+    for linear in chosen:
         if method.name == "ia3" and linear.name == "down_proj":
             found += 4 * linear.inputs
             continue
         found += method.per_input * linear.inputs + method.per_output * linear.outputs + method.per_rank * adapter.rank
+        found += method.per_narrow * min(linear.inputs, linear.outputs)
     return [Saved(f"tensors of {method.name}", round(found))]
 
 
