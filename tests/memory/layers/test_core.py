@@ -11,6 +11,7 @@ from vramlint.memory.layers import LayerModel, Tape, UnknownType
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.bricks import RELU, ConvModule
 from vramlint.memory.layers.nn import Conv
+from vramlint.memory.layers.stack import MODERN, TORCH_1, Stack
 from vramlint.plan import Precision
 
 KIB = 1024
@@ -44,6 +45,22 @@ def test_a_residual_sum_in_place_adds_nothing_and_gradients_meet_in_place() -> N
     del loss
     assert tape.gradients == tape.trainable_count
     assert tape.live == 0
+
+
+def test_before_torch_2_gradients_meet_in_a_third_tensor() -> None:
+    def highest(stack: Stack) -> int:
+        tape = Tape(stack=stack)
+        x = Conv(tape, 4, 4, 1)(tape.new(1, 4, 16, 16))
+        branches = [ops.total(ops.scaled(x)) for _ in range(3)]
+        del x
+        loss = ops.total_loss(branches)
+        del branches
+        tape.backward(loss)
+        return max(mark.activation_bytes for mark in tape.marks() if mark.phase == "backward")
+
+    assert highest(MODERN._replace(adds_gradients_in_place=False)) - highest(MODERN) == 4 * KIB
+    assert MODERN.adds_gradients_in_place
+    assert not TORCH_1.adds_gradients_in_place
 
 
 def test_frozen_layers_keep_nothing() -> None:

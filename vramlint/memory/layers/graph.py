@@ -247,13 +247,16 @@ def run_graph(tape: Tape, root: Node) -> None:
 
 
 def _add(tape: Tape, node: Node, slot: int, gradient: Gradient) -> None:
-    """Puts a gradient into a buffer, adding it to what is there: in place where nobody else holds the older one."""
+    """Puts a gradient into a buffer, adding it to what is there: in place where nobody else holds the older one.
+
+    Before torch 2.0 the sum of two dense gradients was always a third tensor.
+    """
     older = node.buffers[slot]
     if older is None:
         node.buffers[slot] = gradient
         gradient.storage.holders += 1
         return
-    if older.dense and older.storage.holders == 1:
+    if older.dense and older.storage.holders == 1 and tape.stack.adds_gradients_in_place:
         return
     larger = max(older.storage.bytes if older.dense else 0, gradient.storage.bytes if gradient.dense else 0)
     total = Gradient(Storage(tape, larger or min(older.storage.bytes, gradient.storage.bytes)))

@@ -27,6 +27,9 @@ class Stack(NamedTuple):
     keeps_gradients: bool = False
     """``optimizer.zero_grad()`` fills gradients with zeros instead of freeing them (``set_to_none=False``, the default
     before torch 2.0): from the second step on they are alive in the forward pass too."""
+    adds_gradients_in_place: bool = True
+    """Where gradients of one tensor meet, the engine adds into the older one since torch 2.0 (pytorch/pytorch#88339,
+    November 2022); before that into a new tensor, both others alive."""
     winograd_workspace: bool = False
     """cuDNN 7 and 8 on cards without TF32 run fp32 3x3 convolutions as non-fused Winograd, whose transforms lie in a
     workspace (:meth:`vramlint.memory.layers.nn.Conv.workspace_bytes`)."""
@@ -48,6 +51,7 @@ TORCH_1 = Stack(
     softmax_keeps_input=True,
     relu_keeps_input=True,
     keeps_gradients=True,
+    adds_gradients_in_place=False,
     winograd_workspace=True,
 )
 TORCH_1_3 = TORCH_1._replace(name="torch 1.3 to 1.5", composed_group_norm=True)
