@@ -17,7 +17,7 @@ from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.hf_config import decoder_from_config
 from vramlint.memory.knowledge import Workload
-from vramlint.plan import Precision
+from vramlint.plan import DecoderShape, Precision
 
 STORED: dict[str, Any] = json.loads(Path(__file__).with_name("decoder_traces.json").read_text())
 MIB = 2**20
@@ -89,3 +89,14 @@ def test_blocks_that_run_otherwise_are_not_covered(name: str) -> None:
     found = find_decoder(name)
     assert found is not None
     assert formula_mib(found.config, "bf16") is None
+
+
+def test_autocast_caches_no_copy_of_a_frozen_weight() -> None:
+    """Six small Llama layers, 1,000 words, one sample of 256 tokens, fp32 weights, checkpointing, LoRA: 333.01 MiB."""
+    config = DecoderConfig(DecoderShape(1024, 6, 16, 4, 64, 2816, 1000, tied=False))
+    adapter = Adapter(16, tuple(linear.name for linear in config.linears), 4)
+    decoder = Decoder("llama", config, "test", adapter)
+    moments = decoder.moments(Workload(1, Precision.BF16, checkpointing=True, seq_len=256))
+    states = 4 * (decoder.parameters - decoder.trainable) + 12 * decoder.trainable
+    worst = max(states + moment.activation_bytes + 4 * moment.gradient_elements for moment in moments)
+    assert worst / MIB == pytest.approx(333.01, rel=0.01)

@@ -182,9 +182,18 @@ class _Step:
     def _forward(self) -> Moment:
         kept = self._kept()
         if self.checkpointing and self.numbers.casts_weights:
-            kept += self.layers * self.casts  # autocast's cache of weight copies lives until autocast exits
+            kept += self._cached_casts()
         logits = self._logits(self.decoder.implementation.loss.forward_bytes(self.numbers.compute))
         return Moment("forward", kept + self.final_norm + self.head_cast + logits + self.ids, 0)
+
+    def _cached_casts(self) -> int:
+        """Autocast's cache of weight copies, which lives until autocast exits: of trained weights alone.
+
+        ``cached_cast`` in torch 2.13 ``aten/src/ATen/autocast_mode.cpp`` caches leaves that require a gradient.
+        """
+        if self.decoder.adapter is not None:
+            return self.numbers.compute * self.decoder.trainable
+        return self.layers * self.casts
 
     def _loss(self) -> Moment:
         loss = self.decoder.implementation.loss
