@@ -217,6 +217,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "grids",
         "pyramids",
         "recursive",
+        "searched",
         "segmentation",
         "video",
     ),

@@ -158,7 +158,7 @@ class _Cell:
         )
 
     def __call__(self, x: Tensor, y: Tensor, size: tuple[int, int]) -> Tensor:
-        x, y = _sized(x, size), _sized(y, size)
+        x, y = sized(x, size), sized(y, size)
         if self.pooling:
             attention = ops.sigmoid(ops.adaptive_avg_pool(y, 1))
             found = ops.add(y, ops.mul(attention, x))
@@ -171,7 +171,8 @@ class _Cell:
         return after(found) if after is not None else found
 
 
-def _sized(x: Tensor, size: tuple[int, int]) -> Tensor:
+def sized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """``BaseMergeCell._resize``: enlarged to ``size``, or padded and pooled down to it."""
     if x.size == size:
         return x
     if x.size[0] < size[0]:

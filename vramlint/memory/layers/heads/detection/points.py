@@ -21,7 +21,7 @@ from vramlint.memory.layers.registry import Build, Config, Maps, head
 from vramlint.memory.layers.tape import Tensor
 
 
-@head("FCOSHead", "NASFCOSHead", "BoxInstBboxHead", "CenterNetUpdateHead")
+@head("FCOSHead")
 class FcosHead(DenseHead):
     """One point a place; all levels joined in the loss; targets by every point against every object."""
 
@@ -42,6 +42,39 @@ class FcosHead(DenseHead):
         for _ in range(batch.images):
             point_targets(self.tape, total, batch.objects)
         return [self.tape.new(total * batch.images, 6)]
+
+
+@head("CenterNetUpdateHead")
+class CenterUpdateHead(FcosHead):
+    """CenterNet2's first stage: no centerness; a Gaussian focal loss with a sigmoid, whatever ``loss_cls`` says."""
+
+    extra = 0
+
+    def __init__(self, build: Build, config: Config) -> None:
+        loss = config.get("loss_cls") or {"type": "GaussianFocalLoss"}
+        super().__init__(build, {**config, "loss_cls": {**loss, "use_sigmoid": True}})
+
+
+@head("NASFCOSHead")
+class SearchedHead(FcosHead):
+    """FCOS with searched branches: deformable, plain, deformable, 1x1."""
+
+    def branches(self) -> tuple[Any, Any]:
+        deformable: Config = {"type": "DCNv2", "deform_groups": 2}
+        kinds: list[tuple[Config | None, int, bool]] = [
+            (deformable, 3, True), (None, 3, False), (deformable, 3, True), (None, 1, False),
+        ]  # fmt: skip
+
+        def branch() -> list[ConvModule]:
+            return [
+                ConvModule(
+                    self.tape, self.inside if i == 0 else self.channels, self.channels, kernel, 1, kernel // 2,
+                    norm_cfg=self.norm_cfg, act_cfg=RELU, conv_cfg=kind, bias=bias,
+                )
+                for i, (kind, kernel, bias) in enumerate(kinds)
+            ]  # fmt: skip
+
+        return branch(), branch()
 
 
 @head("FoveaHead")
