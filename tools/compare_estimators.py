@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
 
 def others() -> list[Other]:
     """The estimators that are there."""
-    available = [_accelerate(), Other("DeepSpeed 0.18 ZeRO estimators", _deepspeed), _preflight()]
+    available = [_accelerate(), Other("DeepSpeed 0.19.6 ZeRO estimators", _deepspeed), _preflight()]
     rules = [Other("18 bytes a parameter + 34 x layers x width a token", parameters_baseline)]
     return [each for each in available if each is not None] + rules
 
@@ -86,18 +86,23 @@ def _accelerate() -> Other | None:
 
 
 def _deepspeed(row: Row) -> float | None:
-    """Without offload, deepspeed/runtime/zero: ``stage_1_and_2.py`` ``estimate_zero2_model_states_mem_needs`` gives
-    4 P + 16 P / N, ``stage3.py`` ``estimate_zero3_model_states_mem_needs`` 4 x largest layer + 18 P / N."""
+    """Without offload, DeepSpeed 0.19.6 ``deepspeed/runtime/zero``: ``stage_1_and_2.py``
+    ``estimate_zero2_model_states_mem_needs`` gives 2 P + 18 P / N, ``stage3.py``
+    ``estimate_zero3_model_states_mem_needs`` 4 x largest layer + 18 P / N. The largest layer is the embedding."""
     known = _knowledge(row)
     if known is None:
         return None
     plan, parameters, _ = known
     ranks = plan.data_parallel.value or 1
     if plan.sharding.value in ("zero3", "fsdp"):
-        shape = plan.model_shape.value
-        largest = shape.hidden * shape.vocabulary if shape else 0
-        return 4 * largest + 18 * parameters / ranks
-    return 4 * parameters + 16 * parameters / ranks
+        return 4 * _embedding(plan) + 18 * parameters / ranks
+    return 2 * parameters + 18 * parameters / ranks
+
+
+def _embedding(plan: TrainingPlan) -> int:
+    config = getattr(resolve(plan).knowledge, "config", None)
+    shape = config.shape if config is not None else plan.model_shape.value
+    return shape.hidden * shape.vocabulary if shape is not None else 0
 
 
 _PRECISIONS = {Precision.FP32: "FP32", Precision.BF16: "AMP", Precision.FP16: "AMP"}
@@ -187,6 +192,10 @@ def _page(found: Sequence[Scored], bounds: Sequence[Bound]) -> list[str]:
         "share of rows inside the stated interval, of the mean half-width beside it. Published figures of one setting",
         "differ among themselves by 1 % in the median and 9 % at the 90th percentile. Rows that are not answered count",
         "as unanswered, never as errors.",
+        "",
+        "**In sample:** these rows are also what the mechanisms were found and the intervals set on, so runs of other",
+        "projects will be farther off than this table says. Most figures are of older cards and versions of torch; the",
+        "stack is chosen by a figure's date. No card has confirmed an estimate for today's versions yet.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         "|---" * len(COLUMNS) + "|",

@@ -26,8 +26,8 @@ NOISE = 0.03
 cards and by 9 % at the 90th percentile; one run repeated differs less."""
 
 EXTRAPOLATED = 0.15
-"""Half-width of a straight line or a proportion at twice the measured work, where nothing else is known of the model:
-measured peaks of ResNets, ViTs and language models bend by that much (docs/memory.md)."""
+"""Half-width of a straight line or a proportion at twice the measured work, where nothing else is known of the model: a
+judgement, not scored yet. A peak is the largest of several straight lines, so it bends where the phase changes."""
 
 _LEAST_FACTOR, _MOST_FACTOR = 0.3, 3.0
 """Factors on the activations that a model's implementation may explain; beyond, the difference is taken as constant."""
