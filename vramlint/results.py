@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 # Most files are no training config, and what nothing was found in is told without importing any of these.
@@ -18,10 +20,24 @@ class RunResult(NamedTuple):
 
     reading: Reading
     target: Target
-    estimate: Estimate
+    estimator: Callable[[], Estimate]
     findings: tuple[Finding, ...]
     limits: Limits
     """The settings' shares of memory, for a caller that estimates a changed plan (a sweep)."""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The run's memory, worked out when first asked for: of many files without a card, nobody asks."""
+        return self.estimator()
+
+
+def settled(estimate: Estimate) -> Callable[[], Estimate]:
+    """An estimator that has its answer; it can be pickled."""
+    return partial(_same, estimate)
+
+
+def _same(estimate: Estimate) -> Estimate:
+    return estimate
 
 
 class Failure(NamedTuple):

@@ -117,6 +117,8 @@ class RuleInfo(NamedTuple):
     pedantic: bool = False
     """Shown only with ``--pedantic``."""
     stability: Stability = Stability.STABLE
+    needs_gpu: bool = False
+    """Says nothing of a run whose GPU nobody names: it is not asked then, and no estimate made for it."""
 
 
 class Limits(NamedTuple):

@@ -26,6 +26,7 @@ RULE = RuleInfo(
     fix=Safety.UNSAFE,
     sources=("https://arxiv.org/abs/1604.06174",),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 

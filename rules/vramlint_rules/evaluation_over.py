@@ -29,6 +29,7 @@ RULE = RuleInfo(
     fix=Safety.SAFE,
     sources=("https://github.com/huggingface/transformers/blob/main/src/transformers/loss/loss_utils.py",),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 _LEAST_BYTES, _BYTES = 6, 10

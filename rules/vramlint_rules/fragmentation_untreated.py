@@ -26,6 +26,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage-with-pytorch-alloc-conf",),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 _VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")

@@ -27,6 +27,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://pytorch.org/docs/stable/generated/torch.nn.parallel.DistributedDataParallel.html",),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 _LEAST_SHARE = 0.03

@@ -27,6 +27,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://arxiv.org/abs/2410.10989", "https://arxiv.org/abs/2411.09009"),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 _LEAST_SAVING = 0.15

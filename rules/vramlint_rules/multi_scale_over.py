@@ -27,6 +27,7 @@ RULE = RuleInfo(
     fix=Safety.SAFE,
     sources=("https://github.com/ultralytics/ultralytics/blob/main/ultralytics/models/yolo/detect/train.py",),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 _LINE = "yolo detect train model=yolo11s.pt data=coco.yaml batch={} imgsz=640 multi_scale={} epochs=30 device=0\n"

@@ -38,6 +38,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=Safety.UNSAFE,
     sources=("https://arxiv.org/abs/1710.03740", "https://pytorch.org/docs/stable/amp.html"),
+    needs_gpu=True,
 )
 
 _LEAST_SAVING = 0.10

@@ -26,6 +26,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://arxiv.org/abs/2101.06840", "https://www.deepspeed.ai/tutorials/zero-offload/"),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 _OFF = {"offload_optimizer": False, "offload_parameters": False, "cpu_offload": False}

@@ -26,6 +26,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://arxiv.org/abs/2110.02861",),
     pedantic=True,
+    needs_gpu=True,
 )
 
 _LITTLE = 0.02

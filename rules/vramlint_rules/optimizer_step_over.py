@@ -26,6 +26,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://pytorch.org/docs/stable/generated/torch.optim.AdamW.html",),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 _LEAST_SAVING = 0.03

@@ -31,6 +31,7 @@ RULE = RuleInfo(
     ),
     pedantic=True,
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 

@@ -28,6 +28,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://arxiv.org/abs/1910.02054",),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 

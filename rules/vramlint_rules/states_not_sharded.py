@@ -25,6 +25,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("https://arxiv.org/abs/1910.02054", "https://pytorch.org/docs/stable/distributed.fsdp.fully_shard.html"),
     stability=Stability.PREVIEW,
+    needs_gpu=True,
 )
 
 

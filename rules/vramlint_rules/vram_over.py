@@ -42,6 +42,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=Safety.SAFE,
     sources=("https://arxiv.org/abs/1604.06174", "https://arxiv.org/abs/1710.03740"),
+    needs_gpu=True,
 )
 
 _TIGHT_FROM = 0.5

@@ -24,6 +24,7 @@ RULE = RuleInfo(
     fix=None,
     sources=("docs/memory.md",),
     pedantic=True,
+    needs_gpu=True,
 )
 
 _LINE = "torchrun --nproc_per_node=2 train.py --model {} --image_size 512 512 --batch_size 2 --use_ddp --epochs 5\n"

@@ -26,6 +26,7 @@ RULE = RuleInfo(
     confidence=Confidence.MEDIUM,
     fix=Safety.UNSAFE,
     sources=("https://arxiv.org/abs/1706.02677",),
+    needs_gpu=True,
 )
 
 _LINE = (

@@ -239,3 +239,32 @@ def test_a_script_chooses_its_config_by_import() -> None:
     write("train.py", "from src.config_low import Config\nprint(Config)\n")
     assert [path for _, path, _ in found("train.py")] == ["src/config_low.py"]
     assert sorted({path for _, path, _ in found(".")}) == ["src/config_low.py", "src/config_other.py"]
+
+
+def test_a_rule_that_needs_a_gpu_is_not_asked_without_one_and_nothing_is_estimated(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+
+    module = importlib.import_module("vramlint.memory.estimate")
+    calls: list[object] = []
+    real = module.estimate
+
+    def counted(*arguments: object) -> object:
+        calls.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "estimate", counted)
+
+    def asks(run: Run) -> Iterator[Verdict]:
+        yield Verdict("micro_batch", run.estimate().verdict.value)
+
+    needy = rule("VL103", "asks", asks)
+    needy.RULE = needy.RULE._replace(needs_gpu=True)
+    fake(needy)
+    write("a.yml", "batch: 8\n")
+    without = check(["a.yml"])
+    assert (without.findings, calls) == ((), [])
+    assert without.runs[0].estimate is without.runs[0].estimate  # made once, for the report that asks
+    assert len(calls) == 1
+    assert len(check(["a.yml"], CheckOptions(gpu=("t4",))).findings) == 1

@@ -18,7 +18,7 @@ from vramlint.plan import (
     derived,
     rederive,
 )
-from vramlint.results import CheckResult, Failure, RunResult
+from vramlint.results import CheckResult, Failure, RunResult, settled
 from vramlint.rule import Change, Confidence, Limits, Repair, Safety, Severity
 from vramlint.sources.model import Document, Mapping, Span, Syntax
 
@@ -112,7 +112,8 @@ def run(*findings: Finding, text: str = MOCO, **changes: object) -> RunResult:
     document = Document(path, text, Syntax.PYTHON, Mapping(Span(0, 0), []))
     made = changes.get("plan") or plan(text, path)
     reading = Reading(made, document, documents=[document])
-    return RunResult(reading, Target(GPU, 2), changes.get("estimate") or estimate(), findings, Limits())
+    found = settled(changes.get("estimate") or estimate())
+    return RunResult(reading, Target(GPU, 2), found, findings, Limits())
 
 
 def result(*runs: RunResult, failures: tuple[Failure, ...] = (), files_seen: int = 1) -> CheckResult:

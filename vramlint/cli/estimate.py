@@ -21,6 +21,7 @@ from vramlint.cli.shared import (
     write_failures,
 )
 from vramlint.errors import UsageError
+from vramlint.results import settled
 
 if TYPE_CHECKING:
     from vramlint.hardware.model import Gpu
@@ -178,10 +179,10 @@ def _on(run: RunResult, cards: Sequence[Gpu], *, again: bool) -> Iterator[RunRes
     from vramlint.memory.estimate import estimate
 
     if not cards:
-        yield run._replace(estimate=estimate(run.reading.plan, run.target, run.limits)) if again else run
+        yield run._replace(estimator=settled(estimate(run.reading.plan, run.target, run.limits))) if again else run
     for card in cards:
         target = run.target._replace(gpu=card, source="--gpu")
-        yield run._replace(target=target, estimate=estimate(run.reading.plan, target, run.limits))
+        yield run._replace(target=target, estimator=settled(estimate(run.reading.plan, target, run.limits)))
 
 
 def _rows(run: RunResult, sweep: Sweep | None, *, largest_batch: bool) -> Iterator[EstimateRow]:

@@ -35,10 +35,12 @@ def holds(condition: object, fact: Fact[Any]) -> Answer:
 
 def every(answers: Iterable[Answer]) -> Answer:
     """True where all are, False where one is, None where it depends on an unknown one."""
-    found = list(answers)
-    if any(answer is False for answer in found):
-        return False
-    return None if any(answer is None for answer in found) else True
+    unknown = False
+    for answer in answers:
+        if answer is False:
+            return False
+        unknown = unknown or answer is None
+    return None if unknown else True
 
 
 def is_absent(fact: Fact[Any]) -> bool:

@@ -16,7 +16,7 @@ from vramlint.engine.check import DEFAULTS, check_candidates
 from vramlint.engine.options import CheckOptions
 from vramlint.project.discovery import Candidate, discover
 from vramlint.project.settings import SettingsFinder
-from vramlint.results import CheckResult, RunResult
+from vramlint.results import CheckResult, RunResult, settled
 
 _LEAST_FILES = 60
 """With fewer files a second process costs more than it saves."""
@@ -125,6 +125,7 @@ def _told(
 def _short(run: RunResult) -> RunResult:
     """A run without trees and slots, and with the texts of its files only where a finding shows them."""
     from vramlint.dialects.model import Reading
+    from vramlint.engine.run import EngineRun
     from vramlint.sources.model import Document, Mapping, Span
 
     shown = {finding.location.path for finding in run.findings}
@@ -137,7 +138,10 @@ def _short(run: RunResult) -> RunResult:
     reading = run.reading
     own = short(reading.document)
     documents = [own if each is reading.document else short(each) for each in reading.documents]
-    return run._replace(reading=Reading(reading.plan, own, {}, reading.findings, documents))
+    kept = Reading(reading.plan, own, {}, reading.findings, documents)
+    if run.target.gpu is None:  # few reports ask for the estimate: the parent makes it, from the plan
+        return run._replace(reading=kept, estimator=EngineRun(kept, run.target, run.limits).estimate)
+    return run._replace(reading=kept, estimator=settled(run.estimate))
 
 
 def _joined(parts: Sequence[CheckResult], candidates: Sequence[Candidate]) -> CheckResult:

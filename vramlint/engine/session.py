@@ -153,10 +153,13 @@ class Session:
         ignore = (*options.ignore, *settings.ignore, *settings.ignored_for(full))
         selection = Selection(select, ignore, pedantic=options.pedantic)
         run = EngineRun(reading, target, settings.limits or Limits(), verbose=options.verbose)
-        estimate = run.estimate()
+        if target.gpu is not None:
+            run.estimate()  # where it breaks, that is a failure whatever the rules
         read = (*reading.findings, *self._reading_findings(reading))
         findings = [found for found in read if selection.shows(found.code, found.name)]
         for rule in self._chosen(settings, selection, (*select, "", *ignore)) if options.with_rules else ():
+            if target.gpu is None and rule.RULE.needs_gpu:
+                continue
             try:
                 findings.extend(findings_of(rule, run, reading))
             except Exception as error:  # noqa: BLE001 - one rule must not stop the others; reported
@@ -164,7 +167,7 @@ class Session:
         findings = [found for found in findings if _is_sure(found, options.min_confidence)]
         for failure in run.failures:
             self._fail(failure)
-        self._runs.append(_Run(RunResult(reading, target, estimate, tuple(findings), run.limits), selection))
+        self._runs.append(_Run(RunResult(reading, target, run.estimate, tuple(findings), run.limits), selection))
 
     @staticmethod
     def _reading_findings(reading: Reading) -> Iterator[Finding]:
