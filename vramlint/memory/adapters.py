@@ -71,7 +71,7 @@ METHODS: dict[str, Method] = {
         Method("waveft", per_weight=8, trains="spelled", source=_BUILDS_WEIGHT),
         Method("miss", per_input=0, per_rank=4, trains="spelled"),
         Method("miss-bat", per_weight=8, trains="spelled", source=_BUILDS_WEIGHT),
-        Method("boft", per_input=2.5, per_square=6, trains="spelled"),
+        Method("boft", per_input=0, shared_input=2, per_output=2, per_square=6, trains="spelled", source=_RECORDED),
         Method("road", per_input=0, per_output=8, trains="spelled"),
         Method("tinylora", per_input=0, trains="spelled"),
         Method("beft", per_input=0, trains="spelled"),
