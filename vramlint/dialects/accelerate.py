@@ -34,8 +34,7 @@ from vramlint.dialects.draft import Draft
 from vramlint.dialects.language import STAGES, product, root_source
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Precision, default, unknown
 from vramlint.sources.model import Document

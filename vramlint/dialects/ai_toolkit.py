@@ -56,8 +56,17 @@ from vramlint.dialects.draft import Draft
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.values import as_count, as_precision, as_size
 from vramlint.plan import Fact, ImageSize, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Mapping, Sequence, lookup
@@ -88,7 +97,7 @@ class Process(Schema):
     model: Text | None = keys("model.name_or_path")
 
 
-_DIRECT = tuple(Process.settings)[:7]
+_DIRECT = tuple(Process.model_fields)[:7]
 
 
 class Loader(Schema):

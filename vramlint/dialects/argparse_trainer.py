@@ -74,7 +74,7 @@ def _places(sources: list[Source]) -> dict[str, Place]:
     places: dict[str, Place] = {}
     for source in sources:
         for fact, names in SPELLINGS.items():
-            if fact in places or fact not in generic.Trainer.settings:
+            if fact in places or fact not in generic.Trainer.model_fields:
                 continue
             found = [place for name in names if (place := source.find(name)) is not None]
             found = [place for place in found if plain_value(place.node) is not None] or found

@@ -60,8 +60,7 @@ from vramlint.dialects.language import (
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 
@@ -116,7 +115,7 @@ class Config(Schema):
     fsdp_config: Any = keys("fsdp_config")
 
 
-_DIRECT = tuple(name for name in list(Config.settings)[:13] if name != "model")
+_DIRECT = tuple(name for name in list(Config.model_fields)[:13] if name != "model")
 _INSERTABLE = {
     "accumulation": "gradient_accumulation_steps",
     "workers_per_rank": "dataloader_num_workers",

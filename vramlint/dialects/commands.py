@@ -9,8 +9,7 @@ from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context
 from vramlint.dialects.places import FlagSource, Place, Source, flags, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Schema
+from vramlint.dialects.reading import Schema, Settings, plain_value, read_settings
 from vramlint.dialects.scripts import Script, script_of
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, default, unknown

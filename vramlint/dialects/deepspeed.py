@@ -38,8 +38,7 @@ from vramlint.dialects.draft import Draft, data_parallel
 from vramlint.dialects.language import STAGES, product, root_source
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Schema, Text, keys
+from vramlint.dialects.reading import Count, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document

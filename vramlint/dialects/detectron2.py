@@ -50,8 +50,18 @@ from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.overrides import only_launch
 from vramlint.dialects.places import FlagSource, Place, Source, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, Whole, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    Whole,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, ImageSize, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Entry, Mapping, Node, Scalar, Sequence

@@ -49,8 +49,7 @@ from vramlint.dialects.model_tree import model_tree
 from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.openmmlab import ResolvedSource
 from vramlint.dialects.overrides import word_overrides
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys, read_settings
 from vramlint.plan import Fact, ModelTree, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Mapping
 from vramlint.sources.python_lazy import resolve_lazy
@@ -79,7 +78,7 @@ class Config(Schema):
     image_size: Size | None = keys("image_size")
 
 
-_DIRECT = tuple(Config.settings)[:5]
+_DIRECT = tuple(Config.model_fields)[:5]
 _KNOWN = {
     "global_batch": (16, "model_zoo:common/data/coco.py"),
     "workers_per_rank": (4, "model_zoo:common/data/coco.py"),

@@ -37,8 +37,7 @@ from vramlint.dialects.commands import Run, open_run, per_node, world_of
 from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.reading import Settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys
 from vramlint.dialects.signature import flag_texts
 from vramlint.plan import Fact, ImageSize, Precision, default, derived, unknown
 from vramlint.sources.model import Document
@@ -65,7 +64,7 @@ class Train(Schema):
     masks: Flag | None = keys("masks", default=False)
 
 
-_DIRECT = tuple(Train.settings)[:5]
+_DIRECT = tuple(Train.model_fields)[:5]
 _OWN_BACKBONES = ("resnet50", "resnet101")
 
 

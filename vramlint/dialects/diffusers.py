@@ -45,8 +45,7 @@ from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Place, location
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys, read_settings
 from vramlint.dialects.scripts import command_sources, script_of
 from vramlint.dialects.values import as_precision
 from vramlint.errors import EditRefused
@@ -82,7 +81,7 @@ class Flags(Schema):
     optimizer: Text | None = keys("optimizer")
 
 
-_DIRECT = tuple(Flags.settings)[:11]
+_DIRECT = tuple(Flags.model_fields)[:11]
 _BATCH_OF = (
     (r"text_to_image|lcm_distill|instruct_pix2pix|unconditional|amused|vqgan|textual_inversion", 16),
     (r"dreambooth|control|cogvideox|custom_diffusion|t2i_adapter", 4),

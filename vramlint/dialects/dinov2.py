@@ -50,8 +50,7 @@ from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import only_launch, word_overrides
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import Count, Natural, Schema, Settings, Size, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 
@@ -78,7 +77,7 @@ class Config(Schema):
     local_crops: Natural | None = keys("crops.local_crops_number", default=8)
 
 
-_DIRECT = tuple(Config.settings)[:5]
+_DIRECT = tuple(Config.model_fields)[:5]
 _KINDS = {"fp16": Precision.FP16, "bf16": Precision.BF16, "fp32": Precision.FP32}
 _SHARDINGS = {"SHARD_GRAD_OP": "zero2", "FULL_SHARD": "fsdp", "NO_SHARD": "ddp"}
 

@@ -10,8 +10,7 @@ from vramlint.dialects.further import further_facts
 from vramlint.dialects.launch import World
 from vramlint.dialects.model import Claim, Reading, Slot
 from vramlint.dialects.places import Place, Source, locate, location
-from vramlint.dialects.reading import Settings, plain_value
-from vramlint.dialects.schema import Schema
+from vramlint.dialects.reading import Schema, Settings, plain_value
 from vramlint.dialects.spelling_out import Spell
 from vramlint.findings import Finding
 from vramlint.plan import FACT_NAMES, BatchPolicy, Fact, Location, PerRank, TrainingPlan, derived, rederive, unknown
@@ -68,7 +67,7 @@ class Draft:
         """Every setting that is a plan fact, with the slot of those that are spelled."""
         found = [place.source for place in settings.places.values()]
         self._sources.update((id(source), source) for source in (*settings.sources, *found))
-        for name in names or type(settings.values).settings:
+        for name in names or type(settings.values).model_fields:
             if name not in FACT_NAMES and name not in EXTRA_FACTS:
                 continue
             self.put(name, settings.fact(name))

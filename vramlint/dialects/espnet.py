@@ -52,8 +52,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import flag_overrides
 from vramlint.dialects.places import location
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 
@@ -82,7 +81,7 @@ class Config(Schema):
     ranks: Count | None = keys("dist_world_size")
 
 
-_DIRECT = tuple(Config.settings)[:5]
+_DIRECT = tuple(Config.model_fields)[:5]
 _BINS = ("numel", "length")
 
 

@@ -56,8 +56,17 @@ from vramlint.dialects.hydra import file_sources, hydra_sources
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Source, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Document, Scalar

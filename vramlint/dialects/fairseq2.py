@@ -51,8 +51,7 @@ from vramlint.dialects.hydra import file_sources
 from vramlint.dialects.language import product
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Schema, Text, keys
+from vramlint.dialects.reading import Count, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 

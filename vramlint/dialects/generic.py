@@ -10,8 +10,18 @@ from typing import Any, ClassVar, NamedTuple
 
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.places import Place, location
-from vramlint.dialects.reading import Settings, plain_value, settings_from
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Size,
+    Text,
+    keys,
+    plain_value,
+    settings_from,
+)
 from vramlint.dialects.signature import normal_name
 from vramlint.dialects.spellings import SPELLINGS
 from vramlint.dialects.values import as_precision, as_size
@@ -78,7 +88,7 @@ NO_KEY = Silence(
 
 def choose(candidates: MappingType[str, list[Place]]) -> dict[str, Place]:
     """One place a fact, when each fact has its candidates in order of preference."""
-    return {fact: places[0] for fact, places in candidates.items() if places and fact in Trainer.settings}
+    return {fact: places[0] for fact, places in candidates.items() if places and fact in Trainer.model_fields}
 
 
 def fill(draft: Draft, places: dict[str, Place], precisions: list[Place], silence: Silence) -> Settings[Trainer]:

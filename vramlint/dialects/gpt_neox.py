@@ -56,8 +56,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import only_launch
 from vramlint.dialects.places import Place, Source, location
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import DecoderShape, Fact, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Document, Mapping, Node, Scalar
 from vramlint.sources.model import Sequence as Items
@@ -112,7 +111,7 @@ class Config(Schema):
     tokenizer: Text | None = keys("tokenizer_type", default="GPT2BPETokenizer")
 
 
-_DIRECT = tuple(Config.settings)[:9]
+_DIRECT = tuple(Config.model_fields)[:9]
 _GATED = frozenset({"swiglu", "geglu", "reglu", "bilinear", "glu"})
 _VOCABULARIES = {"gpt2-vocab.json": 50257, "20B_tokenizer.json": 50277}
 """Entries of the two vocabularies that the project's own configs use."""

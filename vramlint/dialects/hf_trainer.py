@@ -43,8 +43,7 @@ from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.places import Place, Source, flags, location
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.rule import Confidence, Severity
 from vramlint.sources.model import Command, Definition, Document, Mapping, Scalar, Syntax

@@ -59,8 +59,7 @@ from vramlint.dialects.lightning import device_ranks
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import word_overrides
 from vramlint.dialects.places import Place, Source, location
-from vramlint.dialects.reading import Settings, plain_value, settings_from
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, keys, plain_value, settings_from
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Precision, default, unknown
 from vramlint.sources.model import Document, Mapping, Scalar, lookup
@@ -91,7 +90,7 @@ class Config(Schema):
     nodes: Count | None = keys("trainer.num_nodes")
 
 
-_DIRECT = tuple(Config.settings)[:9]
+_DIRECT = tuple(Config.model_fields)[:9]
 _LOOSE_STEPS = ("gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum_steps", "accum_steps")
 
 
@@ -149,8 +148,9 @@ def _loader(objects: list[Built]) -> Built | None:
 
 
 def _places(chosen: dict[str, Built | None], sources: list[Source]) -> Iterator[tuple[str, Place]]:
-    for name, field in Config.settings.items():
-        kind, _, key = field.keys[0].partition(".")
+    for name, field in Config.model_fields.items():
+        choices = field.validation_alias
+        kind, _, key = str(getattr(choices, "choices", [""])[0]).partition(".")
         built = chosen[kind]
         place = _find(sources, f"{built.path}.{key}") if built is not None else None
         if place is not None:

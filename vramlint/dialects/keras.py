@@ -44,8 +44,7 @@ from vramlint.dialects.draft import Draft
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Source
-from vramlint.dialects.reading import read_settings
-from vramlint.dialects.schema import Count, Schema, keys
+from vramlint.dialects.reading import Count, Schema, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Definition, Document
 

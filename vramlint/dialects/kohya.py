@@ -54,8 +54,17 @@ from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Place, Source, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.values import as_count, as_precision, as_size
 from vramlint.plan import Fact, ImageSize, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Document, Mapping, Scalar, Sequence, Syntax
@@ -96,7 +105,7 @@ class Arguments(Schema):
     machines: Count | None = keys("num_machines")
 
 
-_DIRECT = tuple(Arguments.settings)[:10]
+_DIRECT = tuple(Arguments.model_fields)[:10]
 
 
 class Sections(Source):

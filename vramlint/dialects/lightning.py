@@ -49,8 +49,18 @@ from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources, only_launch
 from vramlint.dialects.places import Place, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Size,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Mapping, lookup
@@ -93,7 +103,7 @@ class Config(Schema):
     model_class: Text | None = keys("model.class_path", "fit.model.class_path")
 
 
-_DIRECT = tuple(Config.settings)[:10]
+_DIRECT = tuple(Config.model_fields)[:10]
 _WORDS = {
     Precision.FP32: "32-true",
     Precision.FP16: "16-mixed",

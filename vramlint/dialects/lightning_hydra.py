@@ -53,8 +53,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.places import FlagSource, Source, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Precision, default, unknown
 from vramlint.sources.model import Command, Document, Mapping
@@ -85,7 +84,7 @@ class Config(Schema):
     nodes: Count | None = keys("trainer.num_nodes", default=1)
 
 
-_DIRECT = tuple(Config.settings)[:6]
+_DIRECT = tuple(Config.model_fields)[:6]
 
 
 class Parts(NamedTuple):

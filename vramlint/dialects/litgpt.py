@@ -46,8 +46,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.places import location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Schema, Text, keys
+from vramlint.dialects.reading import Count, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.plan.batch import FlooredAccumulation

@@ -50,8 +50,7 @@ from vramlint.dialects.language import deepspeed_sharding, language_facts, offer
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import word_sources
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.spelling_out import switch
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
@@ -98,7 +97,7 @@ class Config(Schema):
     fsdp: Any = keys("fsdp", "dist_config.name")
 
 
-_DIRECT = tuple(Config.settings)[:14]
+_DIRECT = tuple(Config.model_fields)[:14]
 _INSERTABLE = {
     "accumulation": "gradient_accumulation_steps",
     "workers_per_rank": "dataloader_num_workers",

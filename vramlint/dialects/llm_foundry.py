@@ -63,8 +63,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import only_launch, word_overrides
 from vramlint.dialects.places import Source, locate, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_count, as_precision
 from vramlint.plan import CeiledAccumulation, DecoderShape, Fact, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Document, Scalar, Sequence
@@ -115,7 +114,7 @@ class Config(Schema):
     adapter_dropout: float | None = keys("model.peft_config.lora_dropout")
 
 
-_DIRECT = tuple(name for name in list(Config.settings)[:12] if name not in ("micro", "global_batch"))
+_DIRECT = tuple(name for name in list(Config.model_fields)[:12] if name not in ("micro", "global_batch"))
 _WORDS = {Precision.FP32: "fp32", Precision.FP16: "amp_fp16", Precision.BF16: "amp_bf16", Precision.FP8: "amp_fp8"}
 
 

@@ -37,7 +37,7 @@ from vramlint.dialects.commands import Run, open_run, per_node, world_of
 from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Size, Text, keys
 from vramlint.plan import Precision, default, unknown
 from vramlint.sources.model import Document
 

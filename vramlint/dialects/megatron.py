@@ -48,8 +48,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.megatron_model import MODEL_SWITCHES, ModelFlags, head_width, model_facts
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Place, Source, location
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.signature import normal_flag
 from vramlint.plan import (
     BatchPolicy,
@@ -136,7 +135,7 @@ class Config(Schema):
     )
 
 
-_DIRECT = tuple(Config.settings)[:7]
+_DIRECT = tuple(Config.model_fields)[:7]
 _SHARDING = {"no_shard": "ddp", "optim": "zero1", "optim_grads": "zero2", "optim_grads_params": "fsdp"}
 _NO_DECODER = re.compile(r"bert|(^|[_/])t5|(^|[_/])ict|vision|retro|vlm|multimodal|mimo")
 

@@ -9,8 +9,7 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.reading import Settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys
 from vramlint.plan import derived
 
 _STRATEGY = "trainer.strategy"

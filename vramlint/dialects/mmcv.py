@@ -58,8 +58,7 @@ from vramlint.dialects.openmmlab import (
 from vramlint.dialects.openmmlab_memory import memory_facts
 from vramlint.dialects.openmmlab_sizes import training_sizes
 from vramlint.dialects.places import location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.plan import Fact, Precision, unknown
 from vramlint.sources.model import Document
 
@@ -93,7 +92,7 @@ class Settings1(Schema):
     fp16: Any = keys("fp16")
 
 
-_DIRECT = tuple(Settings1.settings)[:10]
+_DIRECT = tuple(Settings1.model_fields)[:10]
 _DEFAULTS = {"accumulation": 1}
 
 

@@ -63,8 +63,7 @@ from vramlint.dialects.openmmlab import (
 from vramlint.dialects.openmmlab_memory import memory_facts
 from vramlint.dialects.openmmlab_sizes import training_sizes
 from vramlint.dialects.places import Place, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.plan import Fact, Precision, unknown
 from vramlint.sources.model import Document, Unknown
 
@@ -96,7 +95,7 @@ class Settings2(Schema):
     dtype: Any = keys("optim_wrapper.dtype")
 
 
-_DIRECT = tuple(Settings2.settings)[:10]
+_DIRECT = tuple(Settings2.model_fields)[:10]
 _DEFAULTS = {"accumulation": 1, "workers_per_rank": 0, "persistent_workers": False, "pin_memory": False}
 
 

@@ -43,8 +43,7 @@ from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import location
-from vramlint.dialects.reading import Settings
-from vramlint.dialects.schema import Count, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Natural, Schema, Settings, Text, keys
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, ImageSize, Precision, default, derived, unknown
 from vramlint.sources.model import Document

@@ -46,8 +46,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import flag_overrides, only_launch
 from vramlint.dialects.places import Place, Source
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.spelling_out import scaled
 from vramlint.plan import (
     DecoderShape,

@@ -63,8 +63,17 @@ from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import word_overrides
 from vramlint.dialects.places import location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.values import as_precision
 from vramlint.plan import (
     BatchPolicy,
@@ -156,7 +165,7 @@ class Config(Schema):
     vocabulary_multiple: Count | None = keys("model.make_vocab_size_divisible_by", default=128)
 
 
-_DIRECT = tuple(Config.settings)[:5]
+_DIRECT = tuple(Config.model_fields)[:5]
 _GATED = frozenset({"swiglu", "geglu", "reglu", "fast-swiglu", "fast-geglu", "fast-reglu"})
 _GPT2_ENTRIES = 50257
 

@@ -102,7 +102,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft = Draft(claim, document)
     leaves = list(_leaves(document, root))
     chosen: dict[str, Leaf] = {}
-    for fact in generic.Trainer.settings:
+    for fact in generic.Trainer.model_fields:
         candidates = [leaf for leaf in leaves if leaf.name in SPELLINGS[fact]] if fact != "model" else []
         leaf = _pick(draft, fact, _preferred(fact, candidates), leaves)
         if leaf is not None:
@@ -115,7 +115,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         for leaf in leaves
         if leaf.name in SPELLINGS["precision"] and not isinstance(leaf.place.node, Mapping)
     ]
-    doubts = {fact: draft.plan.fact(fact) for fact in generic.Trainer.settings if draft.plan.fact(fact).note}
+    doubts = {fact: draft.plan.fact(fact) for fact in generic.Trainer.model_fields if draft.plan.fact(fact).note}
     generic.fill(draft, {fact: leaf.place for fact, leaf in chosen.items()}, precisions, generic.NO_KEY)
     for fact, doubt in doubts.items():
         draft.put(fact, doubt)

@@ -52,8 +52,17 @@ from vramlint.dialects.language import root_source
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.values import as_flag, as_size
 from vramlint.plan import Fact, ImageSize, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Mapping
@@ -87,7 +96,7 @@ class Config(Schema):
     checkpointing: Any = keys("gradient_checkpointing")
 
 
-_DIRECT = (*tuple(Config.settings)[:6], "model", "optimizer")
+_DIRECT = (*tuple(Config.model_fields)[:6], "model", "optimizer")
 
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:

@@ -34,8 +34,7 @@ from vramlint.dialects import spelling_out
 from vramlint.dialects.commands import open_run, world_of
 from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.reading import Settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys
 from vramlint.plan import Fact, Precision, default, unknown
 from vramlint.sources.model import Document, Plain
 
@@ -64,7 +63,7 @@ class Train(Schema):
     tokens: Any = keys("naflex_max_tokens_per_batch")
 
 
-_DIRECT = tuple(Train.settings)[:9]
+_DIRECT = tuple(Train.model_fields)[:9]
 _FLAGS = {
     "accumulation": "--accum-freq",
     "precision": "--precision",

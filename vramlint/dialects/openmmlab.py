@@ -14,8 +14,7 @@ from vramlint.dialects.model import Context
 from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.overrides import WordSource
 from vramlint.dialects.places import FlagSource, Place, Source, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, ImageSize, Origin, default, derived, unknown
 from vramlint.sources.model import Command, Document, Entry, Mapping, Node, Scalar, Sequence, Unknown, lookup

@@ -13,8 +13,7 @@ from vramlint.dialects.draft import Draft
 from vramlint.dialects.model_tree import model_tree
 from vramlint.dialects.openmmlab import Config, Sizes, left_out
 from vramlint.dialects.openmmlab_sizes import transforms_of
-from vramlint.dialects.reading import plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Schema, keys
+from vramlint.dialects.reading import Count, Flag, Schema, keys, plain_value, read_settings
 from vramlint.plan import Fact, ImageSize, ModelTree, Origin, derived, unknown
 from vramlint.sources.model import Mapping, Node, Scalar, lookup
 

@@ -46,8 +46,7 @@ from vramlint.dialects.language import STAGES, language_facts, product
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, location
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import DividedAccumulation, Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Document
 

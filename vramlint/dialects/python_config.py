@@ -127,7 +127,7 @@ def _places(sources: list[Source]) -> dict[str, Place]:
     for source in sources:
         by_name = {normal_name(entry.key): entry for entry in source.mapping.entries}
         for fact, names in SPELLINGS.items():
-            if fact in places or fact not in generic.Trainer.settings:
+            if fact in places or fact not in generic.Trainer.model_fields:
                 continue
             entry = next((by_name[name] for name in names if name in by_name), None)
             if entry is not None:

@@ -39,8 +39,18 @@ from vramlint.dialects.draft import EDITABLE, Draft, title_of
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source, locate
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Size,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.scripts import Script, command_sources, script_of
 from vramlint.dialects.values import FALSE_WORDS
 from vramlint.plan import Fact, ImageSize, Origin, Precision, default, derived, unknown
@@ -100,7 +110,7 @@ class Train(Schema):
 
 
 _FACTS = tuple(
-    name for name in Train.settings if name not in ("size", "multi_scale", "amp", "amp_dtype", "segmentation_head")
+    name for name in Train.model_fields if name not in ("size", "multi_scale", "amp", "amp_dtype", "segmentation_head")
 )
 
 

@@ -52,8 +52,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import flag_overrides
 from vramlint.dialects.places import Place, Source
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Mapping, Unknown
@@ -105,7 +104,7 @@ class Config(Schema):
     split: Flag | None = keys("data_parallel_backend", default=False)
 
 
-_DIRECT = tuple(Config.settings)[:8]
+_DIRECT = tuple(Config.model_fields)[:8]
 
 
 class References(Source):

@@ -41,8 +41,7 @@ from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Source, locate
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys, read_settings
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, ImageSize, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Mapping
@@ -78,7 +77,7 @@ class Train(Schema):
     sizes: Any = keys("train_img_sizes", "naflex_loader")
 
 
-_DIRECT = tuple(Train.settings)[:10]
+_DIRECT = tuple(Train.model_fields)[:10]
 _FLAGS = {
     "accumulation": "--grad-accum-steps",
     "precision": "--amp",

@@ -62,8 +62,7 @@ from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import flag_overrides
 from vramlint.dialects.places import Place, Source
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Schema, Size, Text, Whole, keys
+from vramlint.dialects.reading import Count, Flag, Schema, Settings, Size, Text, Whole, keys, read_settings
 from vramlint.plan import DividedAccumulation, Fact, PerRank, Precision, default, derived, unknown
 from vramlint.sources.model import Definition, Document, Mapping
 

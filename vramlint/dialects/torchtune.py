@@ -53,8 +53,7 @@ from vramlint.dialects.language import language_facts, product
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import word_sources
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 

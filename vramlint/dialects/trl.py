@@ -47,8 +47,7 @@ from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, keys
+from vramlint.dialects.reading import Count, Settings, keys, read_settings
 from vramlint.plan import Precision, default, derived, unknown
 from vramlint.sources.model import Command, Definition, Document
 

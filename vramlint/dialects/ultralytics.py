@@ -39,8 +39,17 @@ from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source, locate, location
-from vramlint.dialects.reading import Settings, plain_value, read_settings
-from vramlint.dialects.schema import Count, Natural, Schema, Size, Text, keys
+from vramlint.dialects.reading import (
+    Count,
+    Natural,
+    Schema,
+    Settings,
+    Size,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
 from vramlint.dialects.scripts import Script, command_sources, script_of
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, ImageSize, NominalAccumulation, Origin, Precision, default, derived, unknown

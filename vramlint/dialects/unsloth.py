@@ -50,8 +50,7 @@ from vramlint.dialects.language import half
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
-from vramlint.dialects.reading import Settings, read_settings
-from vramlint.dialects.schema import Count, Flag, Schema, Text, keys
+from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
 from vramlint.plan import Fact, derived, unknown
 from vramlint.sources.model import Document
 
@@ -83,7 +82,7 @@ class Config(Schema):
     dropout: float | None = keys("lora.lora_dropout")
 
 
-_DIRECT = tuple(Config.settings)[:7]
+_DIRECT = tuple(Config.model_fields)[:7]
 
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:

@@ -44,8 +44,7 @@ from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World, device_count
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import location
-from vramlint.dialects.reading import Settings, plain_value
-from vramlint.dialects.schema import Natural, Schema, Size, Text, Whole, keys
+from vramlint.dialects.reading import Natural, Schema, Settings, Size, Text, Whole, keys, plain_value
 from vramlint.plan import Fact, ImageSize, NominalAccumulation, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 
