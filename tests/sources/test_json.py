@@ -73,9 +73,9 @@ def test_templates_and_depth() -> None:
 
 def test_many_keys_take_linear_time() -> None:
     text = "{" + ",".join(f'"k{i}": {i}' for i in range(50_000)) + "}"
-    started = time.perf_counter()
+    started = time.process_time()
     sources.read("x.json", text.encode())
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 REPLACED: list[tuple[bytes, str, Plain, bytes]] = [

@@ -46,18 +46,18 @@ SECONDS = 6.0
 
 @pytest.mark.parametrize("name", OVERSIZE)
 def test_data_beyond_the_limits_is_refused_soon(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(OversizeSource) as caught:
         sources.read(name, OVERSIZE[name].encode())
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     assert caught.value.help
 
 
 @pytest.mark.parametrize("name", READ)
 def test_large_files_within_the_limits_are_read_soon(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     sources.read(name, READ[name].encode())
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 @pytest.mark.parametrize("name", ["x.yaml", "x.json", "x.toml"])

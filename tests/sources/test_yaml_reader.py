@@ -203,10 +203,10 @@ def test_templates_are_told_from_broken_yaml() -> None:
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "[[" * 60 + "]]" * 60])
 def test_depth_is_limited_before_anything_overflows(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(SourceError, match="deep"):
         parse(text, "x.yaml")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_nested_blocks_are_limited_too() -> None:
@@ -224,10 +224,10 @@ def test_aliases_cannot_explode() -> None:
 
 def test_merges_cannot_explode() -> None:
     base = "base: &b {" + ", ".join(f"k{i}: {i}" for i in range(2_000)) + "}\n"
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(SourceError, match="merge keys"):
         parse(base + "".join(f"m{i}: {{<<: *b}}\n" for i in range(5_000)), "x.yaml")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_the_number_of_values_is_limited() -> None:
