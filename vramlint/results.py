@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 # Most files are no training config, and what nothing was found in is told without importing any of these.
@@ -32,12 +31,8 @@ class RunResult(NamedTuple):
 
 
 def settled(estimate: Estimate) -> Callable[[], Estimate]:
-    """An estimator that has its answer; it can be pickled."""
-    return partial(_same, estimate)
-
-
-def _same(estimate: Estimate) -> Estimate:
-    return estimate
+    """An estimator that has its answer."""
+    return lambda: estimate
 
 
 class Failure(NamedTuple):

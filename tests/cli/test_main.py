@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.report.support import finding, result, run
-from vramlint import __version__
+from vramlint import __version__, engine
 from vramlint.cli.main import COMMANDS, main
-from vramlint.engine import parallel
 from vramlint.errors import TargetError
 from vramlint.results import Failure
 from vramlint.rule import Severity
@@ -34,7 +33,7 @@ def checked(monkeypatch: pytest.MonkeyPatch):
                 raise made
             return made
 
-        monkeypatch.setattr(parallel, "check_many", check)
+        monkeypatch.setattr(engine, "check", check)
         return asked
 
     return use

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from vramlint.cli.formats import FORMATS, Report, rendered, show
-from vramlint.cli.known import fresh, has_baseline
+from vramlint.cli.known import fresh
 from vramlint.cli.main import BROKEN, CLEAN, FOUND
 from vramlint.cli.shared import (
     STDIN,
@@ -117,9 +118,11 @@ def command(**given: Unpack[Given]) -> int:
         from vramlint.engine import fix
 
         return _repair(fix(paths, options, unsafe=given["unsafe_fixes"]), given)
-    from vramlint.engine.parallel import check_many
+    from vramlint.engine import check
 
-    return _report(check_many(paths, options, needs_trees=lambda: has_baseline(given)), {}, given)
+    # Documents are trees without cycles: looking for cycles after every 700 nodes took a seventh of a check.
+    gc.set_threshold(100_000, 50, 50)
+    return _report(check(paths, options), {}, given)
 
 
 def _ask(paths: tuple[str, ...], options: CheckOptions, given: Given) -> int:

@@ -9,15 +9,6 @@ if TYPE_CHECKING:
     from vramlint.results import CheckResult
 
 
-def has_baseline(given: Mapping[str, Any]) -> bool:
-    """Whether the options or the settings name a baseline."""
-    from vramlint.engine.baseline import chosen_path
-    from vramlint.project.settings import SettingsFinder
-
-    finder = SettingsFinder(given["settings_path"], isolated=given["isolated"])
-    return chosen_path(given.get("baseline"), finder) is not None
-
-
 def fresh(result: CheckResult, given: Mapping[str, Any]) -> CheckResult:
     """``result`` without the findings of the baseline that the options or the settings name. Raises SettingsError."""
     named = given.get("baseline")

@@ -57,13 +57,11 @@ def check_candidates(
     finder: SettingsFinder,
     options: CheckOptions,
     overlay: Mapping[str, bytes],
-    everything: Sequence[Candidate] = (),
 ) -> CheckResult:
-    """Check files that were already chosen. ``everything`` are all files of the invocation, where these are a part."""
-    around = everything or candidates
+    """Check files that were already chosen."""
     session: Session | None = None
     if options.gpu or options.select or options.ignore:
-        session = _session(finder, options, overlay, around)
+        session = _session(finder, options, overlay, candidates)
         session.validate()
     failures = []
     for candidate in candidates:
@@ -74,7 +72,7 @@ def check_candidates(
             continue
         may_be_config = prefilter(candidate.path, _narrowed(data))
         if may_be_config or (candidate.explicit and _may_link(candidate.path, data)):
-            session = session or _session(finder, options, overlay, around)
+            session = session or _session(finder, options, overlay, candidates)
             session.look(candidate, may_be_config=may_be_config)
         elif candidate.explicit and _is_wide(candidate.path, data):
             failures.append(
