@@ -29,7 +29,7 @@ Text = Annotated[str, BeforeValidator(as_text)]
 class Schema(BaseModel):
     """Base of every dialect's schema. ``source`` names framework and version for the notes of its defaults."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, arbitrary_types_allowed=True, defer_build=True)
     source: ClassVar[str] = ""
 
 
