@@ -136,6 +136,15 @@ def test_files_through_symlinks_that_leave_the_root_are_not_read(tmp_path: Path)
     assert Project().find("../secret.yml", "train.yml") is None
 
 
+def test_a_file_outside_every_repository_finds_its_base_files(tmp_path: Path) -> None:
+    write(str(tmp_path / "elsewhere" / "configs" / "a.yml"))
+    write(str(tmp_path / "elsewhere" / "_base_" / "b.yml"))
+    beside = str(tmp_path / "elsewhere" / "configs" / "a.yml")
+    found = Project().find("../_base_/b.yml", beside)
+    assert found is not None
+    assert Path(found).resolve() == (tmp_path / "elsewhere" / "_base_" / "b.yml").resolve()
+
+
 def test_a_context_reads_from_the_root_and_from_the_folder() -> None:
     write("configs/ds/zero2.json", "{}")
     config()

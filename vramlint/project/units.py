@@ -123,14 +123,23 @@ class Project:
             folder = os.path.dirname(folder)
 
     def _existing(self, target: str, beside: str) -> str | None:
-        """``target`` as shown, when it is a file inside the root of ``beside`` (symlinks followed)."""
+        """``target`` as shown, when it is a file inside the root of ``beside`` (symlinks followed).
+
+        A file that lies in no repository and not below the current folder has no root that could bound it: the base
+        files it names by path are read wherever they are.
+        """
         shown = display_path(target)
         if shown in self._overlay:
             return shown
         if not os.path.isfile(target):
             return None
-        root = os.path.join(os.path.realpath(self.root(beside)), "")
-        return shown if os.path.realpath(target).startswith(root) else None
+        root = self.root(beside)
+        if root == os.path.dirname(os.path.abspath(beside)) and self._is_unbounded(root):
+            return shown
+        return shown if os.path.realpath(target).startswith(os.path.join(os.path.realpath(root), "")) else None
+
+    def _is_unbounded(self, folder: str) -> bool:
+        return folder != os.getcwd() and repository_root(folder) is None
 
     def _find_launches(self, path: str) -> Iterator[Launch]:
         seen: set[tuple[str, int]] = set()
