@@ -25,7 +25,8 @@ from vramlint.trace.events import Shape  # noqa: E402
 Apart = Callable[[Callable[[], Any]], Any]
 
 SHARE = 0.05
-EQUAL = 0.001
+EQUAL = 0.005
+"""The gate that every profile passed when it was made, at other shapes than this one."""
 LOOSE = 0.02
 """Allowed where the profile itself says that it is not exact: its layers round sizes, or take other paths at some."""
 

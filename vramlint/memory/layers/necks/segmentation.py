@@ -13,7 +13,7 @@ from vramlint.memory.layers.tape import Tape, Tensor
 _BN: Config = {"type": "BN"}
 
 
-@neck("mmseg.FPN", "FPN")
+@neck("mmseg.FPN")
 class FPN:
     """Feature pyramid: laterals, top-down sums, outputs, and further levels by pooling or convolution."""
 
