@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.adapter import Adapter
+from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.hf_config import decoder_from_config
 from vramlint.memory.knowledge import Workload

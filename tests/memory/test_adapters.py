@@ -7,8 +7,9 @@ import pytest
 from tests.memory.support import LANGUAGE, plan
 from vramlint.hardware import GIB, Target
 from vramlint.memory import estimate
+from vramlint.memory.adapter import Adapter
 from vramlint.memory.adapters import METHODS
-from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.knowledge import Workload
 from vramlint.plan import DecoderShape, Precision

@@ -7,7 +7,8 @@ import pytest
 from tests.memory.support import LANGUAGE, plan
 from vramlint.hardware import GIB, MIB, Target
 from vramlint.memory import estimate
-from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.adapter import Adapter
+from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.context import cublas_workspace_bytes
 from vramlint.memory.decoder import Decoder

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.adapter import Adapter
+from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.hf_config import decoder_from_config

@@ -11,7 +11,7 @@ import pytest
 from tests.memory.support import LANGUAGE, VISION, Linear, card, plan
 from vramlint.hardware import GIB, Target, find_gpu
 from vramlint.memory import Estimate, Verdict, estimate
-from vramlint.memory.resolve import Resolution
+from vramlint.memory.knowledge import Resolution
 from vramlint.plan import ImageSize, Precision, TrainingPlan
 
 

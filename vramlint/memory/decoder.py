@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vramlint.memory.architecture import Adapter, DecoderConfig
+from vramlint.memory.adapter import Adapter
+from vramlint.memory.adapter_ledger import quantised_inputs
+from vramlint.memory.architecture import DecoderConfig
+from vramlint.memory.arithmetic import arithmetic
 from vramlint.memory.implementations import HUGGING_FACE, Implementation
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.ledger import (
-    arithmetic,
     compiled_ledger,
     final_norm_bytes,
     layer_ledger,
-    quantised_inputs,
     unsaved_in_first_block,
     unsaved_weights_in_first_block,
 )

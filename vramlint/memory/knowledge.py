@@ -77,3 +77,15 @@ class ModelKnowledge(Protocol):
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The moments that can be the peak, for this workload; empty where the knowledge does not cover it."""
         ...
+
+
+class Resolution(NamedTuple):
+    """Knowledge of the plan's model, or why there is none.
+
+    ``alternatives`` are other models or settings that the plan may mean; the interval spans them.
+    """
+
+    knowledge: ModelKnowledge | None
+    alternatives: tuple[ModelKnowledge, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    because: str = ""

@@ -2,42 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from vramlint.memory.adapters import Method
-from vramlint.memory.architecture import LAYER_NORMS, Adapter, DecoderConfig
+from vramlint.memory.adapter import Adapter
+from vramlint.memory.adapter_ledger import FUSED_LINEARS, adapter_inputs, shares_output
+from vramlint.memory.architecture import LAYER_NORMS, DecoderConfig
+from vramlint.memory.arithmetic import Arithmetic, Saved
 from vramlint.memory.implementations import Implementation
-from vramlint.plan import Precision
-
-
-class Saved(NamedTuple):
-    """A tensor kept for backward: bytes per token of one block."""
-
-    name: str
-    bytes_per_token: int
-
-
-class Arithmetic(NamedTuple):
-    """Bytes per element: of weights and residual stream, and of what matrix products work on."""
-
-    weight: int
-    compute: int
-
-    @property
-    def casts_weights(self) -> bool:
-        """Whether autocast makes low-precision copies of the weights."""
-        return self.weight > self.compute
-
-
-def arithmetic(precision: Precision) -> Arithmetic:
-    """Autocast holds fp32 weights and multiplies in half precision; ``pure-*`` does both in half precision."""
-    match precision:
-        case Precision.FP32:
-            return Arithmetic(4, 4)
-        case Precision.FP16 | Precision.BF16 | Precision.FP8:
-            return Arithmetic(4, 2)
-        case Precision.PURE_BF16 | Precision.PURE_FP16:
-            return Arithmetic(2, 2)
 
 
 def layer_ledger(
@@ -55,7 +24,7 @@ def layer_ledger(
         *_linear_inputs(config, numbers, adapter, implementation),
         *(attention or _attention(config, numbers, adapter, implementation, seq_len)),
         *mlp,
-        *_adapter_inputs(config, numbers, adapter, implementation, seq_len),
+        *adapter_inputs(config, numbers, adapter, implementation, seq_len),
     )
 
 
@@ -78,15 +47,8 @@ def compiled_ledger(
         *_attention(config, numbers, adapter, implementation, seq_len),
         Saved("gate and up", projections),
         Saved("input of down_proj", c * i if adapter is None else 0),
-        *_adapter_inputs(config, numbers, adapter, implementation, seq_len),
+        *adapter_inputs(config, numbers, adapter, implementation, seq_len),
     )
-
-
-def quantised_inputs(config: DecoderConfig, numbers: Arithmetic) -> Saved:
-    """Inputs of 4-bit layers where the library keeps them: each distinct input tensor once."""
-    shared = 1 if config.shared_norm else 2
-    width = shared * config.shape.hidden + config.attention_width + config.shape.ffn
-    return Saved("inputs of the 4-bit layers", numbers.compute * width)
 
 
 def _norms(
@@ -129,7 +91,7 @@ def _linear_inputs(
         fused = config.fused_qkv or implementation.fused_qkv
         readers = sum(linear.reads in ("attention", "mlp") for linear in config.linears)
         if fused:
-            readers -= (_FUSED_LINEARS - 1) + config.gated
+            readers -= (FUSED_LINEARS - 1) + config.gated
         elif config.fused_gate:
             readers -= 1
         return [Saved("low-precision inputs of the linear layers", readers * numbers.compute * h)]
@@ -169,20 +131,9 @@ def _attention(
     if config.soft_capped:
         # Eager attention: the cap's tanh, softmax in fp32 and its cast, each heads x seq_len a token.
         found.append(Saved("attention scores", (c + 4 + c) * heads * seq_len))
-        if adapter is not None and not _shares_output(config, numbers, adapter):
+        if adapter is not None and not shares_output(config, numbers, adapter):
             found[0] = Saved("query", c * a)  # a frozen projection keeps no input
     return found
-
-
-def _shares_output(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter) -> bool:
-    """Whether an adapter on the output projection keeps attention's own output, not a cast or masked copy of it."""
-    adapted = any(linear.reads == "output" for linear in adapter.chosen(config))
-    return adapted and not _copies_inputs(numbers, adapter)
-
-
-def _copies_inputs(numbers: Arithmetic, adapter: Adapter) -> bool:
-    """Whether each adapter reads a copy of its layer's input: cast to its own dtype, or under dropout."""
-    return adapter.dropout or numbers.casts_weights or adapter.weight_bytes != numbers.compute
 
 
 def _mlp(
@@ -248,62 +199,6 @@ def _latent_attention(config: DecoderConfig, numbers: Arithmetic, adapter: Adapt
         Saved("attention output, token by token", c * config.value_width if adapter is None else 0),
         Saved("attention log-sum-exp", 4 * heads),
     ]
-
-
-def _adapter_inputs(
-    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation, seq_len: int
-) -> list[Saved]:
-    """What LoRA keeps: the input of A in the adapter's arithmetic, A's output, and a dropout mask.
-
-    PEFT casts the input to the adapter's fp32 for every target anew; adapters of the base dtype share one input.
-    """
-    if adapter is None:
-        return []
-    if adapter.method is not None:
-        return _method_inputs(config, numbers, adapter, adapter.method, seq_len)
-    chosen = adapter.chosen(config)
-    size = numbers.compute if numbers.casts_weights else adapter.weight_bytes
-    widths = [linear.inputs for linear in chosen]
-    padded = 0
-    if implementation.fused_qkv:
-        fused = [linear for linear in chosen if linear.reads == "attention"]
-        widths = [linear.inputs for linear in chosen if linear.reads != "attention"] + [config.shape.hidden] * bool(
-            fused
-        )
-        padded = sum(linear.outputs for linear in fused) if len(fused) < _FUSED_LINEARS else 0
-    if not _copies_inputs(numbers, adapter):
-        widths = list({linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}.values())
-    masks = sum(widths) if adapter.dropout else 0
-    return [
-        Saved("inputs of the adapters", sum(widths) * size + masks),
-        Saved("low-rank products", len(chosen) * size * adapter.rank),
-        Saved("padded outputs of a partly adapted projection", padded * size),
-    ]
-
-
-def _method_inputs(
-    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter, method: Method, seq_len: int
-) -> list[Saved]:
-    """What a method of ``adapters.METHODS`` keeps; IA3 scales the input of ``down_proj``, not its output."""
-    if method.trains == "prefix":
-        # A mask is needed, so the memory-efficient kernel runs, on keys and values repeated to all heads.
-        repeated = 2 * numbers.compute * (config.attention_width - config.kv_width)
-        added = 2 * numbers.compute * config.attention_width * adapter.virtual_tokens // max(1, seq_len)
-        return [Saved("repeated keys and values, and the prefix", repeated + added)]
-    chosen = adapter.chosen(config)
-    distinct = {linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}
-    found = method.shared_input * sum(distinct.values())
-    for linear in chosen:
-        if method.name == "ia3" and linear.name == "down_proj":
-            found += 4 * linear.inputs
-            continue
-        found += method.per_input * linear.inputs + method.per_output * linear.outputs + method.per_rank * adapter.rank
-        found += method.per_narrow * min(linear.inputs, linear.outputs)
-    return [Saved(f"tensors of {method.name}", round(found))]
-
-
-_FUSED_LINEARS = 3
-"""Queries, keys and values."""
 
 
 def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains: bool) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vramlint.memory.architecture import DecoderConfig
+from vramlint.memory.arithmetic import Saved
 from vramlint.memory.knowledge import Moment, Workload
-from vramlint.memory.ledger import Saved
 from vramlint.memory.megatron_ledger import (
     HALF,
     MegatronOptions,

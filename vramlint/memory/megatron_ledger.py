@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vramlint.memory.architecture import DecoderConfig
-from vramlint.memory.ledger import Saved
+from vramlint.memory.arithmetic import Saved
 from vramlint.memory.parallel import Parallelism
 
 

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from vramlint.memory.adapters import METHODS
-from vramlint.memory.architecture import Adapter, DecoderConfig, Experts, LatentAttention
+from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.catalogue import NamedDecoder, find_decoder
 from vramlint.memory.decoder import Decoder
+from vramlint.memory.decoder_plan import decoder_of, spelled_config
 from vramlint.memory.diffusion import Denoiser, find_denoiser, with_adapters
-from vramlint.memory.implementations import (
-    HUGGING_FACE,
-    IMPLEMENTATIONS,
-    TORCHTUNE_COMPILED,
-    TORCHTUNE_PLAIN,
-    Implementation,
-)
-from vramlint.memory.knowledge import ModelKnowledge
+from vramlint.memory.knowledge import ModelKnowledge, Resolution
 from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
-from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
-from vramlint.plan import DecoderShape, Fact, TrainingPlan
+from vramlint.plan import Fact, TrainingPlan
 
 if TYPE_CHECKING:
     from vramlint.memory.user_models import UserModel
@@ -41,22 +33,6 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
 }
 """Names that leave size or variant open: the usual member first, then others that people mean by it."""
 
-_ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-_DEFAULT_TARGETS = ("q_proj", "v_proj")
-"""PEFT's default for Llama-like models (peft 0.21 ``utils/constants.py``)."""
-
-
-class Resolution(NamedTuple):
-    """Knowledge of the plan's model, or why there is none.
-
-    ``alternatives`` are other models or settings that the plan may mean; the interval spans them.
-    """
-
-    knowledge: ModelKnowledge | None
-    alternatives: tuple[ModelKnowledge, ...] = ()
-    assumptions: tuple[str, ...] = ()
-    because: str = ""
-
 
 def resolve(plan: TrainingPlan) -> Resolution:
     """What is known of the plan's model: a decoder by shape or name, a traced profile, a composition of profiles."""
@@ -70,8 +46,8 @@ def resolve(plan: TrainingPlan) -> Resolution:
     shape = plan.model_shape.value
     if shape is not None:
         given = plan.model.value or "a decoder of the given shape"
-        config = _given(plan, shape)
-        return _decoder(plan, given, config, "shape given in the config")
+        config = spelled_config(plan, shape)
+        return decoder_of(plan, given, config, "shape given in the config")
     name = plan.model.value
     if name is None:
         return _nameless(plan)
@@ -84,7 +60,7 @@ def _described(plan: TrainingPlan, user: UserModel) -> Resolution | None:
     if user.counted is not None:
         return Resolution(user.counted._replace(name=name))
     if user.shape is not None:
-        return _decoder(plan, name, DecoderConfig(user.shape), f"shape in the {user}")
+        return decoder_of(plan, name, DecoderConfig(user.shape), f"shape in the {user}")
     if user.profile:
         from vramlint.memory.user_models import profile_data  # few settings describe models
 
@@ -147,7 +123,7 @@ def _own(own: OwnProfile, profile: Profile) -> Resolution:
 
 def _named(plan: TrainingPlan, decoder: NamedDecoder, source: str) -> Resolution:
     """A decoder by name or from its folder, with the vision tower it has."""
-    found = _decoder(plan, decoder.name, decoder.config, source)
+    found = decoder_of(plan, decoder.name, decoder.config, source)
     if decoder.tower is None or not isinstance(found.knowledge, Decoder):
         return found
     frozen = [each._replace(tower=decoder.tower) for each in _decoders(found)]
@@ -184,22 +160,6 @@ def _nameless(plan: TrainingPlan) -> Resolution:
 def _splits(plan: TrainingPlan) -> bool:
     """Whether the implementation's formula divides the model, or sequences alone are divided."""
     return plan.fact("implementation").value == "megatron" or context_alone(plan) > 1
-
-
-def _given(plan: TrainingPlan, shape: DecoderShape) -> DecoderConfig:
-    """A spelled shape with the other facts that a config gives of an architecture."""
-    experts, latent = plan.fact("expert_mixture").value, plan.fact("latent_attention").value
-    positions = plan.fact("learned_positions").value
-    return DecoderConfig(
-        shape,
-        gated=shape.gated,
-        norm=shape.norm,
-        biases=shape.biases,
-        qk_norm=bool(plan.fact("qk_norm").value),
-        positions=positions if isinstance(positions, int) else 0,
-        experts=Experts(*experts) if isinstance(experts, tuple) else None,
-        latent=LatentAttention(*latent) if isinstance(latent, tuple) else None,
-    )
 
 
 def _profile(plan: TrainingPlan, name: str) -> Resolution:
@@ -293,89 +253,3 @@ def _traced_pairs(backbone: str, dimension: int, queue_size: int) -> tuple[Model
 def _without_head(assumptions: tuple[str, ...]) -> tuple[str, ...]:
     """A backbone's own assumptions speak of its classifier, which MoCo replaces."""
     return tuple(text for text in assumptions if "classes" not in text)
-
-
-def _decoder(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) -> Resolution:
-    if plan.fact("implementation").value == "megatron":
-        if plan.adapter.value not in (None, "none"):
-            return Resolution(None, because="adapters on Megatron-LM's models are not worked out")
-        model, described = megatron_model(plan, name, config, source)
-        return Resolution(model, assumptions=(described,))
-    implementation = _implementation(plan)
-    if not implementation.ties_embeddings and config.shape.tied:
-        config = config._replace(shape=config.shape._replace(tied=False))
-    if plan.fact("fused_loss").value:
-        implementation = implementation._replace(fused_loss=True, name=f"{implementation.name} with a fused loss")
-    text = f"{implementation.name} implementation ({implementation.source}), flash attention"
-    base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
-    kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
-    if kind in ("none", "full"):
-        return Resolution(base, assumptions=(text,))
-    if kind not in ("lora", "qlora") and kind not in METHODS:
-        return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
-    return _adapted(plan, base, plan.adapter.value == "qlora", implementation, text)
-
-
-def _implementation(plan: TrainingPlan) -> Implementation:
-    name = str(plan.fact("implementation").value)
-    if name == "torchtune" and plan.fact("chunked_loss").value is False:
-        return TORCHTUNE_PLAIN
-    if name == "torchtune" and plan.fact("compile").value:
-        return TORCHTUNE_COMPILED
-    return IMPLEMENTATIONS.get(name, HUGGING_FACE)
-
-
-def _adapted(
-    plan: TrainingPlan, base: Decoder, quantised: bool, implementation: Implementation, text: str
-) -> Resolution:
-    rank = plan.adapter_rank.value
-    texts = [text]
-    if rank is None:
-        rank = 16
-        texts.append("LoRA rank unknown: 16 assumed")
-    spelled = plan.fact("adapter_targets")
-    targets, head = _targets(spelled.value)
-    weight_bytes = implementation.adapter_weight_bytes or 2
-    trained, virtual = plan.fact("trained_parameters").value, plan.fact("virtual_tokens").value
-    adapter = Adapter(
-        rank,
-        targets,
-        weight_bytes,
-        bool(plan.fact("adapter_dropout").value),
-        head,
-        fused=not implementation.fused_qkv,
-        method=METHODS.get(str(plan.fact("adapter_method").value or plan.adapter.value)),
-        trained=trained if isinstance(trained, int) else None,
-        virtual_tokens=virtual if isinstance(virtual, int) else 0,
-    )
-    if quantised and implementation.quantised_input_copies > 1 and not plan.fact("packing").value:
-        # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.
-        base = base._replace(implementation=implementation._replace(quantised_input_copies=1))
-    found = base._replace(adapter=adapter, quantised=quantised)
-    if spelled.value is not None:
-        return Resolution(found, assumptions=tuple(texts))
-    texts.append("LoRA targets unknown: all linear layers assumed, the lower bound is for q_proj and v_proj")
-    fewer = found._replace(adapter=adapter._replace(targets=_DEFAULT_TARGETS))
-    return Resolution(found, (fewer,), tuple(texts))
-
-
-def _targets(value: object) -> tuple[tuple[str, ...], bool]:
-    """Adapted linear layers by their Hugging Face names, and whether the output head is adapted."""
-    if value is None or value in ("all-linear", "all"):
-        return _ALL_LINEAR, False
-    words = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
-    names = {str(word).strip().rsplit(".", 1)[-1] for word in words}
-    chosen = tuple(linear for linear in _ALL_LINEAR if names & _TARGET_WORDS[linear])
-    return chosen or _ALL_LINEAR, bool(names & {"lm_head", "head", "output"})
-
-
-_TARGET_WORDS: dict[str, frozenset[str]] = {
-    "q_proj": frozenset({"q_proj", "query", "q", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
-    "k_proj": frozenset({"k_proj", "key", "k", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
-    "v_proj": frozenset({"v_proj", "value", "v", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
-    "o_proj": frozenset({"o_proj", "projection", "output_proj", "out_proj", "dense"}),
-    "gate_proj": frozenset({"gate_proj", "mlp", "gate_up_proj", "w1"}),
-    "up_proj": frozenset({"up_proj", "mlp", "gate_up_proj", "w3", "dense_h_to_4h", "fc1"}),
-    "down_proj": frozenset({"down_proj", "mlp", "w2", "dense_4h_to_h", "fc2"}),
-}
-"""How codebases call the layers: transformers, litgpt, torchtune, Phi, Falcon and Qwen 1."""

@@ -8,13 +8,12 @@ from typing import Any
 
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.diffusion import Denoiser
-from vramlint.memory.knowledge import ModelKnowledge, Workload
+from vramlint.memory.knowledge import ModelKnowledge, Resolution, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer
 from vramlint.memory.pack import pack_key
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import Profile
-from vramlint.memory.resolve import Resolution
 from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, sharding_of, weight_bytes
 from vramlint.plan import Fact, Precision, TrainingPlan
 

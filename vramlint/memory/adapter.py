@@ -1,0 +1,83 @@
+"""An adapter on a decoder's linear layers: what it adapts, and how much it trains."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vramlint.memory.adapters import Method
+from vramlint.memory.architecture import DecoderConfig, Linear
+
+
+class Adapter(NamedTuple):
+    """LoRA or another PEFT method: rank, the adapted linear layers by name, and bytes per adapter weight.
+
+    ``half`` adapters share the base model's dtype (litgpt, torchtune); PEFT keeps them in fp32 and casts the input.
+    ``fused``: on a model with one projection for queries, keys and values (and one for gate and up), it is the joint
+    layer that is adapted, as PEFT does. ``method``: None for LoRA. ``trained``: the number of trained parameters where
+    it is spelled. ``virtual_tokens``: of prompt and prefix tuning.
+    """
+
+    rank: int
+    targets: tuple[str, ...]
+    weight_bytes: int
+    dropout: bool = False
+    head: bool = False
+    fused: bool = False
+    method: Method | None = None
+    trained: int | None = None
+    virtual_tokens: int = 0
+
+    @property
+    def trains_norms(self) -> bool:
+        return self.method is not None and self.method.trains == "norms"
+
+    @property
+    def added_tokens(self) -> int:
+        """Tokens before each sequence; a prefix is added inside attention alone."""
+        return self.virtual_tokens if self.method is not None and self.method.trains == "prompt" else 0
+
+    def chosen(self, config: DecoderConfig) -> list[Linear]:
+        """The adapted layers of one block."""
+        found = [linear for linear in config.linears if linear.name in self.targets]
+        joint = {"attention": "qkv_proj", "mlp": "gate_up_proj"} if config.fused_qkv else {}
+        if config.fused_gate:
+            joint["mlp"] = "gate_up_proj"
+        if not (self.fused and joint):
+            return found
+        joined = [_joined(found, reads, name) for reads, name in joint.items()]
+        return [*(each for each in joined if each), *(each for each in found if each.reads not in joint)]
+
+    def parameters(self, config: DecoderConfig) -> int:
+        """Trained parameters: the spelled number, else what the method's kind comes to; 0 where only that would say."""
+        if self.trained is not None:
+            return self.trained
+        shape, chosen = config.shape, self.chosen(config)
+        head = self.rank * (shape.hidden + shape.vocabulary) if self.head else 0
+        kinds = {
+            "low-rank": shape.layers * sum(self.rank * (linear.inputs + linear.outputs) for linear in chosen) + head,
+            "outputs": shape.layers * sum(linear.outputs + self.rank for linear in chosen),
+            "prompt": self.virtual_tokens * shape.hidden,
+            "prefix": self.virtual_tokens * 2 * config.kv_width * shape.layers,
+            "norms": (config.norms_per_layer * shape.layers + 1) * shape.hidden,
+        }
+        return kinds.get(self.method.trains if self.method else "low-rank", 0)
+
+    def block_bytes(self, config: DecoderConfig) -> int:
+        """What a method keeps of one block whatever the batch: changes of weights that are built whole."""
+        if self.method is None:
+            return 0
+        each = self.method
+        sizes = (
+            each.per_weight * linear.inputs * linear.outputs
+            + each.per_square * linear.inputs**2
+            + each.per_narrow_square * min(linear.inputs, linear.outputs) ** 2
+            + each.per_factor * self.rank * (linear.inputs + linear.outputs)
+            for linear in self.chosen(config)
+        )
+        return round(sum(sizes))
+
+
+def _joined(linears: list[Linear], reads: str, name: str) -> Linear | None:
+    """Layers that read one input as the one layer they are in a fused model."""
+    parts = [linear for linear in linears if linear.reads == reads]
+    return Linear(name, parts[0].inputs, sum(part.outputs for part in parts), reads) if parts else None

@@ -1,0 +1,125 @@
+"""From a plan's facts to a decoder LLM in one implementation, whole or behind adapters."""
+
+from __future__ import annotations
+
+from vramlint.memory.adapter import Adapter
+from vramlint.memory.adapters import METHODS
+from vramlint.memory.architecture import DecoderConfig, Experts, LatentAttention
+from vramlint.memory.decoder import Decoder
+from vramlint.memory.implementations import (
+    HUGGING_FACE,
+    IMPLEMENTATIONS,
+    TORCHTUNE_COMPILED,
+    TORCHTUNE_PLAIN,
+    Implementation,
+)
+from vramlint.memory.knowledge import Resolution
+from vramlint.memory.megatron_plan import megatron_model
+from vramlint.plan import DecoderShape, TrainingPlan
+
+_ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_DEFAULT_TARGETS = ("q_proj", "v_proj")
+"""PEFT's default for Llama-like models (peft 0.21 ``utils/constants.py``)."""
+
+
+def spelled_config(plan: TrainingPlan, shape: DecoderShape) -> DecoderConfig:
+    """A spelled shape with the other facts that a config gives of an architecture."""
+    experts, latent = plan.fact("expert_mixture").value, plan.fact("latent_attention").value
+    positions = plan.fact("learned_positions").value
+    return DecoderConfig(
+        shape,
+        gated=shape.gated,
+        norm=shape.norm,
+        biases=shape.biases,
+        qk_norm=bool(plan.fact("qk_norm").value),
+        positions=positions if isinstance(positions, int) else 0,
+        experts=Experts(*experts) if isinstance(experts, tuple) else None,
+        latent=LatentAttention(*latent) if isinstance(latent, tuple) else None,
+    )
+
+
+def decoder_of(plan: TrainingPlan, name: str, config: DecoderConfig, source: str) -> Resolution:
+    """The decoder ``config`` as the plan's implementation and adapter method run it; the reason where none is known."""
+    if plan.fact("implementation").value == "megatron":
+        if plan.adapter.value not in (None, "none"):
+            return Resolution(None, because="adapters on Megatron-LM's models are not worked out")
+        model, described = megatron_model(plan, name, config, source)
+        return Resolution(model, assumptions=(described,))
+    implementation = _implementation(plan)
+    if not implementation.ties_embeddings and config.shape.tied:
+        config = config._replace(shape=config.shape._replace(tied=False))
+    if plan.fact("fused_loss").value:
+        implementation = implementation._replace(fused_loss=True, name=f"{implementation.name} with a fused loss")
+    text = f"{implementation.name} implementation ({implementation.source}), flash attention"
+    base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
+    kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
+    if kind in ("none", "full"):
+        return Resolution(base, assumptions=(text,))
+    if kind not in ("lora", "qlora") and kind not in METHODS:
+        return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
+    return _adapted(plan, base, plan.adapter.value == "qlora", implementation, text)
+
+
+def _implementation(plan: TrainingPlan) -> Implementation:
+    name = str(plan.fact("implementation").value)
+    if name == "torchtune" and plan.fact("chunked_loss").value is False:
+        return TORCHTUNE_PLAIN
+    if name == "torchtune" and plan.fact("compile").value:
+        return TORCHTUNE_COMPILED
+    return IMPLEMENTATIONS.get(name, HUGGING_FACE)
+
+
+def _adapted(
+    plan: TrainingPlan, base: Decoder, quantised: bool, implementation: Implementation, text: str
+) -> Resolution:
+    rank = plan.adapter_rank.value
+    texts = [text]
+    if rank is None:
+        rank = 16
+        texts.append("LoRA rank unknown: 16 assumed")
+    spelled = plan.fact("adapter_targets")
+    targets, head = _targets(spelled.value)
+    weight_bytes = implementation.adapter_weight_bytes or 2
+    trained, virtual = plan.fact("trained_parameters").value, plan.fact("virtual_tokens").value
+    adapter = Adapter(
+        rank,
+        targets,
+        weight_bytes,
+        bool(plan.fact("adapter_dropout").value),
+        head,
+        fused=not implementation.fused_qkv,
+        method=METHODS.get(str(plan.fact("adapter_method").value or plan.adapter.value)),
+        trained=trained if isinstance(trained, int) else None,
+        virtual_tokens=virtual if isinstance(virtual, int) else 0,
+    )
+    if quantised and implementation.quantised_input_copies > 1 and not plan.fact("packing").value:
+        # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.
+        base = base._replace(implementation=implementation._replace(quantised_input_copies=1))
+    found = base._replace(adapter=adapter, quantised=quantised)
+    if spelled.value is not None:
+        return Resolution(found, assumptions=tuple(texts))
+    texts.append("LoRA targets unknown: all linear layers assumed, the lower bound is for q_proj and v_proj")
+    fewer = found._replace(adapter=adapter._replace(targets=_DEFAULT_TARGETS))
+    return Resolution(found, (fewer,), tuple(texts))
+
+
+def _targets(value: object) -> tuple[tuple[str, ...], bool]:
+    """Adapted linear layers by their Hugging Face names, and whether the output head is adapted."""
+    if value is None or value in ("all-linear", "all"):
+        return _ALL_LINEAR, False
+    words = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+    names = {str(word).strip().rsplit(".", 1)[-1] for word in words}
+    chosen = tuple(linear for linear in _ALL_LINEAR if names & _TARGET_WORDS[linear])
+    return chosen or _ALL_LINEAR, bool(names & {"lm_head", "head", "output"})
+
+
+_TARGET_WORDS: dict[str, frozenset[str]] = {
+    "q_proj": frozenset({"q_proj", "query", "q", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
+    "k_proj": frozenset({"k_proj", "key", "k", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
+    "v_proj": frozenset({"v_proj", "value", "v", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
+    "o_proj": frozenset({"o_proj", "projection", "output_proj", "out_proj", "dense"}),
+    "gate_proj": frozenset({"gate_proj", "mlp", "gate_up_proj", "w1"}),
+    "up_proj": frozenset({"up_proj", "mlp", "gate_up_proj", "w3", "dense_h_to_4h", "fc1"}),
+    "down_proj": frozenset({"down_proj", "mlp", "w2", "dense_4h_to_h", "fc2"}),
+}
+"""How codebases call the layers: transformers, litgpt, torchtune, Phi, Falcon and Qwen 1."""
