@@ -191,6 +191,17 @@ def test_fsdp_divides_the_states() -> None:
     assert shared.allocated.value < alone.allocated.value
 
 
+def test_what_a_run_takes_at_the_least_where_its_length_is_unknown() -> None:
+    facts = {**LANGUAGE, "seq_len": None}
+    unknown, one_token = estimate(plan(**facts), card(24)), estimate(plan(**{**facts, "seq_len": 1}), card(24))
+    assert unknown.required is None
+    assert one_token.required is not None
+    assert unknown.least_bytes == one_token.required.low
+    assert estimate(plan(**{**facts, "seq_len": 512}), card(24)).least_bytes is None
+    nameless = {**facts, "model": "nobody/knows-this"}
+    assert estimate(plan(**nameless), card(24)).least_bytes is None
+
+
 @pytest.mark.usefixtures("known")
 def test_paged_optimizer_states_show_on_the_card_only() -> None:
     plain, paged = run({"optimizer": "adamw_8bit"}), run({"optimizer": "paged_adamw_8bit"})
@@ -201,6 +212,17 @@ def test_paged_optimizer_states_show_on_the_card_only() -> None:
     saved = plain.allocated.value - paged.allocated.value
     assert saved == pytest.approx(2.03 * 10_000_000, rel=0.01)
     assert plain.device.value - paged.device.value < 0.1 * saved
+
+
+@pytest.mark.usefixtures("known")
+def test_paged_optimizer_states_make_room_where_the_card_is_full() -> None:
+    """Managed memory moves to the host: it is shown, and asks for no capacity."""
+    plain, paged = run({"optimizer": "adamw_8bit"}), run({"optimizer": "paged_adamw_8bit"})
+    assert plain.required is not None
+    assert paged.required is not None
+    assert plain.required.value - paged.required.value > 2 * 10_000_000
+    states = [component for component in paged.components if component.name == "paged 8-bit AdamW states"]
+    assert "managed memory" in states[0].origin
 
 
 @pytest.mark.usefixtures("known")

@@ -70,6 +70,16 @@ class Decoder(NamedTuple):
         return self.config.parameters + (self.tower_parameters if self.tower_trains else 0)
 
     @property
+    def largest_weight(self) -> int:
+        """Elements of the largest single weight: of a block, or the head's."""
+        return max(self.largest_block_weight, self.config.head_parameters)
+
+    @property
+    def largest_block_weight(self) -> int:
+        """Elements of the largest weight of a block."""
+        return max(linear.inputs * linear.outputs for linear in self.config.linears)
+
+    @property
     def outside_and_block(self) -> tuple[int, int]:
         """Parameters outside the blocks, and of one block, as sharded data parallelism gathers them."""
         block = self.config.layer_parameters
@@ -176,7 +186,7 @@ class _Step:
         if self.workload.gradients_kept:
             return tuple(moment._replace(gradient_elements=self.decoder.trainable) for moment in found)
         if self.workload.gradients_freed:
-            most = max(self._largest_weight(), self.decoder.config.head_parameters)
+            most = self.decoder.largest_weight
             return tuple(moment._replace(gradient_elements=min(moment.gradient_elements, most)) for moment in found)
         return tuple(found)
 
@@ -237,9 +247,6 @@ class _Step:
         dense = config.experts.dense_layers * config.dense_layer_parameters if config.experts else 0
         return config.parameters - config.layer_parameters - embedding - dense
 
-    def _largest_weight(self) -> int:
-        return max(linear.inputs * linear.outputs for linear in self.decoder.config.linears)
-
     def _kept(self) -> int:
         if self.workload.activations_offloaded:
             return 2 * (self.checkpoint if self.checkpointing else self.block)
@@ -257,7 +264,7 @@ class _Step:
             weighed = 4 if experts.fp32_router else c
             inside = max(inside, 3 * experts.per_token * weighed * shape.hidden)
         gradients = inside + 2 * self.numbers.weight * shape.hidden
-        return gradients * self.tokens + (c * self._largest_weight() if self.decoder.quantised else 0)
+        return gradients * self.tokens + (c * self.decoder.largest_block_weight if self.decoder.quantised else 0)
 
     def _logits(self, bytes_per_logit: float) -> int:
         if self.decoder.implementation.fused_loss:

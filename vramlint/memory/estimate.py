@@ -37,7 +37,7 @@ from vramlint.memory.observations import at, points_for
 from vramlint.memory.resolve import resolve
 from vramlint.memory.setting import Setting, missing_facts, readings, settings_of
 from vramlint.memory.states import States, states_of
-from vramlint.plan import Precision, TrainingPlan
+from vramlint.plan import Precision, TrainingPlan, revise
 
 CONVOLUTION_WORKSPACE_SHARE = 3.9
 """Upper bound of what vision runs take beyond a trace and a gradient bucket, in units of the parameters' bytes.
@@ -112,7 +112,10 @@ def _calculated(plan: TrainingPlan, target: Target, limits: Headroom | None) -> 
     missing = missing_facts(plan, found.knowledge)
     if missing:
         because = f"{' and '.join(missing)} unknown"
-        return _unknown(plan, target, because, _weights(plan, found.knowledge), found.assumptions, found.knowledge.name)
+        unknown = _unknown(
+            plan, target, because, _weights(plan, found.knowledge), found.assumptions, found.knowledge.name
+        )
+        return unknown._replace(least_bytes=_least_bytes(plan, found.knowledge, target))
     settings = settings_of(plan, found, target.gpu.capability if target.gpu else None)
     deterministic = bool(plan.fact("deterministic").value)
     peaks = [peak for setting in readings(settings) if (peak := _peak(setting, deterministic=deterministic))]
@@ -124,6 +127,20 @@ def _calculated(plan: TrainingPlan, target: Target, limits: Headroom | None) -> 
     return _estimate(target, limits, settings.chosen, peaks[0], allocated, tuple(settings.assumptions))
 
 
+def _least_bytes(plan: TrainingPlan, knowledge: ModelKnowledge, target: Target) -> int | None:
+    """What the run takes whatever its unknown batch and length: one sample, of one token; None for images, whose size
+    says how much that is."""
+    language = isinstance(knowledge, (Decoder, MegatronModel))
+    if not language and plan.image_size.value is None:
+        return None
+    smallest = {
+        "micro_batch": plan.micro_batch.value or 1,
+        **({"seq_len": plan.seq_len.value or 1} if language else {}),
+    }
+    found = _calculated(revise(plan, smallest), target, None).required
+    return None if found is None else found.low
+
+
 def _estimate(
     target: Target,
     limits: Headroom | None,
@@ -132,13 +149,14 @@ def _estimate(
     allocated: Interval,
     assumptions: tuple[str, ...],
 ) -> Estimate:
-    paged = sum(component.bytes for component in _states(setting).paged)
-    outside = shifted(_context(setting, target), paged)
+    paged = _states(setting).paged
+    outside = _context(setting, target)
     reserved = with_slack(allocated, VARYING_SLACK if setting.lengths_vary else RESERVED_SLACK)
-    device = added(reserved, outside)
     required = added(with_slack(allocated, REQUIRED_SLACK), outside)
     usable = target.gpu.usable_bytes if target.gpu else None
+    device = _with_paged(added(reserved, outside), sum(component.bytes for component in paged), usable)
     extra = (
+        *paged,
         Component("allocator slack", reserved.value - allocated.value, "cached and fragmented bytes, by simulation"),
         Component("CUDA context", outside.value, "CUDA context, loaded kernels, communication buffers"),
     )
@@ -155,6 +173,16 @@ def _estimate(
         components=(*peak.components, *extra),
         assumptions=assumptions,
     )
+
+
+def _with_paged(device: Interval, paged_bytes: int, usable_bytes: int | None) -> Interval:
+    """What the card holds when managed memory is resident: the driver moves it to the host where the card is full, so
+    that it takes room but is never missing any (``cudaMallocManaged``; bitsandbytes' paged optimizers)."""
+    if not paged_bytes:
+        return device
+    resident = shifted(device, paged_bytes)
+    most = max(usable_bytes or resident.high, device.high)
+    return Interval(device.low, min(resident.value, most), min(resident.high, most))
 
 
 def _verdict(required: Interval, usable_bytes: int | None, headroom: float) -> Verdict:
@@ -217,8 +245,10 @@ def _peak(setting: Setting, *, deterministic: bool) -> Peak | None:
     trainable = setting.knowledge.trainable
     # The optimizer's step is worked out here, for the plan's own optimizer; a profile was traced with one of its own.
     candidates = [moment for moment in moments if moment.phase != "optimizer"]
-    step = 0 if setting.workload.gradients_freed else trainable
-    candidates.append(Moment("optimizer", states.step_bytes, step))
+    if setting.workload.gradients_freed:
+        candidates.append(Moment("optimizer", _one_step_bytes(setting, states), 0))
+    else:
+        candidates.append(Moment("optimizer", states.step_bytes, trainable))
     workspace = _workspace_bytes(setting, deterministic=deterministic)
 
     def total(moment: Moment) -> float:
@@ -241,6 +271,14 @@ def _peak(setting: Setting, *, deterministic: bool) -> Peak | None:
     )
     value = states.bytes + gradients + working + worst.activation_bytes + workspace
     return Peak(_bounds(setting, value, worst), worst.phase, tuple(part for part in components if part.bytes))
+
+
+def _one_step_bytes(setting: Setting, states: States) -> int:
+    """The temporary copies of a step that runs in backward, weight by weight: those of the largest weight."""
+    model = setting.knowledge
+    if not isinstance(model, Decoder) or model.adapter is not None:
+        return states.step_bytes
+    return round(states.step_bytes * model.largest_weight / model.trainable)
 
 
 def _workspace_bytes(setting: Setting, *, deterministic: bool) -> int:

@@ -52,5 +52,7 @@ class Estimate(NamedTuple):
     components: tuple[Component, ...]
     assumptions: tuple[str, ...]
     unknown_because: str = ""
+    least_bytes: int | None = None
+    """Where batch or sequence length are unknown: the lower bound of ``required`` for one sample of one token."""
     caveat: str = ""
     """What makes the figures doubtful and should be seen beside them: a stale profile."""

@@ -33,6 +33,12 @@ _FUSED = ADAMW._replace(name="fused AdamW", step_copies=0, source="torch.optim 2
 _ADAM_8BIT = Optimizer(
     "8-bit AdamW", 0, 2 * (1 + _BLOCKWISE), 0, "bitsandbytes 0.45: two 8-bit states in blocks of 256"
 )
+_BNB_32BIT = "bitsandbytes (06029dd) optim/optimizer.py: fp32 states whatever the weights' dtype, no temporary copies"
+_ADAM_32BIT = Optimizer("32-bit AdamW", 0, 8, 0, _BNB_32BIT)
+_LION_32BIT = Optimizer("32-bit Lion", 0, 4, 0, _BNB_32BIT)
+_ADEMAMIX_32BIT = Optimizer("32-bit AdEMAMix", 0, 12, 0, _BNB_32BIT)
+_RMSPROP_32BIT = Optimizer("32-bit RMSprop", 0, 4, 0, _BNB_32BIT)
+_RMSPROP_8BIT = Optimizer("8-bit RMSprop", 0, 1 + _BLOCKWISE, 0, "bitsandbytes 0.45: one 8-bit state in blocks of 256")
 _LION = Optimizer("Lion", 1, 0, 1, "one momentum (Lion, arXiv 2302.06675)")
 _LION_8BIT = Optimizer("8-bit Lion", 0, 1 + _BLOCKWISE, 0, "bitsandbytes 0.45: one 8-bit state in blocks of 256")
 _SGD = Optimizer(
@@ -60,16 +66,21 @@ _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
     # States of a rank that the config need not spell, or none at all: better unknown than taken for AdamW's.
     (r"galore|apollo|q ?galore|lomo|shampoo|soap|distributed muon", None),
     (r"ademamix.*8 ?bit|8 ?bit.*ademamix", _ADEMAMIX_8BIT),
+    (r"paged.*ademamix", _ADEMAMIX_32BIT),
     (r"ademamix", _ADEMAMIX),
     (r"adam ?mini", _ADAM_MINI),
     (r"adamw?.*4 ?bit|4 ?bit.*adam", _ADAMW_4BIT),
     (r"sgd.*schedule ?free|schedule ?free.*sgd", _SCHEDULE_FREE_SGD),
     (r"schedule ?free", _SCHEDULE_FREE),
     (r"lion.*8 ?bit|8 ?bit.*lion", _LION_8BIT),
+    (r"paged.*lion|lion.*32 ?bit", _LION_32BIT),
     (r"lion", _LION),
     (r"muon", _MUON),
     (r"adafactor", _ADAFACTOR),
     (r"adam.*8 ?bit|8 ?bit.*adam|adamw?8", _ADAM_8BIT),
+    (r"paged.*adam|adam.*(bnb|32 ?bit)", _ADAM_32BIT),
+    (r"rmsprop.*8 ?bit", _RMSPROP_8BIT),
+    (r"rmsprop.*(bnb|32 ?bit)", _RMSPROP_32BIT),
     (r"fused.*adam|adam.*fused|fusedadam", _FUSED),
     (r"adam|radam|lamb|nadam|prodigy", ADAMW),
     (r"sgd|nesterov|momentum", _SGD),

@@ -15,6 +15,9 @@ NF4_DOUBLE_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """With double quantisation the scales are 8-bit, in blocks of 256 with an fp32 scale each."""
 
 
+_PAGED = "managed memory, which the driver moves to the host where the card is full"
+
+
 class WeightGroup(NamedTuple):
     """Parameters that share a storage: ``bytes_each`` may be fractional for 4-bit weights."""
 
@@ -56,7 +59,7 @@ class States(NamedTuple):
 
     components: tuple[Component, ...]
     paged: tuple[Component, ...]
-    """Optimizer states in managed memory: on the card, but not in the caching allocator."""
+    """Optimizer states in managed memory: on the card while it has room, and not in the caching allocator."""
     gradient_bytes_each: float
     step_bytes: int
     """Temporary bytes of the optimizer's step."""
@@ -134,7 +137,7 @@ def states_of(
     step = round(optimizer.step_copies * gradient_bytes / sharding.optimizer)
     shares = sharding.kept_gradients if gradients_kept else sharding.gradients
     each = gradient_bytes / elements / shares if elements else 0.0
-    paged = (states,) if optimizer.paged and states.bytes else ()
+    paged = (states._replace(origin=f"{states.origin}; {_PAGED}"),) if optimizer.paged and states.bytes else ()
     return States(tuple(components), paged, each, step)
 
 

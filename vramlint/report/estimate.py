@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
 from vramlint.report.rows import EstimateRow
-from vramlint.report.summary import interval_of, verdict_words
+from vramlint.report.summary import interval_of, least_words, verdict_words
 from vramlint.report.text import View, bar, count, gib, gib_range, percent, printable, size, wrap
 
 VERDICT_STYLES = {Verdict.FITS: "1;32", Verdict.TIGHT: "1;33", Verdict.OVER: "1;31", Verdict.UNKNOWN: "1"}
@@ -72,7 +72,7 @@ def _largest(row: EstimateRow, view: View) -> list[str]:
 def _verdict(estimate: Estimate, view: View) -> list[str]:
     needed = interval_of(estimate)
     if needed is None:
-        return [f"  {line}" for line in wrap(f"unknown: {estimate.unknown_because}", view.width - 2)]
+        return [f"  {line}" for line in wrap(_why_unknown(estimate), view.width - 2)]
     words = view.paint(verdict_words(estimate.verdict), VERDICT_STYLES[estimate.verdict])
     phase = f", peak in {estimate.phase}" if estimate.phase else ""
     if estimate.usable_bytes is None:
@@ -80,6 +80,19 @@ def _verdict(estimate: Estimate, view: View) -> list[str]:
     share = percent(needed.value, estimate.usable_bytes)
     amount = f"{gib(needed.value)} GiB ({gib_range(needed)}) of {gib(estimate.usable_bytes)} usable, {share}"
     return [f"  needs {amount}{phase}: {words}"]
+
+
+def _why_unknown(estimate: Estimate) -> str:
+    if estimate.least_bytes is None:
+        return f"unknown: {estimate.unknown_because}"
+    said = f"{least_words(estimate)}: {estimate.unknown_because}"
+    match estimate.unknown_because:
+        case "sequence length unknown":
+            return f"{said}; --sweep seq_len=512..4096:512 shows what it adds"
+        case "batch size per GPU unknown":
+            return f"{said}; --sweep batch=1..16 shows what it adds"
+        case _:
+            return said
 
 
 def _meters(estimate: Estimate) -> list[str]:

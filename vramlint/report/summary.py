@@ -112,9 +112,20 @@ def _needs(estimate: Estimate, target: Target) -> str:
 
 
 def _unknown_memory(estimate: Estimate) -> str:
+    because = estimate.unknown_because or "the model is not known"
+    if estimate.least_bytes is not None:
+        return f"{least_words(estimate)}{_SEPARATOR}{because}"
     known = sum(component.bytes for component in estimate.components)
-    least = f"{_SEPARATOR}known so far {gib(known)} GiB" if known else ""
-    return f"unknown: {estimate.unknown_because or 'the model is not known'}{least}"
+    return f"unknown: {because}{f'{_SEPARATOR}known so far {gib(known)} GiB' if known else ''}"
+
+
+def least_words(estimate: Estimate) -> str:
+    """``at least 20.1 GiB of 23.7 usable on rtx-3090``; the estimate must have ``least_bytes``."""
+    least = f"at least {gib(estimate.least_bytes or 0)} GiB"
+    if estimate.usable_bytes is None:
+        return least
+    over = f"{_SEPARATOR}{verdict_words(Verdict.OVER)}" if (estimate.least_bytes or 0) > estimate.usable_bytes else ""
+    return f"{least} of {gib(estimate.usable_bytes)} usable on {estimate.gpu}{over}"
 
 
 def verdict_words(verdict: Verdict) -> str:
@@ -195,6 +206,8 @@ def _digest(run: RunResult) -> str:
     needed, usable = interval_of(run.estimate), run.estimate.usable_bytes
     if needed is None:
         because = run.estimate.unknown_because
+        if run.estimate.least_bytes is not None:
+            return f"{batch}{_SEPARATOR}{least_words(run.estimate)} ({because}){_caveat(run.estimate)}"
         return f"{batch}{_SEPARATOR}memory unknown{f': {because}' if because else ''}{_caveat(run.estimate)}"
     if usable is None or run.estimate.gpu is None:
         return f"{batch}{_SEPARATOR}{gib(needed.value)} GiB{_caveat(run.estimate)}"
