@@ -135,7 +135,7 @@ def test_real_files(dialect: str) -> None:
         if case.dialect != dialect:
             continue
         path = str(CORPUS / case.path)
-        read = project.document(path)
+        read = project.files.document(path)
         (claim,) = registry.claims(read)
         for gpus, expected in zip(GPUS, case.batches, strict=True):
             context = FileContext(project, path, Target(None, gpus, source="--gpus"))

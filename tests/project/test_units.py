@@ -132,15 +132,15 @@ def test_a_launch_line_links_script_and_config() -> None:
 def test_files_through_symlinks_that_leave_the_root_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret.yml").write_text("batch_size: 1\n", encoding="utf-8")
     os.symlink(tmp_path / "secret.yml", "link.yml")
-    assert Project().find("link.yml", "train.yml") is None
-    assert Project().find("../secret.yml", "train.yml") is None
+    assert Project().files.find("link.yml", "train.yml") is None
+    assert Project().files.find("../secret.yml", "train.yml") is None
 
 
 def test_a_file_outside_every_repository_finds_its_base_files(tmp_path: Path) -> None:
     write(str(tmp_path / "elsewhere" / "configs" / "a.yml"))
     write(str(tmp_path / "elsewhere" / "_base_" / "b.yml"))
     beside = str(tmp_path / "elsewhere" / "configs" / "a.yml")
-    found = Project().find("../_base_/b.yml", beside)
+    found = Project().files.find("../_base_/b.yml", beside)
     assert found is not None
     assert Path(found).resolve() == (tmp_path / "elsewhere" / "_base_" / "b.yml").resolve()
 
@@ -164,16 +164,16 @@ def test_an_unreadable_neighbour_is_none() -> None:
 def test_the_overlay_stands_for_the_disk() -> None:
     write("a.yml", "x: 1\n")
     project = Project({"a.yml": b"x: 2\n", "new.yml": b"y: 1\n"})
-    assert project.data("a.yml") == b"x: 2\n"
-    assert project.find("new.yml", "a.yml") == "new.yml"
+    assert project.files.data("a.yml") == b"x: 2\n"
+    assert project.files.find("new.yml", "a.yml") == "new.yml"
 
 
 def test_each_file_is_read_once() -> None:
     write("a.yml", "x: 1\n")
     project = Project()
-    first = project.document("a.yml")
+    first = project.files.document("a.yml")
     write("a.yml", "x: 2\n")
-    assert project.document("a.yml") is first
+    assert project.files.document("a.yml") is first
 
 
 def test_the_work_is_bounded() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vramlint.dialects.prefilter import prefilter
 from vramlint.engine.options import CheckOptions
-from vramlint.project.discovery import Candidate, discover, display_path
+from vramlint.project.discovery import Candidate, contents, discover, display_path
 from vramlint.project.settings import SettingsFinder
 from vramlint.results import CheckResult, Failure
 
@@ -66,14 +66,14 @@ def check_candidates(
     failures = []
     for candidate in candidates:
         try:
-            data = _data(candidate.path, overlay)
+            data = _data(candidate.path, overlay) if session is None else session.glance(candidate.path)
         except OSError as error:
             failures.append(Failure(candidate.path, f"cannot be read: {error.strerror}"))
             continue
         may_be_config = prefilter(candidate.path, _narrowed(data))
         if may_be_config or (candidate.explicit and _may_link(candidate.path, data)):
             session = session or _session(finder, options, overlay, candidates)
-            session.look(candidate, may_be_config=may_be_config)
+            session.look(candidate, data, may_be_config=may_be_config)
         elif candidate.explicit and _is_wide(candidate.path, data):
             failures.append(
                 Failure(candidate.path, "the file is UTF-16 or UTF-32, not UTF-8", help="Save it as UTF-8.")
@@ -108,8 +108,7 @@ def _is_wide(path: str, data: bytes) -> bool:
 def _data(path: str, overlay: Mapping[str, bytes]) -> bytes:
     if path in overlay:
         return overlay[path]
-    with open(path, "rb") as file:
-        return file.read(_MOST_BYTES)
+    return contents(path, _MOST_BYTES)
 
 
 def _session(

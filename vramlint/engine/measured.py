@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vramlint.errors import SettingsError
 from vramlint.plan import Fact, Origin, TrainingPlan
-from vramlint.project.discovery import repository_root
+from vramlint.project.discovery import Repositories
 from vramlint.project.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ _PROBED = os.path.join(".vramlint", "probe.json")  # vramlint.memory.calibration
 class OwnersKnowledge:
     """Attaches what is known of each plan; every observations file is read once."""
 
-    def __init__(self, *, isolated: bool) -> None:
+    def __init__(self, repositories: Repositories, *, isolated: bool) -> None:
+        self._repositories = repositories
         self._isolated = isolated
         self._by_folder: dict[str, tuple[Observation, ...]] = {}
         self._profiles: OwnProfiles | None = None
@@ -56,7 +57,7 @@ class OwnersKnowledge:
         """
         if self._isolated or target.gpu is None:
             return target
-        root = repository_root(os.path.dirname(path)) or os.path.dirname(path)
+        root = self._root(os.path.dirname(path))
         if root not in self._calibrations:
             self._calibrations[root] = _calibration(os.path.join(root, _PROBED))
         found = self._calibrations[root]
@@ -69,18 +70,30 @@ class OwnersKnowledge:
             from vramlint.project.own_profiles import OwnProfiles  # most invocations meet no config
 
             self._profiles = OwnProfiles()
-        for folder in _upwards(os.path.dirname(path)):
+        for folder in self._upwards(os.path.dirname(path)):
             own = self._profiles.find(str(plan.model.value), folder)
             if own is not None:
                 plan.extra["own_profile"] = Fact(own, Origin.FILE, note="vramlint trace")
                 return
 
     def _observations(self, folder: str) -> tuple[Observation, ...]:
-        root = repository_root(folder) or folder
+        root = self._root(folder)
         known = self._by_folder.get(root)
         if known is None:
             known = self._by_folder[root] = _read(os.path.join(root, _FILE))
         return known
+
+    def _root(self, folder: str) -> str:
+        """The repository's root; the folder itself outside every repository."""
+        return self._repositories.root(folder) or folder
+
+    def _upwards(self, folder: str) -> Iterator[str]:
+        """``folder`` and those above it, up to the repository's root; itself alone outside every repository."""
+        root = self._root(folder)
+        while folder != root:
+            yield folder
+            folder = os.path.dirname(folder)
+        yield root
 
 
 def _calibration(path: str) -> Calibration | None:
@@ -94,15 +107,6 @@ def _calibration(path: str) -> Calibration | None:
     from vramlint.memory.calibration import read_calibration
 
     return read_calibration(text, os.path.relpath(path))
-
-
-def _upwards(folder: str) -> Iterator[str]:
-    """``folder`` and those above it, up to the repository's root; itself alone outside every repository."""
-    root = repository_root(folder) or folder
-    while folder != root:
-        yield folder
-        folder = os.path.dirname(folder)
-    yield root
 
 
 def _read(path: str) -> tuple[Observation, ...]:

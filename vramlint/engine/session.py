@@ -40,13 +40,17 @@ class Session:
         self._finder = finder
         self._options = options
         self._project = Project(overlay, checked, options.launchers)
-        self._owner = OwnersKnowledge(isolated=options.isolated)
+        self._owner = OwnersKnowledge(self._project.repositories, isolated=options.isolated)
         self._seen: set[str] = set()
         self._checked: dict[str, Document] = {}
         self._documents: dict[str, Document] = {}
         self._runs: list[_Run] = []
         self._failures: dict[Failure, None] = {}
         self._choices: dict[tuple[int, tuple[str, ...]], list[RuleModule]] = {}
+
+    def glance(self, path: str) -> bytes:
+        """The bytes of a file, kept only where it was read before. Raises OSError."""
+        return self._project.files.glance(path)
 
     def validate(self) -> None:
         """Raises UsageError and TargetError for rules and GPUs on the command line that do not exist."""
@@ -57,24 +61,25 @@ class Session:
         if self._options.select or self._options.ignore:
             self._rules(self._finder.for_folder(os.getcwd())).expect((*self._options.select, *self._options.ignore))
 
-    def look(self, candidate: Candidate, *, may_be_config: bool) -> None:
+    def look(self, candidate: Candidate, data: bytes, *, may_be_config: bool) -> None:
         """Check one file, unless it was already. A file that is no training config leaves no trace.
 
-        ``may_be_config`` is the prefilter's word. A named script that is no config itself may choose one: then the
-        files that its imports or its launch lines name are checked in its place.
+        ``data`` is what the file holds and ``may_be_config`` the prefilter's word. A named script that is no config
+        itself may choose one: then the files that its imports or its launch lines name are checked in its place.
         """
         path = candidate.path
         if path in self._seen:
             return
         self._seen.add(path)
+        self._project.files.keep(path, data)
         found = self._claims(candidate) if may_be_config else ()
         if found:
             self._judge(path, found)
         elif candidate.explicit:
             for linked in self._project.linked(path):
                 with contextlib.suppress(OSError):  # whoever names the file itself is told that it cannot be read
-                    data = self._project.data(linked)
-                    self.look(Candidate(linked, explicit=True), may_be_config=prefilter(linked, data))
+                    data = self._project.files.data(linked)
+                    self.look(Candidate(linked, explicit=True), data, may_be_config=prefilter(linked, data))
 
     def result(self) -> CheckResult:
         """Everything found so far, suppressed findings left out."""
@@ -96,7 +101,7 @@ class Session:
 
     def _claims(self, candidate: Candidate) -> tuple[Claim, ...]:
         try:
-            document = self._project.document(candidate.path)
+            document = self._project.files.document(candidate.path)
             return claims(document)
         except SourceError as error:
             if candidate.explicit or self._is_broken_config(candidate.path, error):
@@ -109,10 +114,10 @@ class Session:
         """In a walked folder the file may be anything (a template, say); it counts where it reads as a config."""
         from vramlint.engine.unreadable import is_training_config
 
-        return is_training_config(path, self._project.data(path), error)
+        return is_training_config(path, self._project.files.data(path), error)
 
     def _judge(self, path: str, found: Iterable[Claim]) -> None:
-        document = self._project.document(path)
+        document = self._project.files.document(path)
         self._checked[path] = document
         settings = self._finder.for_file(path)
         for claim in found:
