@@ -183,8 +183,8 @@ def test_the_work_is_bounded() -> None:
         write(f"many/run{number:03}.sh", "python train.py --config b.yml\n")
     project = Project()
     assert project.launches("many/settings_a.yml") == ()
-    assert len(project._data) <= 201  # the scripts, and the YAML files beside them: the config itself
-    assert project._documents == {}
+    assert len(project.files._data) <= 201  # the scripts, and the YAML files beside them: the config itself
+    assert project.files._documents == {}
 
 
 def test_a_file_whose_name_is_no_text() -> None:
