@@ -45,8 +45,8 @@ def _flags() -> set[str]:
     """Every flag that the dialect's schemas and its further facts know, with dashes."""
     names: set[str] = set()
     for schema in (Config, ModelFlags):
-        for field in schema.model_fields.values():
-            names |= {f"--{choice.replace('_', '-')}" for choice in field.validation_alias.choices}
+        for setting in schema.model_fields.values():
+            names |= {f"--{key.replace('_', '-')}" for key in setting.keys}
     further = {key for row in FACTS["megatron"].rows for key in row.keys}
     return names | {f"--{key.replace('_', '-')}" for key in further}
 

@@ -27,7 +27,6 @@ def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / "train.yml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as main sets it, and undone after the test
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

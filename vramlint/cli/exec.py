@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypedDict
 import click
 
 from vramlint.cli.known import fresh
-from vramlint.cli.main import BROKEN, CLEAN, FOUND, forget_our_environment
+from vramlint.cli.main import BROKEN, CLEAN, FOUND
 from vramlint.cli.shared import check_options, config_options, target_options, texts_of, view, write, write_failures
 from vramlint.errors import UsageError
 
@@ -100,7 +100,6 @@ def _run(words: Sequence[str]) -> int:
     """Run the command in this process's place; only where that is impossible, as its child. Raises UsageError."""
     sys.stdout.flush()
     sys.stderr.flush()
-    forget_our_environment()
     try:
         if os.name == "posix":
             _replace_process(words)

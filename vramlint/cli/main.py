@@ -39,8 +39,6 @@ COMMANDS = {
 }
 """Every command with its one line of help: ``vramlint.cli.<name>.command`` is imported when it runs."""
 
-_PLUGIN_SWITCH = "PYDANTIC_DISABLE_PLUGINS"
-_SWITCH_WAS_SET = _PLUGIN_SWITCH in os.environ
 _OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 
 
@@ -96,16 +94,8 @@ def cli() -> None:
     """
 
 
-def forget_our_environment() -> None:
-    """Take what ``main`` put into the environment out again, for a command that is about to run in it."""
-    if not _SWITCH_WAS_SET:
-        os.environ.pop(_PLUGIN_SWITCH, None)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run vramlint with ``argv`` (the process's own arguments where None) and return the exit code."""
-    # Looking for pydantic's plugins reads the metadata of every installed package; vramlint has no use for any.
-    os.environ.setdefault(_PLUGIN_SWITCH, "__all__")
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="vramlint", standalone_mode=False)
     except SystemExit as stop:  # click ends so when the reader of a pipe has gone, and after shell completion

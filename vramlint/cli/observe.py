@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vramlint.cli.main import BROKEN, CLEAN, forget_our_environment
+from vramlint.cli.main import BROKEN, CLEAN
 from vramlint.cli.shared import check_options, checked, config_options, target_options, write, write_failures
 from vramlint.errors import UsageError
 
@@ -113,7 +113,6 @@ def _command(words: tuple[str, ...], given: Mapping[str, Any]) -> int:
     from vramlint.probe.watched import run
 
     target = _planned(words, given)
-    forget_our_environment()
     watched = run(words, nvml())
     found = [(peak.meter, peak.bytes, f"{peak.source}, as it ran") for peak in watched.peaks]
     if watched.device_bytes:

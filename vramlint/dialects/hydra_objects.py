@@ -148,9 +148,8 @@ def _loader(objects: list[Built]) -> Built | None:
 
 
 def _places(chosen: dict[str, Built | None], sources: list[Source]) -> Iterator[tuple[str, Place]]:
-    for name, field in Config.model_fields.items():
-        choices = field.validation_alias
-        kind, _, key = str(getattr(choices, "choices", [""])[0]).partition(".")
+    for name, setting in Config.model_fields.items():
+        kind, _, key = setting.keys[0].partition(".")
         built = chosen[kind]
         place = _find(sources, f"{built.path}.{key}") if built is not None else None
         if place is not None:

@@ -1,42 +1,36 @@
 """What every dialect shares: from nodes to validated settings, to facts with origins, to slots that can be edited.
 
-A dialect declares its settings once, as a pydantic schema: the field is the plan's fact, ``keys(...)`` gives the
-framework's own keys (dotted where they nest) and the framework's default, the type says what is accepted. A value of
-the wrong type becomes an UNKNOWN fact that says so; nothing is guessed.
+The settings are declared as a schema (``vramlint.dialects.schema``). A value of the wrong type becomes an UNKNOWN fact
+that says so; nothing is guessed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ValidationError
 
 from vramlint.dialects.places import Place, Source, location
-from vramlint.dialects.values import as_count, as_flag, as_size, as_text
-from vramlint.plan import Fact, ImageSize, default, unknown
+from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, Whole, keys, validate
+from vramlint.plan import Fact, default, unknown
 from vramlint.sources.model import Document, Mapping, Node, Plain, Scalar, Span, Unknown
 
-Count = Annotated[int, BeforeValidator(as_count), Field(ge=1)]
-"""A number of things, at least one."""
-Natural = Annotated[int, BeforeValidator(as_count), Field(ge=0)]
-Whole = Annotated[int, BeforeValidator(as_count)]
-Flag = Annotated[bool, BeforeValidator(as_flag)]
-Size = Annotated[ImageSize, BeforeValidator(as_size)]
-Text = Annotated[str, BeforeValidator(as_text)]
-
-
-class Schema(BaseModel):
-    """Base of every dialect's schema. ``source`` names framework and version for the notes of its defaults."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, arbitrary_types_allowed=True, defer_build=True)
-    source: ClassVar[str] = ""
-
-
-def keys(*names: str, default: Any = None) -> Any:
-    """A field spelled by any of ``names`` (the first that is there counts), with the framework's default."""
-    return Field(default=default, validate_default=True, validation_alias=AliasChoices(*names))
-
+__all__ = [
+    "Count",
+    "Flag",
+    "Natural",
+    "Schema",
+    "Settings",
+    "Size",
+    "Text",
+    "Whole",
+    "keys",
+    "plain_value",
+    "read_settings",
+    "settings_from",
+    "span_text",
+]
 
 S = TypeVar("S", bound=Schema)
 
@@ -72,8 +66,8 @@ class Settings(NamedTuple, Generic[S]):
 def read_settings(schema: type[S], sources: Sequence[Source]) -> Settings[S]:
     """Fill ``schema`` from ``sources``, the first that spells a setting winning."""
     places: dict[str, Place] = {}
-    for name, field in schema.model_fields.items():
-        place = _first_place(sources, aliases(field.validation_alias) or (name,))
+    for name, setting in schema.model_fields.items():
+        place = _first_place(sources, setting.keys)
         if place is not None:
             places[name] = place
     return settings_from(schema, places)._replace(sources=tuple(sources))
@@ -86,19 +80,12 @@ def settings_from(schema: type[S], places: dict[str, Place]) -> Settings[S]:
     # A key that is spelled without a value (`key:`) means the default in every loader that reads it.
     data = {name: value for name, value in data.items() if value is not None}
     try:
-        return Settings(schema.model_validate(data), places, doubts)
+        return Settings(validate(schema, data), places, doubts)
     except ValidationError as error:
         for problem in error.errors():
             name = str(problem["loc"][0])
             doubts[name] = f"{places[name].name} = {_shown(data.pop(name, None))}: {problem['msg']}"
-        return Settings(schema.model_validate(data), places, doubts)
-
-
-def aliases(choices: object) -> tuple[str, ...]:
-    """The keys that spell a field, in order of preference."""
-    if isinstance(choices, AliasChoices):
-        return tuple(str(choice) for choice in choices.choices)
-    return ()
+        return Settings(validate(schema, data), places, doubts)
 
 
 def plain_value(node: Node) -> Plain:
