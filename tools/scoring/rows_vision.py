@@ -9,7 +9,7 @@ from vramlint.memory.layers.stack import stack_of
 from vramlint.plan import ImageSize, Precision, TrainingPlan
 
 WHEELS = {"mmseg": "mmsegmentation", "mmdet": "mmdet", "mmaction2": "mmaction2-0.24.1", "detectron2": "detectron2"}
-"""Frameworks whose rows name a config, with the wheel (or checkout) that holds it."""
+"""Frameworks whose rows name a config, with the wheel, or the repository, that holds it."""
 
 
 _UNDATED = {"mmdet": (2020, 2), "detectron2": (2019, 10)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import zipfile
 from collections.abc import Iterator
@@ -20,12 +21,12 @@ CACHE = Path(__file__).resolve().parents[2] / ".cache" / "wheels"
 
 _CONFIGS = "/.mim/configs/"
 
-CHECKOUTS = CACHE.parent / "checkouts"
-"""Where a checkout of a project that publishes no wheel is looked for (``detectron2/``), put there by hand."""
+SHIPPED = {"detectron2": Path(__file__).with_name("detectron2_configs.json")}
+"""Configs of projects that publish no wheel with them, written by ``tools/make_detectron2_configs.py``."""
 
 
 class Wheel:
-    """Configs by their path: of one OpenMMLab wheel below ``configs/``, or of a checkout below its root."""
+    """Configs by their path: of one OpenMMLab wheel below ``configs/``, or of a repository below its root."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self._files = files
@@ -75,16 +76,15 @@ def _unpacked(path: Path) -> dict[str, bytes]:
         return {name.partition(_CONFIGS)[2]: archive.read(name) for name in names}
 
 
-def _checked_out(root: Path) -> dict[str, bytes]:
-    paths = (path for pattern in ("**/configs/**/*.yaml", "**/configs/**/*.py") for path in root.glob(pattern))
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+def _shipped(path: Path) -> dict[str, bytes]:
+    configs: dict[str, str] = json.loads(path.read_text())["configs"]
+    return {name: text.encode() for name, text in configs.items()}
 
 
 @lru_cache(maxsize=8)
 def wheel(project: str) -> Wheel | None:
     """The configs of ``project`` (``mmsegmentation``, ``mmaction2-0.24.1``); None where they are not in the cache."""
+    if project in SHIPPED:
+        return Wheel(_shipped(SHIPPED[project]))
     found = sorted(CACHE.glob(f"{project}-*.whl"))
-    if found:
-        return Wheel(_unpacked(found[-1]))
-    root = CHECKOUTS / project
-    return Wheel(_checked_out(root)) if root.is_dir() else None
+    return Wheel(_unpacked(found[-1])) if found else None
