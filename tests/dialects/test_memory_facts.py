@@ -180,4 +180,4 @@ def test_mosaic_joins_the_objects_of_four_images() -> None:
         "model = dict(type='YOLOX')\ntrain_dataloader = dict(batch_size=8, dataset=dict(type='MultiImageMixDataset',"
         "pipeline=[dict(type='Mosaic', img_scale=(640, 640))]))\n"
     )
-    assert reading("x.py", text, Surroundings(gpus=1)).plan.fact("ground_truths").value == 4 * 63
+    assert reading("x.py", text, Surroundings(gpus=1)).plan.fact("ground_truths").value == 93 + 3 * 33

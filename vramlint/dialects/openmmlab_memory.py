@@ -65,22 +65,20 @@ def memory_facts(draft: Draft, config: Config, dataset: str, sizes: Sizes) -> No
 
 _MOST_OBJECTS = {"Objects365": 560}
 """Annotated objects in the fullest image of a dataset, by the start of its class's name, where that is not about
-COCO's 63. Objects365: what its eight published runs need beyond the same models on COCO (mmdet 3.3.0
+COCO's. Objects365: what its eight published runs need beyond the same models on COCO (mmdet 3.3.0
 ``configs/objects365/README.md``): 400 to 600 at 36 bytes a pair of anchor and object."""
 
 
-_COCO_OBJECTS = 63
-"""arXiv 2005.12872, section 4: up to 63 objects in one training image of COCO."""
-
-_MOSAIC = 4
-"""Images that ``Mosaic`` joins into one."""
+_MOSAIC_OBJECTS = 192
+"""``Mosaic`` joins four images into one: COCO's fullest has 93 objects, 99 % of the others no more than 33
+(``memory/layers/heads/detection/common.py``)."""
 
 
 def _objects(draft: Draft, config: Config, dataset: str, pipeline: list[Mapping]) -> None:
     """How many objects an image may have, which decides what anchors are compared with."""
     kinds = {str(plain_value(item.get("type") or item)).rsplit(".", 1)[-1] for item in pipeline}
     if kinds & {"Mosaic", "CachedMosaic"}:
-        draft.put("ground_truths", derived(_MOSAIC * _COCO_OBJECTS, f"four images of up to {_COCO_OBJECTS} objects"))
+        draft.put("ground_truths", derived(_MOSAIC_OBJECTS, "four images, the fullest with 93 objects"))
     section, depth = lookup(config.root, dataset), 4
     while isinstance(section, Mapping) and depth:
         kind = str(plain_value(section.get("type") or section)).rsplit(".", 1)[-1]

@@ -75,7 +75,7 @@ def test_parameters(tree: dict[str, Any], parameters: int) -> None:
 def test_what_costs_and_what_saves() -> None:
     plain = peak(FASTER)
     thawed = {**FASTER, "backbone": {**BACKBONE, "frozen_stages": -1}}
-    assert peak(FASTER, images=4) > 1.8 * plain
+    assert peak(FASTER, images=4) > 1.6 * plain  # what the fullest image takes is there once
     assert peak(thawed) > plain + 2**29, "the stem's and the first stage's maps are kept"
     assert peak(MASK) > plain + 2**28
     assert peak(FASTER, Precision.FP16) < 0.8 * plain

@@ -51,7 +51,7 @@ def test_frozen_norms_keep_nothing() -> None:
     ("change", "least"),
     [
         ({"MASK_ON": True}, 2**27),
-        ({"KEYPOINT_ON": True}, 2**29),
+        ({"KEYPOINT_ON": True}, 2**28),
         ({"BACKBONE": {"NAME": "build_resnet_fpn_backbone", "FREEZE_AT": 0}}, 2**29),
         ({"RESNETS": {"DEPTH": 101, "OUT_FEATURES": LEVELS}}, 2**29),
         ({"type": "PanopticFPN"}, 2**29),

@@ -73,12 +73,12 @@ STACKS = {
 def stack_of(year: int, month: int = 6) -> str:
     """The name of the stack that people trained with at that time.
 
-    Clusters follow releases about a year later: torch 1.11 came in March 2022, 2.0 in March 2023. A setting for
-    published figures of known date; a plan of today is for the modern stack.
+    Clusters follow releases about a year later: torch 1.6 came in July 2020, 1.11 in March 2022, 2.0 in March 2023. A
+    setting for published figures of known date; a plan of today is for the modern stack.
     """
     if (year, month) < (2020, 3):
         return "torch-1.2"
-    if (year, month) < (2020, 9):
+    if (year, month) < (2021, 7):
         return "torch-1.3"
     if (year, month) < (2023, 3):
         return "torch-1"

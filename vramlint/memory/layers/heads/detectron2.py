@@ -28,8 +28,8 @@ def anchors_a_place(tree: Tree) -> int:
 
 def match(tape: Tape, anchors: int, batch: Batch) -> None:
     """``pairwise_iou``: two corners and their difference at once, 24 bytes a pair, image by image."""
-    for _ in range(batch.images):
-        corners = [tape.new(anchors * batch.objects, 2) for _ in range(3)]
+    for objects in batch.counts:
+        corners = [tape.new(anchors * objects, 2) for _ in range(3)]
         del corners
 
 

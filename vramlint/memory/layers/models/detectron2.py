@@ -83,14 +83,14 @@ class RegionNetwork:
     def loss(self, images: Tensor) -> Tensor:
         batch = self.batch(images)
         maps = self.backbone(images)
-        losses = self.proposals.losses(maps, batch)
+        losses = self.further(maps)
+        losses += self.proposals.losses(maps, batch)
         if not self.alone:
             losses += self.regions(maps, batch)
-        losses += self.further(maps)
         return ops.total_loss(losses)
 
     def further(self, maps: Named) -> list[Tensor]:
-        """Losses beside the regions'."""
+        """Losses of branches that come before the proposals."""
         del maps
         return []
 

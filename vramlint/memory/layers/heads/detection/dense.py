@@ -329,7 +329,7 @@ class ToodHead(AtssHead):
         return scores, ops.scaled(sampled), None
 
     def targets(self, total: int, batch: Batch) -> list[Tensor]:
-        for _ in range(batch.images):
+        for objects in batch.counts:
             for key in ("initial_assigner", "assigner"):
-                assign(self.tape, self.train.get(key), total, batch.objects)
+                assign(self.tape, self.train.get(key), total, objects)
         return [self.tape.new(total * batch.images, 12)]

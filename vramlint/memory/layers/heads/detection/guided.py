@@ -46,9 +46,9 @@ class _Guided:
 
     def assign(self, places: int, batch: Batch) -> None:
         """Every place's approximate anchors with every object, then its one guided anchor."""
-        for _ in range(batch.images):
-            overlaps(self.tape, places * self.approximate, batch.objects)
-            overlaps(self.tape, places, batch.objects)
+        for objects in batch.counts:
+            overlaps(self.tape, places * self.approximate, objects)
+            overlaps(self.tape, places, objects)
 
     def losses(self, locations: list[Tensor], shapes: list[Tensor]) -> list[Tensor]:
         found: list[Tensor] = []

@@ -198,20 +198,24 @@ class Mask2FormerHead:
             del allowed
             outs.append(self._predict(query, features))
         # ``preprocess_gt`` makes every object's whole bitmap 64-bit integers.
-        targets = tape.new(batch.images * min(batch.objects, self.queries), batch.height, batch.width, itemsize=8)
+        targets = tape.new(self._matched(batch), batch.height, batch.width, itemsize=8)
         losses: list[Tensor] = []
         for scores, masks in outs:
             losses += self._losses(scores, masks, batch)
         del targets
         return losses
 
+    def _matched(self, batch: Batch) -> int:
+        """Objects of the batch that find a query."""
+        return sum(min(objects, self.queries) for objects in batch.counts)
+
     def _losses(self, scores: Tensor, masks: Tensor, batch: Batch) -> list[Tensor]:
-        tape, objects = self.tape, min(batch.objects, self.queries)
-        for _ in range(batch.images):
+        tape = self.tape
+        for objects in batch.counts:
             # Costs of every query and object over sampled points: logits, their two cross entropies, targets.
             sampled = [tape.new(self.queries, self.points) for _ in range(4)] + [tape.new(objects, self.points)]
             del sampled
-        count = objects * batch.images
+        count = self._matched(batch)
         picked = ops.gather(masks, (count, *masks.size), 8 * count)
         crowd = tape.new(count, self.oversampled)
         del crowd

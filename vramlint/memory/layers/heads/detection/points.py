@@ -39,8 +39,8 @@ class FcosHead(DenseHead):
         return ops.keeps_input(found) if self.config.get("norm_on_bbox") else ops.sigmoid(found)
 
     def targets(self, total: int, batch: Batch) -> list[Tensor]:
-        for _ in range(batch.images):
-            point_targets(self.tape, total, batch.objects)
+        for objects in batch.counts:
+            point_targets(self.tape, total, objects)
         return [self.tape.new(total * batch.images, 6)]
 
 
@@ -135,8 +135,8 @@ class AutoAssignHead(FcosHead):
         losses: list[Tensor] = []
         boxes = ops.concatenate([per_anchor(each, 4) for _, each, _ in outs], axis=0)
         scores = ops.concatenate([per_anchor(each, self.classes) for each, _, _ in outs], axis=0)
-        for _ in range(batch.images):
-            losses += self._image(boxes, scores, total, batch.objects)
+        for objects in batch.counts:
+            losses += self._image(boxes, scores, total, objects)
         del kept
         return losses
 

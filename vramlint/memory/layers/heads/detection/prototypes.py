@@ -92,11 +92,11 @@ class PrototypeHead:
         prototypes = through(self.layers, x)
         height, width = prototypes.size
         prototypes = ops.copy(prototypes, (batch.images, height * width, prototypes.shape[1]))
-        masks = [self._masks(prototypes, coefficients, (height, width), batch.objects) for _ in range(batch.images)]
+        masks = [self._masks(prototypes, coefficients, (height, width), objects) for objects in batch.counts]
         losses: list[Tensor] = []
-        for mask in masks:
+        for mask, objects in zip(masks, batch.counts, strict=True):
             # Every object's bitmap, as a byte and as a float, and resized to the prototypes.
-            bitmaps = [self.tape.new(batch.objects, batch.height, batch.width, itemsize=size) for size in (1, 4)]
+            bitmaps = [self.tape.new(objects, batch.height, batch.width, itemsize=size) for size in (1, 4)]
             if segments is not None:
                 each = ops.select(segments, (1, *segments.shape[1:]))
                 losses.append(ops.total(ops.pointwise_loss(each, kept=2)))

@@ -213,8 +213,8 @@ def mask_loss(tape: Tape, logits: Tensor, batch: Batch) -> list[Tensor]:
     """
     regions = logits.shape[0]
     each = max(1, regions // batch.images)
-    for _ in range(batch.images):
-        bitmaps = tape.new(batch.objects, batch.height, batch.width, itemsize=1)
+    for objects in batch.counts:
+        bitmaps = tape.new(objects, batch.height, batch.width, itemsize=1)
         picked = tape.new(each, batch.height, batch.width, itemsize=1)
         floats = tape.new(each, batch.height, batch.width)
         del bitmaps, picked, floats

@@ -74,8 +74,8 @@ class ProposalHead:
 def anchor_targets(tape: Tape, assigner: Config | None, total: int, batch: Batch) -> list[Tensor]:
     """Assignment image by image; then labels, weights, box targets and box weights of every anchor stay."""
     kept = [tape.new(total, 4)]  # the anchors themselves
-    for _ in range(batch.images):
-        assign(tape, assigner, total, batch.objects)
+    for objects in batch.counts:
+        assign(tape, assigner, total, objects)
         kept += [tape.new(total, itemsize=8), tape.new(total), tape.new(total, 4), tape.new(total, 4)]
     return kept
 

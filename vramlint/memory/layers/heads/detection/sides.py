@@ -42,8 +42,8 @@ class SideRetinaHead(DenseHead):
         """Buckets and offsets of every place with their weights; assigned by the best of its approximate anchors."""
         tape = self.tape
         kept = [tape.new(total, 4), tape.new(total * self.approximate, 4)]
-        for _ in range(batch.images):
-            overlaps(tape, total * self.approximate, batch.objects)
+        for objects in batch.counts:
+            overlaps(tape, total * self.approximate, objects)
             kept += [tape.new(total, itemsize=8), tape.new(total)]
             kept += [tape.new(total, self.box_width) for _ in range(4)]
         return kept

@@ -80,8 +80,8 @@ class _Located:
     def bitmaps(self, batch: Batch, sizes: list[tuple[int, int]]) -> list[Tensor]:
         """Targets: every object's bitmap, and a plane a grid cell of every level, a byte a pixel."""
         kept: list[Tensor] = []
-        for _ in range(batch.images):
-            whole = self.tape.new(batch.objects, batch.height, batch.width, itemsize=1)
+        for objects in batch.counts:
+            whole = self.tape.new(objects, batch.height, batch.width, itemsize=1)
             kept += [
                 self.tape.new(grid * grid, *size, itemsize=1) for grid, size in zip(self.grids, sizes, strict=True)
             ]
@@ -90,7 +90,7 @@ class _Located:
 
     def share(self, batch: Batch) -> int:
         """Masks of one level that are trained: objects spread over the levels."""
-        return max(1, CELLS_AN_OBJECT * batch.objects * batch.images // len(self.grids))
+        return max(1, CELLS_AN_OBJECT * sum(batch.counts) // len(self.grids))
 
 
 @head("SOLOHead")

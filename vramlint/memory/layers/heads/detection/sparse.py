@@ -130,7 +130,7 @@ class SparseRegionHead:
     def _mask_losses(self, index: int, maps: Maps, batch: Batch, x: Tensor) -> list[Tensor]:
         """Masks of the proposals that an object was matched to, one each."""
         assert self.proposals is not None
-        matched = min(batch.objects, self.proposals.count) * batch.images
+        matched = sum(min(objects, self.proposals.count) for objects in batch.counts)
         regions = self.extract_masks[index](maps, matched)
         logits = self.masks[index].forward_with(regions, ops.gather(x, (matched, x.shape[1]), 8 * matched))
         found: list[Tensor] = self.masks[index].loss(logits, batch)

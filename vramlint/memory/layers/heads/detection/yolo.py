@@ -79,8 +79,8 @@ class YoloxHead:
         objects = ops.concatenate([per_anchor(each, 1) for _, _, each in outs], axis=0)
         boxes = decode(boxes)
         places = scores.shape[0] // batch.images
-        for _ in range(batch.images):
-            dynamic_assignment(self.tape, places, batch.objects, self.classes)
+        for count in batch.counts:
+            dynamic_assignment(self.tape, places, count, self.classes)
         positives = max(1, places // 20) * batch.images
         return [
             ops.total(ops.pointwise_loss(ops.gather(scores, (positives, self.classes), 8 * positives), kept=2)),
@@ -140,8 +140,8 @@ class RtmHead:
         places = sum(each.elements for each in scores) // self.classes // batch.images
         joined = ops.concatenate([per_anchor(each, self.classes) for each in scores], axis=0)
         decoded = decode(ops.concatenate([per_anchor(each, 4) for each in boxes], axis=0))
-        for _ in range(batch.images):
-            dynamic_assignment(self.tape, places, batch.objects, self.classes)
+        for count in batch.counts:
+            dynamic_assignment(self.tape, places, count, self.classes)
         quality = Losses({"type": "QualityFocalLoss"})
         iou = Losses({"type": "GIoULoss"})
         losses = [quality(per_anchor(each, self.classes)) for each in scores]
@@ -178,8 +178,8 @@ class Yolov3Head:
     def loss(self, maps: Maps, batch: Batch) -> list[Tensor]:
         outs = [predict(conv(x)) for x, (conv, predict) in zip(maps, self.levels, strict=True)]
         total = sum(each.elements for each in outs) // self.width // batch.images
-        for _ in range(batch.images):
-            assign(self.tape, self.train.get("assigner"), total, batch.objects)
+        for count in batch.counts:
+            assign(self.tape, self.train.get("assigner"), total, count)
         losses: list[Tensor] = []
         for each in outs:
             rows = per_anchor(each, self.width)

@@ -25,4 +25,4 @@ class SegmentingMask2FormerHead:
 
     def loss(self, maps: Maps, labels: Tensor) -> list[Tensor]:
         batch, height, width = labels.shape
-        return self.inside.loss(maps, Batch(batch, height, width, self.objects))
+        return self.inside.loss(maps, Batch(batch, height, width, self.objects, self.objects))
