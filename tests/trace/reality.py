@@ -19,14 +19,15 @@ from vramlint.trace.tracer import Job, Options, record
 Optimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 
-def real_peak_bytes(build: Callable[[], Job], optimizer: Optimizer) -> int:
-    """Peak of the second step: what was allocated before it, plus the highest sum of its allocation events."""
+def real_peak_bytes(build: Callable[[], Job], optimizer: Optimizer, *, steps_before: int = 1) -> int:
+    """Peak of the step after ``steps_before``: what is there before it, plus the highest sum of its own events."""
     gc.collect()
     job = build()
     job.model.train()
     parameters = [p for p in job.model.parameters() if p.requires_grad]
     chosen = optimizer(parameters)
-    _step(job, chosen)
+    for _ in range(steps_before):
+        _step(job, chosen)
     gc.collect()
     gc.disable()
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vramlint.errors import TraceError
+from vramlint.trace.choices import Choices
 
 __all__ = ["profile_path", "run"]
 
@@ -33,15 +34,15 @@ def run(
     *,
     folder: Path,
     name: str = "",
-    optimizer: str = "",
+    choices: Choices = Choices(),  # noqa: B008 - immutable
     variants: Sequence[tuple[str, bool]] = (),
     say: Callable[[str], None] = lambda _: None,
     date: str = "",
 ) -> dict[str, Any]:
     """Traces ``target`` in a process of its own, with ``folder`` importable, and returns the profile's JSON form.
 
-    ``variants`` are (``fp32`` or ``amp``, checkpointing) pairs, all that the target offers where empty; ``optimizer``
-    a ``module:callable`` of the user's own that makes one of the parameters; ``say`` hears each trace as it begins.
+    ``variants`` are (``fp32`` or ``amp``, checkpointing) pairs, all that the target offers where empty; ``say`` hears
+    each trace as it begins.
     Raises TraceError: without torch, where the model cannot be traced, and where the user's own code raised (its
     traceback is in the message).
     """
@@ -54,7 +55,7 @@ def run(
                 {
                     "target": target,
                     "name": name,
-                    "optimizer": optimizer,
+                    "choices": choices._asdict(),
                     "folder": str(folder.resolve()),
                     "output": str(output),
                     "date": date or datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
@@ -88,5 +89,6 @@ def _error(target: str, status: int, lines: list[str]) -> TraceError:
     start = next((i for i, line in enumerate(lines) if line.startswith("Traceback")), max(0, len(lines) - 20))
     shown = "\n".join(lines[start:])
     if status == _USER_ERROR:
-        return TraceError(f"the code of {target} raised while it was traced:\n{shown}")
+        what = f"the code of {target}" if ":" in target else f"the package that has {target}"
+        return TraceError(f"{what} raised while it was traced:\n{shown}")
     return TraceError(f"the tracing process ended with status {status}:\n{shown}")

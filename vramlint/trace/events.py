@@ -174,7 +174,7 @@ def running_maxima(
     """
     totals = [0.0] * width
     rising = False
-    for index, (event, phase) in enumerate(zip(events, _phase_of_each(events), strict=True)):
+    for index, (event, phase) in enumerate(zip(events, phase_of_each(events), strict=True)):
         if isinstance(event, str):
             yield index, event, tuple(totals)
             rising = False
@@ -188,7 +188,7 @@ def running_maxima(
             totals = [total - part for total, part in zip(totals, weigh(-event), strict=True)]
 
 
-def _phase_of_each(events: list[int | str]) -> list[str]:
+def phase_of_each(events: list[int | str]) -> list[str]:
     """For each event the next mark, which names the phase it belongs to."""
     result: list[str] = []
     current = "end"

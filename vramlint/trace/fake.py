@@ -10,14 +10,24 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from vramlint.trace.cuda_autocast import cuda_means_cpu, install_lists
 from vramlint.trace.cuda_kernels import cuda_attention, install_dropout
 from vramlint.trace.stand_ins import torchvision_schemas
 
-TESTED_TORCH = ("2.13",)
-"""Minor versions of torch the tracer is tested with; another version is said in the profile's assumptions."""
+TESTED = {
+    "torch": ("2.13",),
+    "torchvision": ("0.28",),
+    "timm": ("1.0",),
+    "transformers": ("5.23", "5.24"),
+    "peft": ("0.21",),
+    "diffusers": ("0.42",),
+    "segmentation-models-pytorch": ("0.6",),
+    "ultralytics": ("8.4",),
+    "rfdetr": ("1.11",),
+}
+"""Versions that the tracer was used with, by package; another one is said in the profile's assumptions."""
 
 _INITIALISERS = (
     "uniform_",
@@ -49,6 +59,8 @@ def fake_world() -> Iterator[None]:
         stack.enter_context(_without_tracing_detection())
         stack.enter_context(_replaceable_parameters())
         stack.enter_context(_shapes_as_constants())
+        stack.enter_context(_foreach_as_on_cuda())
+        stack.enter_context(_copied_deeply())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         yield
 
@@ -160,3 +172,43 @@ def _shapes_as_constants() -> Iterator[None]:
         yield
     finally:
         torch._shape_as_tensor = original
+
+
+@contextmanager
+def _foreach_as_on_cuda() -> Iterator[None]:
+    """Optimizers that were told nothing update all parameters at once, as they do on CUDA.
+
+    torch 2.13, ``optim/optimizer.py``, ``_default_to_fused_or_foreach``: it asks for plain tensors on such a device.
+    """
+    module: Any = importlib.import_module("torch.optim.optimizer")
+    original, types = module._get_foreach_kernels_supported_devices, module._foreach_supported_types
+    module._get_foreach_kernels_supported_devices = lambda: [*original(), "cpu"]
+    module._foreach_supported_types = [*types, FakeTensor]
+    try:
+        yield
+    finally:
+        module._get_foreach_kernels_supported_devices, module._foreach_supported_types = original, types
+
+
+@contextmanager
+def _copied_deeply() -> Iterator[None]:
+    """``copy.deepcopy`` of a model, as EMA and teacher models are made, copies its fakes.
+
+    ``Tensor.__deepcopy__`` copies the storage's bytes, of which a fake has none.
+    """
+
+    def copied(self: FakeTensor, memo: dict[int, Any]) -> torch.Tensor:
+        if id(self) not in memo:
+            with torch.no_grad():
+                made = self.detach().clone(memory_format=torch.preserve_format)
+            if isinstance(self, nn.Parameter):
+                made = nn.Parameter(made, requires_grad=self.requires_grad)
+            memo[id(self)] = made
+        result: torch.Tensor = memo[id(self)]
+        return result
+
+    FakeTensor.__deepcopy__ = copied  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del FakeTensor.__deepcopy__  # Tensor's is there again

@@ -9,7 +9,7 @@ _INLINE = ("fresh", "kept", "evaluation")
 
 
 def profile_text(data: dict[str, Any]) -> str:
-    """The profile as indented JSON, each moment and each list of terms on one line."""
+    """The profile as indented JSON, each moment, list of terms and whole step on one line."""
     rows: list[str] = []
 
     def line(value: Any) -> str:
@@ -24,7 +24,8 @@ def profile_text(data: dict[str, Any]) -> str:
         }
         for name, variant in data["variants"].items()
     }
-    text = json.dumps({**data, "variants": variants}, indent=1)
+    steps = {"steps": [line(step) for step in data["steps"]]} if "steps" in data else {}
+    text = json.dumps({**data, **steps, "variants": variants}, indent=1)
     for index, row in enumerate(rows):
         text = text.replace(f'"@{index}@"', row)
     return text + "\n"

@@ -12,7 +12,7 @@ from torch import nn
 from vramlint.errors import TraceError
 from vramlint.memory.profile import SCHEMA
 from vramlint.trace.events import STEADY, Recording, Shape
-from vramlint.trace.fake import TESTED_TORCH
+from vramlint.trace.fake import TESTED
 from vramlint.trace.pairing import Fit, Point, TooFewShapes, fit, residual
 from vramlint.trace.targets import Target
 from vramlint.trace.tracer import Job, Options, record
@@ -100,7 +100,7 @@ def _make(target: Target, date: str, say: Callable[[str], None], wanted: tuple[V
         "buffer_bytes": first.extra_bytes(),
         "built_by": {package: _version(package) for package in target.packages},
         "date": date,
-        "assumptions": [*target.assumptions, *_version_note()],
+        "assumptions": [*target.assumptions, *_version_notes(target.packages)],
         "size_multiple": target.size_multiple,
         "fixed_size": None if target.fixed_size is None else list(target.fixed_size),
         "default_size": None if target.default_size is None else list(target.default_size),
@@ -196,11 +196,14 @@ def _plain(value: float) -> int | float:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def _version_note() -> list[str]:
-    version = torch.__version__.split("+")[0]
-    if any(version.startswith(f"{tested}.") for tested in TESTED_TORCH):
-        return []
-    return [f"made with torch {version}; the tracer is tested with {', '.join(TESTED_TORCH)}"]
+def _version_notes(packages: Iterable[str]) -> list[str]:
+    """A note for every package of a version that the tracer is not tested with."""
+    versions = {package: _version(package) for package in packages if package in TESTED}
+    return [
+        f"made with {package} {version}; the tracer is tested with {', '.join(TESTED[package])}"
+        for package, version in versions.items()
+        if not any(version == tested or version.startswith(f"{tested}.") for tested in TESTED[package])
+    ]
 
 
 def _version(package: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass_type
 
 from vramlint.trace.accumulation import adds_in_place
 from vramlint.trace.answers import keep_values
@@ -34,17 +34,19 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, recording: Recording, answers: Mapping[Any, Callable[..., Any]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._recording = recording
+        self.recording = recording
         self._answers = answers
         self._next = 1
+        self._mode: Any = None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        del types
         if func is _DEVICE and isinstance(args[0], FakeTensor):
             return args[0].fake_device  # asked three times as often as anything is computed
-        self._recording.operations += 1
+        if any(kind is not FakeTensor and is_traceable_wrapper_subclass_type(kind) for kind in types):
+            return NotImplemented  # a DTensor: it takes its operation apart, and its shards come here again
+        self.recording.operations += 1
         if adds_in_place(func, args):
             func = aten.add_.Tensor
         output = self._output(func, args, kwargs or {})
@@ -67,10 +69,18 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _track(self, output: Any, func: Any) -> None:
         if isinstance(output, torch.Tensor):
-            self.number(output, func)
+            if self._is_ours(output):
+                self.number(output, func)
         elif isinstance(output, (tuple, list)):
             for item in output:
                 self._track(item, func)
+
+    def _is_ours(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is of the step: DTensor works out shapes with fakes of a mode of its own."""
+        if not isinstance(tensor, FakeTensor):
+            return True
+        self._mode = self._mode or tensor.fake_mode
+        return tensor.fake_mode is self._mode
 
     def number(self, tensor: torch.Tensor, func: Any = "") -> int:
         """The number of the tensor's storage, recorded as allocated now where it is new; 0 for an empty one.
@@ -78,7 +88,7 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         ``func`` is the operator that made it.
         """
         storage = tensor.untyped_storage()
-        known: int | None = getattr(storage, _MARK, None)
+        known = storage_number(storage)
         if known is not None:
             return known
         size = storage.nbytes()
@@ -87,17 +97,23 @@ class StorageRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number = self._next
         self._next += 1
         setattr(storage, _MARK, number)
-        self._recording.sizes.append(size)
-        self._recording.makers.append(str(func))
-        self._recording.events.append(number)
-        weakref.finalize(storage, self._recording.events.append, -number).atexit = False
+        self.recording.sizes.append(size)
+        self.recording.makers.append(str(func))
+        self.recording.events.append(number)
+        weakref.finalize(storage, self.recording.events.append, -number).atexit = False
         return number
 
     def repeat_on_gradients(self) -> None:
         """See :meth:`Recording.repeat_on_gradients`."""
-        self._recording.repeat_on_gradients()
-        self._next = len(self._recording.sizes)
+        self.recording.repeat_on_gradients()
+        self._next = len(self.recording.sizes)
 
     def mark(self, name: str) -> None:
         """Ends the phase called ``name``."""
-        self._recording.events.append(name)
+        self.recording.events.append(name)
+
+
+def storage_number(storage: torch.UntypedStorage) -> int | None:
+    """The number a storage was recorded under, None where it was not."""
+    number: int | None = getattr(storage, _MARK, None)
+    return number

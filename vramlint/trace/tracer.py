@@ -39,7 +39,6 @@ class Options(NamedTuple):
     """
 
     dtype: torch.dtype | None = None
-    channels_last: bool = False
     second_step: bool = True
     evaluation: bool = True
     positives: Positives = few_positives
@@ -54,18 +53,16 @@ def record(build: Callable[[], Job], shape: Shape, options: Options = Options())
     """
     recording = Recording(shape)
     recorder = StorageRecorder(recording, answers(options.positives))
-    with _no_collection(), fake_world(), recorder:
+    with no_collection(), fake_world(), recorder:
         with skipped_initialisation():
             job = build()
-        if options.channels_last:
-            _to_channels_last(job.model)
         _Step(job, options, recorder, recording).run()
         del job
     return recording
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Cyclic garbage must not be freed at moments that differ between traces.
 
     What was there before is set aside, so that collecting between the steps looks at the steps' own garbage only.
@@ -78,14 +75,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         gc.enable()
         gc.unfreeze()
-
-
-def _to_channels_last(model: nn.Module) -> None:
-    for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None and parameter.dim() == 4:
-                data = parameter.detach().contiguous(memory_format=torch.channels_last)
-                module._parameters[name] = nn.Parameter(data, requires_grad=parameter.requires_grad)
 
 
 class _Step:
