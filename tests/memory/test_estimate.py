@@ -191,6 +191,20 @@ def test_fsdp_divides_the_states() -> None:
     assert shared.allocated.value < alone.allocated.value
 
 
+def test_weights_that_are_loaded_as_saved_span_both_dtypes() -> None:
+    held, cast = LANGUAGE, {**LANGUAGE, "precision": Precision.BF16}
+    pure, mixed = estimate(plan(**held), card(24)), estimate(plan(**cast), card(24))
+    open_ = estimate(plan({"weights_as_saved": True}, **cast), card(24))
+    assert pure.allocated is not None
+    assert mixed.allocated is not None
+    assert open_.allocated is not None
+    assert open_.allocated.value == pure.allocated.value
+    assert open_.allocated.high == mixed.allocated.high
+    assert any("loaded as saved" in text for text in open_.assumptions)
+    sharded = estimate(plan({"weights_as_saved": True}, **{**cast, "sharding": "zero2"}), card(24))
+    assert not any("loaded as saved" in text for text in sharded.assumptions)
+
+
 def test_what_a_run_takes_at_the_least_where_its_length_is_unknown() -> None:
     facts = {**LANGUAGE, "seq_len": None}
     unknown, one_token = estimate(plan(**facts), card(24)), estimate(plan(**{**facts, "seq_len": 1}), card(24))

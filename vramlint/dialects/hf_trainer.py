@@ -38,6 +38,7 @@ from typing import Any, ClassVar
 from vramlint.dialects import spelling_out
 from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft, title_of, value_misread
+from vramlint.dialects.hf_script import script_facts
 from vramlint.dialects.language import deepspeed_sharding, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
@@ -114,6 +115,8 @@ def fill(draft: Draft, claim: Claim, settings: Settings[Any], context: Context) 
     if settings.values.liger:
         draft.put("fused_loss", derived(value=True, note="Liger's fused cross entropy holds no full logits"))
     draft.put("task", derived("causal-lm", "a language model is trained") if draft.plan.seq_len.known else unknown())
+    if isinstance(claim.subject, Definition):
+        script_facts(draft, draft.document)
     _slots(draft, claim, draft.document, context)
 
 

@@ -132,7 +132,7 @@ _UNITS = {
 def _unit(draft: Draft, trainer: str, settings: Settings[Arguments]) -> None:
     unit = _UNITS.get(trainer)
     if unit is None:
-        if trainer == "sft" and not settings.spelled("seq_len"):
+        if trainer == "sft" and not settings.spelled("seq_len") and not draft.plan.seq_len.known:
             draft.put("seq_len", default(1024, f"default of {_SOURCE}"))
             draft.put("task", derived("causal-lm", "a language model is trained"))
         return

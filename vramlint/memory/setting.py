@@ -135,6 +135,7 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
         chosen = _on_old_stack(chosen)
     said = [text for text in found.assumptions if chosen.workload.checkpointing or not text.startswith("checkpointing")]
     settings = Settings(chosen, assumptions=said)
+    _assume_dtype(plan, settings)
     for knowledge in found.alternatives:
         settings.also(knowledge=knowledge)
     _assume_numbers(plan, settings, optimizer is not None)
@@ -222,6 +223,21 @@ def _workload(plan: TrainingPlan) -> Workload:
         activations_offloaded=bool(plan.fact("activation_offload").value),
         gradients_freed=bool(plan.fact("optimizer_in_backward").value),
     )
+
+
+def _assume_dtype(plan: TrainingPlan, settings: Settings) -> None:
+    """Nobody says in which dtype the weights are loaded: as saved (transformers 5.23 ``modeling_utils.py``, dtype
+    "auto"), which is 16 bits for nearly every decoder, or in fp32 (transformers 4). DeepSpeed casts them itself."""
+    loaded = settings.chosen.workload.precision
+    casts = (plan.sharding.value or "").startswith("zero")
+    if not plan.fact("weights_as_saved").value or casts or loaded not in (Precision.BF16, Precision.FP32):
+        return
+    if not isinstance(settings.chosen.knowledge, Decoder):
+        return
+    settings.assume("weights loaded as saved, in bf16 (transformers 5); the upper bound is for fp32 (transformers 4)")
+    settings.also(precision=loaded)
+    held = settings.chosen.workload._replace(precision=Precision.PURE_BF16)
+    settings.chosen = replace(settings.chosen, workload=held)
 
 
 def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: bool) -> None:

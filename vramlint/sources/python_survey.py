@@ -18,7 +18,7 @@ _CALLEES = frozenset(
     {
         "train", "fit", "compile", "finetune", "YOLO", "RTDETR", "Accelerator", "initialize", "from_pretrained",
         "autocast", "DistributedDataParallel", "FullyShardedDataParallel", "fully_shard", "create_model",
-        "load_dataset", "launch",
+        "load_dataset", "launch", "get_peft_model", "gradient_checkpointing_enable", "prepare_model_for_kbit_training",
     }
 )  # fmt: skip
 _CALLEE_ENDINGS = ("TrainingArguments", "Config", "Trainer", "DataLoader", "Strategy", "Plugin", "DataModule", "Args")
@@ -103,6 +103,8 @@ def _worth_reading(call: ast.Call, function: FunctionNode | None) -> bool:
     name = last_name(call.func)
     if name in _CALLEES or name.endswith(_CALLEE_ENDINGS) or is_argument_call(call):
         return True
+    if any(keyword.arg == "max_length" for keyword in call.keywords):
+        return True  # a tokenizer that cuts samples
     if len(call.keywords) < 2 or name in _NEVER:
         return False
     return (function.name if function is not None else None) in _MAIN_FUNCTIONS
