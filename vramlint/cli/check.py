@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, TypedDict
 
 import click
@@ -13,6 +12,7 @@ from vramlint.cli.main import BROKEN, CLEAN, FOUND
 from vramlint.cli.shared import (
     STDIN,
     check_options,
+    collect_seldom,
     config_options,
     paths_argument,
     standard_input,
@@ -120,9 +120,7 @@ def command(**given: Unpack[Given]) -> int:
         return _repair(fix(paths, options, unsafe=given["unsafe_fixes"]), given)
     from vramlint.engine import check
 
-    # Documents are trees without cycles and live until the report is written. Looking for cycles among them took a
-    # seventh of a check at Python's own threshold of 700 objects, a twentieth at 100,000; this is 1,500 files.
-    gc.set_threshold(1_000_000, 50, 50)
+    collect_seldom()
     return _report(check(paths, options), {}, given)
 
 
