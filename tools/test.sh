@@ -9,7 +9,7 @@ python3 -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,docs]'
 # The catalogue of profiles is traced again in part. torchvision's own torch pin and CUDA libraries stay out.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps timm==1.0.31 torchvision==0.28.0
-.venv/bin/python -m pip install --quiet --disable-pip-version-check numpy pillow safetensors huggingface_hub
+.venv/bin/python -m pip install --quiet --disable-pip-version-check numpy pillow safetensors huggingface_hub regex psutil
 # Real configs and launch code that some tests read as text; nothing of them is imported.
 bash tools/fetch_wheels.sh
 

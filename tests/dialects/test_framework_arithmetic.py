@@ -97,7 +97,7 @@ _KEYS = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumul
 
 
 def test_deepspeed() -> None:
-    text = source("deepspeed-0.19.6*", "deepspeed/runtime/config.py")
+    text = source("deepspeed-0.19.8*", "deepspeed/runtime/config.py")
     fill, check = functions(
         text, *(f"DeepSpeedConfig.{name}" for name in ("_set_batch_related_parameters", "_batch_assertion"))
     )

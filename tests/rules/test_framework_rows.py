@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from vramlint.constraints import Row, read_rows
+from tests.rules.witnesses.tables import FRAMEWORKS, own_rows
+from vramlint.constraints import Row
 from vramlint.constraints.examples import example_path, example_text
 from vramlint.engine import CheckOptions, check_source
 from vramlint.findings import Finding
-from vramlint_rules._rows import FOLDER, rows_of
-
-FRAMEWORKS = sorted(name.removesuffix(".yaml") for name in os.listdir(FOLDER))
+from vramlint_rules._rows import rows_of
 
 
 class Example(NamedTuple):
@@ -33,12 +31,6 @@ def examples(kind: str) -> list[object]:
         for row in own_rows(framework)
         for number, settings in enumerate(getattr(row, kind), 1)
     ]
-
-
-def own_rows(framework: str) -> tuple[Row, ...]:
-    """The rows that stand in the framework's own file."""
-    path = os.path.join(FOLDER, f"{framework}.yaml")
-    return read_rows(Path(path).read_text(encoding="utf-8"), path).rows
 
 
 @pytest.fixture(autouse=True)
