@@ -118,7 +118,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     settings = read_settings(Config, launch_sources(document, context))
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
-    draft.put("precision", _precision(settings))
+    draft.put("precision", precision_fact(settings))
     optimizer = settings.fact("optimizer_class")
     if optimizer.value is not None:
         draft.put("optimizer", Fact(optimizer.value.rsplit(".", 1)[-1], optimizer.origin, optimizer.location))
@@ -127,7 +127,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if model and re.search(r"(?i)segment", model):
         draft.put("task", derived("segment", model))
     found = _world(document, context, settings)
-    _sharding(draft, settings, found.ranks)
+    put_sharding(draft, settings, found.ranks)
     torch_prefetch(draft)
     _slots(draft, document, settings)
     reading = draft.close(found)
@@ -138,7 +138,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     return reading
 
 
-def _precision(settings: Settings[Config]) -> Fact[Precision]:
+def precision_fact(settings: Settings[Any]) -> Fact[Precision]:
     """``16`` and ``bf16`` are aliases of the mixed forms; the true forms hold the weights in 16 bits."""
     place = settings.places.get("precision")
     value = plain_value(place.node) if place is not None else None
@@ -180,7 +180,8 @@ def _devices(value: object) -> int | None:
     return device_count(value) if isinstance(value, list) or (isinstance(value, str) and "," in value) else None
 
 
-def _sharding(draft: Draft, settings: Settings[Config], ranks: Fact[int]) -> None:
+def put_sharding(draft: Draft, settings: Settings[Any], ranks: Fact[int]) -> None:
+    """What ``strategy`` shards: a word, or the name of a strategy's class."""
     value = settings.values.strategy
     word = str(value.get("class_path", "") if isinstance(value, dict) else value or "auto").lower()
     stage = re.search(r"deepspeed_stage_(\d)", word)
@@ -193,12 +194,21 @@ def _sharding(draft: Draft, settings: Settings[Config], ranks: Fact[int]) -> Non
 
 
 def _slots(draft: Draft, document: Document, settings: Settings[Config]) -> None:
-    """``trainer`` takes its own arguments, so accumulation and precision can be added there."""
-    place = settings.places.get("precision")
-    if place is not None:
-        draft.offer("precision", place, lambda value: _WORDS[Precision(str(value))])
     for path in ("trainer", "fit.trainer"):
         trainer = lookup(document.root, path)
         if isinstance(trainer, Mapping):
-            draft.offer_insert("accumulation", document, trainer, "accumulate_grad_batches")
-            draft.offer_insert("precision", document, trainer, "precision", lambda value: _WORDS[Precision(str(value))])
+            offer_trainer(draft, document, settings, trainer)
+
+
+def offer_trainer(draft: Draft, document: Document, settings: Settings[Any], trainer: Mapping) -> None:
+    """``trainer`` takes its own arguments, so accumulation and precision can be written or added there."""
+    place = settings.places.get("precision")
+    if place is not None:
+        draft.offer("precision", place, _word)
+    draft.offer_insert("accumulation", document, trainer, "accumulate_grad_batches")
+    draft.offer_insert("precision", document, trainer, "precision", _word)
+
+
+def _word(value: object) -> str:
+    """A precision in Lightning's words."""
+    return _WORDS[Precision(str(value))]

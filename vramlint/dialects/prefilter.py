@@ -66,6 +66,8 @@ def _python(data: bytes) -> bool:
         return True
     if b".fit(" in data and b"batch_size" in data and (b"keras" in data or b"tensorflow" in data):
         return True
+    if b"trainer(" in data and b"lightning" in data:
+        return True
     return _has(data, _LINE_WORDS) and _LINES.search(b"\n" + data) is not None
 
 

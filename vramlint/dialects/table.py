@@ -287,6 +287,17 @@ _LAYOUTS: tuple[Row, ...] = (
         module="lightning",
     ),
     row(
+        "lightning_script",
+        "Lightning Trainer calls",
+        call(
+            r"(^|\.)Trainer$",
+            any_of="accelerator devices gpus strategy precision max_epochs max_steps accumulate_grad_batches num_nodes",
+            none_of="args train_dataset data_collator",
+            imports=r"^(pytorch_lightning|lightning)(\.|$)",
+        ),
+        module="lightning_script",
+    ),
+    row(
         "jsonargparse",
         "classes and arguments for jsonargparse",
         keys(any_of="model.class_path data.class_path *.init_args", syntaxes=YAML),
