@@ -5,7 +5,8 @@ architecture and peaks in FILE; `compare FILE` needs neither and prints the ledg
 [PRECISION] [0 or 1 for the size]` lists the storages alive at the peak that one side has and the other has not.
 
 Names are config files below mmsegmentation's own configs (`fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py`), with
-changes to the model after a question mark (`…py?backbone.with_cp=true&decode_head.num_classes=150`).
+changes to the model after a question mark (`…py?backbone.with_cp=true&decode_head.num_classes=150`), or models by name
+with their family before it (`torchvision/resnet50`, `segmentation/unet_resnet34`), as `vramlint trace` knows them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from vramlint.plan import Precision
 
 SIZES = ((2, 256, 320), (3, 385, 449))
 """Batch, height and width of the traces: one even, one odd."""
+
+EVEN_SIZES = ((2, 256, 320), (3, 384, 448))
+"""For models that take multiples of 32 alone."""
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 TOLERANCE = 0.01
@@ -65,13 +69,26 @@ def ledger_peaks(architecture: Row, scope: str, batch: int, height: int, width: 
     return {"parameters": step.parameters, "trainable": step.trainable, **peaks}
 
 
+def _architecture(model: Row) -> Row:
+    """The tree that a trace was compared by, found again by name where it has one."""
+    if "architecture" in model:
+        found: Row = model["architecture"]
+        return found
+    from vramlint.memory.layers.named.catalogue import find_named
+
+    known = find_named(model["name"])
+    if known is None:
+        raise UnknownType(f"{model['name']}: the ledger knows no such model by name")
+    return known.architecture
+
+
 def _compare(models: list[Row]) -> int:
     failed = 0
     for model in models:
         for row in model["rows"]:
             try:
                 found = ledger_peaks(
-                    model["architecture"], model["scope"], row["batch"], row["height"], row["width"], row["precision"]
+                    _architecture(model), model["scope"], row["batch"], row["height"], row["width"], row["precision"]
                 )
             except UnknownType as error:
                 failed += 1
@@ -119,11 +136,12 @@ def traced(name: str) -> Row:
         for precision in PRECISIONS:
             recording = _record(target, batch, height, width, precision)
             rows.append({"batch": batch, "height": height, "width": width, "precision": precision, **_peaks(recording)})
+    architecture = {"architecture": target["architecture"]} if name.partition("?")[0].endswith(".py") else {}
     return {
         "name": name,
         "scope": target["scope"],
         "parameters": recording.parameters,
-        "architecture": target["architecture"],
+        **architecture,
         "rows": rows,
     }
 
@@ -144,7 +162,7 @@ def _record(target: Row, batch: int, height: int, width: int, precision: str) ->
     from vramlint.trace.tracer import Options, record
 
     dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    options = Options(dtype=dtype, second_step=False, evaluation=False, positives=_all_pixels)
+    options = Options(dtype=dtype, second_step=False, evaluation=False, positives=target.get("positives", _all_pixels))
     shape = Shape(batch, height, width)
     return record(lambda: target["make"](shape), shape, options)
 
@@ -157,7 +175,34 @@ def _all_pixels(shape: tuple[int, ...]) -> int:
 
 
 def _target(name: str) -> Row:
-    return _openmmlab(name)
+    return _openmmlab(name) if name.partition("?")[0].endswith(".py") else _named(name)
+
+
+def _named(name: str) -> Row:
+    warnings.simplefilter("ignore")
+    from vramlint.memory.layers.named.catalogue import find_named
+    from vramlint.trace.targets import find_target
+
+    known = find_named(name)
+    if known is None:
+        raise UnknownType(f"{name}: the ledger knows no such model by name")
+    target = find_target(name)
+
+    def make(shape: Any) -> Any:
+        return target.make(shape, False)  # noqa: FBT003 - its own signature
+
+    sizes: tuple[tuple[int, int, int], ...] = SIZES
+    if known.fixed_size is not None:
+        sizes = ((2, *known.fixed_size), (3, *known.fixed_size))
+    elif known.size_multiple > 1:
+        sizes = EVEN_SIZES
+    return {
+        "scope": known.scope,
+        "architecture": known.architecture,
+        "make": make,
+        "sizes": sizes,
+        "positives": target.positives,
+    }
 
 
 class _StandIn(types.ModuleType):
@@ -192,7 +237,7 @@ def _openmmlab(name: str) -> Row:
     def make(shape: Any) -> Any:
         return _segmentor(copy.deepcopy(architecture), shape)
 
-    sizes = ((2, 256, 320), (3, 384, 448)) if "unet" in name else SIZES
+    sizes = EVEN_SIZES if "unet" in name else SIZES
     return {"scope": "mmseg", "architecture": architecture, "make": make, "sizes": sizes}
 
 

@@ -15,6 +15,7 @@ from vramlint.memory.knowledge import ModelKnowledge, Resolution
 from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
+from vramlint.memory.named_models import find_ledger, reaches
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
@@ -169,6 +170,9 @@ def _profile(plan: TrainingPlan, name: str) -> Resolution:
         return _family(name, known)
     for candidate in _spellings(name, plan.task.value):
         profile = find_profile(candidate)
+        ledger = None if profile is not None and reaches(profile, plan) else find_ledger(candidate)
+        if ledger is not None and (profile is None or ledger.parameters == profile.parameters):
+            return Resolution(ledger, assumptions=ledger.assumptions)
         if profile is not None:
             return _with_masks(plan, profile)
     return Resolution(None, because=f"nothing is known of the memory of a model called {name!r}")

@@ -143,7 +143,7 @@ def concatenate(parts: Sequence[Tensor], axis: int = 1) -> Tensor:
     axis %= len(first.shape)
     total = sum(each.shape[axis] for each in parts)
     shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
-    return tape.record(shape, itemsize, parts, (PART,) * len(parts))
+    return tape.record(shape, itemsize, parts, tuple(-each.elements * itemsize or PART for each in parts))
 
 
 def split(x: Tensor, sizes: Sequence[int], axis: int = 1) -> list[Tensor]:

@@ -25,7 +25,8 @@ left over in the mean."""
 SAME = 0
 """In ``grads``: the gradient is handed on as it is (addition, a view)."""
 PART = -1
-"""In ``grads``: a view of the gradient that is not dense (one part of a concatenation, an expansion)."""
+"""In ``grads``: a view of the gradient that is not dense (an expansion). A number below it says the view's own bytes
+(``-bytes``, one part of a concatenation)."""
 
 
 class Storage:
@@ -141,16 +142,22 @@ class Node:
             elif size == SAME:
                 results.append(first)
             else:
-                results.append(None if first is None else Gradient(first.storage, dense=False))
+                results.append(None if first is None else Gradient(first.storage, dense=False, own_bytes=max(0, -size)))
         del transient
         return results
 
 
 class Gradient(NamedTuple):
-    """A gradient on its way; a view with gaps is not ``dense``."""
+    """A gradient on its way; a view with gaps is not ``dense`` and has ``own_bytes`` of its storage (0: not known)."""
 
     storage: Storage
     dense: bool = True
+    own_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a dense copy."""
+        return self.own_bytes if self.own_bytes > 1 else self.storage.bytes
 
 
 class _Leaf(Node):
@@ -196,6 +203,28 @@ class CheckpointNode(Node):
             hold(received[0])  # the original's arguments hold it, and its output, until all of the inner graph has run
             run_graph(tape, output.node)
             release(received[0])
+        self.inputs = ()
+        return [sink.result if sink is not None else None for sink in sinks]
+
+
+class RecomputeNode(CheckpointNode):
+    """The same without reentering the engine: nobody holds the incoming gradient or the output meanwhile."""
+
+    __slots__ = ()
+
+    def run(self, tape: Tape, received: list[Gradient | None]) -> list[Gradient | None]:
+        sinks = [_Sink() if edge is not None else None for edge in self.edges]
+        inputs = [Tensor(x.shape, x.itemsize, x.storage, sink) for x, sink in zip(self.inputs, sinks, strict=True)]
+        with tape.weight_casts():
+            output = self.function(*inputs)
+        del inputs
+        root = output.node
+        if root is not None:
+            root.buffers[output.slot] = received[0]
+            hold(received[0])
+            received[0] = None
+            del output
+            run_graph(tape, root)
         self.inputs = ()
         return [sink.result if sink is not None else None for sink in sinks]
 
@@ -259,7 +288,7 @@ def _add(tape: Tape, node: Node, slot: int, gradient: Gradient) -> None:
     if older.dense and older.storage.holders == 1 and tape.stack.adds_gradients_in_place:
         return
     larger = max(older.storage.bytes if older.dense else 0, gradient.storage.bytes if gradient.dense else 0)
-    total = Gradient(Storage(tape, larger or min(older.storage.bytes, gradient.storage.bytes)))
+    total = Gradient(Storage(tape, larger or min(older.bytes, gradient.bytes)))
     release(older)
     node.buffers[slot] = total
     total.storage.holders += 1

@@ -38,7 +38,7 @@ KINDS = ("model", "backbone", "neck", "head", "loss", "layer")
 """Kinds of components; a head's protocol is its model's affair (``heads/segmentation``, ``heads/detection``, …)."""
 
 _FOLDERS: dict[str, tuple[str, ...]] = {
-    "model": ("models",),
+    "model": ("models", "named"),
     "backbone": ("backbones",),
     "neck": ("necks",),
     "head": ("heads",),
@@ -258,6 +258,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "trackers",
     ),
     "losses": ("segmentation",),
+    "named": ("segmentation", "torchvision", "unets"),
 }
 """The modules of each folder; a module not named here is not found."""
 

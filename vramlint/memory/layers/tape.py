@@ -22,6 +22,7 @@ from vramlint.memory.layers.graph import (
     Gradient,
     Node,
     Parameter,
+    RecomputeNode,
     Storage,
     Tensor,
     hold,
@@ -239,6 +240,18 @@ class Tape:
         self._order += 1
         node = CheckpointNode(self._order, edges, inputs, function)
         return Tensor(output.shape, output.itemsize, output.storage, node)
+
+    def recompute(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """As :meth:`checkpoint`, not reentrant (``use_reentrant=False``): inputs need no graph of their own."""
+        if not self.graph:
+            return function(*inputs)
+        with self.no_grad():
+            output = function(*inputs)
+        self._order += 1
+        edges = [None if x.node is None else (x.node, x.slot) for x in inputs]
+        return Tensor(
+            output.shape, output.itemsize, output.storage, RecomputeNode(self._order, edges, inputs, function)
+        )
 
     # --- backward ----------------------------------------------------------------------------------------------------
 

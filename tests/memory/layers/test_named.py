@@ -1,0 +1,111 @@
+"""Models by name in the ledger: against traces of the packages' own models, and against the shipped profiles.
+
+``tests/data/layers/named.json`` is made by ``tools/check_layers.py trace``, which needs torchvision, timm and
+segmentation_models_pytorch; ``tools/check_layers.py compare tests/data/layers/named.json`` prints every row.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.memory.support import VISION, plan
+from vramlint.memory.knowledge import Workload
+from vramlint.memory.layers import LayerModel
+from vramlint.memory.layers.named.catalogue import find_named
+from vramlint.memory.layers.stack import TRACED
+from vramlint.memory.named_models import NamedLedger, find_ledger
+from vramlint.memory.profile import Profile
+from vramlint.memory.profile_catalogue import find_profile
+from vramlint.memory.resolve import resolve
+from vramlint.plan import ImageSize, Precision
+
+TRACES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[2] / "data" / "layers" / "named.json").read_text(encoding="utf-8")
+)
+TOLERANCE = 0.01
+
+
+@pytest.mark.parametrize("model", TRACES, ids=[model["name"] for model in TRACES])
+def test_the_ledger_by_name_equals_the_trace(model: dict[str, Any]) -> None:
+    """Parameters exactly, the peak of forward and backward within 1 % at two sizes and three precisions."""
+    named = find_named(model["name"])
+    assert named is not None
+    ledger = LayerModel(named.architecture, named.scope, stack=TRACED)
+    assert ledger.parameters == model["parameters"]
+    assert len(model["rows"]) == 6
+    for row in model["rows"]:
+        workload = Workload(
+            row["batch"], Precision(row["precision"]), checkpointing=False, height=row["height"], width=row["width"]
+        )
+        peak = max(each.activation_bytes + 4 * each.gradient_elements for each in ledger.moments(workload))
+        assert peak == pytest.approx(max(row["forward"], row["backward"]), rel=TOLERANCE), row
+
+
+def test_there_are_forty_models_and_more() -> None:
+    assert len(TRACES) >= 40
+    assert {model["name"].partition("/")[0] for model in TRACES} >= {"torchvision", "segmentation", "unet"}
+
+
+@pytest.mark.parametrize(
+    ("name", "checkpointing"),
+    [
+        ("plain/unet", False),
+        ("plain/unet", True),
+        ("attention_unet", False),
+        ("r2unet", True),
+        ("unet_resnet34", False),
+    ],
+)
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_the_ledger_equals_the_shipped_profile(name: str, checkpointing: bool, precision: Precision) -> None:
+    """Two ways to one number; in training, gradients included."""
+    profile, ledger = find_profile(name), find_ledger(name)
+    assert profile is not None
+    assert ledger is not None
+    assert ledger.parameters == profile.parameters
+    workload = Workload(2, precision, checkpointing=checkpointing, height=256, width=320)
+    peaks = [
+        max(each.activation_bytes + 4 * each.gradient_elements for each in known.moments(workload))
+        for known in (ledger, profile)
+    ]
+    assert peaks[0] == pytest.approx(peaks[1], rel=0.02)
+
+
+def test_a_size_that_no_trace_covers_comes_from_the_ledger() -> None:
+    facts = {**VISION, "model": "unet_resnet34"}
+    traced = resolve(plan(**{**facts, "image_size": ImageSize(384, 384)})).knowledge
+    assert isinstance(traced, Profile)
+    never = resolve(plan(**{**facts, "model": "manet_se_resnext50_32x4d", "image_size": ImageSize(384, 384)}))
+    assert isinstance(never.knowledge, NamedLedger)
+    assert "worked out layer by layer" in never.assumptions[0]
+
+
+@pytest.mark.parametrize("side", [223, 224, 225, 299])
+def test_odd_sizes_grow_with_the_image(side: int) -> None:
+    ledger = find_ledger("torchvision/resnet50")
+    assert ledger is not None
+
+    def peak(height: int) -> int:
+        workload = Workload(4, Precision.BF16, checkpointing=False, height=height, width=side)
+        return max(each.activation_bytes for each in ledger.moments(workload))
+
+    assert peak(side) < peak(side + 32)
+
+
+def test_what_a_package_refuses_is_unknown() -> None:
+    """smp wants multiples of 32, torchvision's ViT its one size, and neither has a switch for checkpointing."""
+    unet, vit = find_ledger("linknet_resnet18"), find_ledger("vit_b_16")
+    assert unet is not None
+    assert vit is not None
+    assert not unet.moments(Workload(2, Precision.FP32, checkpointing=False, height=100, width=100))
+    assert not vit.moments(Workload(2, Precision.FP32, checkpointing=False, height=256, width=256))
+    assert not unet.moments(Workload(2, Precision.FP32, checkpointing=True, height=128, width=128))
+
+
+@pytest.mark.parametrize("name", ["our-net", "unet-of-ours", "resnet51", "unet_resnet51", "fpn_mit_b9", "vgg12"])
+def test_names_that_are_not_known(name: str) -> None:
+    assert find_ledger(name) is None

@@ -1,0 +1,130 @@
+"""segmentation_models_pytorch: a decoder over an encoder. Source: its version 0.6.0, ``decoders``, ``encoders``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from vramlint.memory.layers import functions as ops
+from vramlint.memory.layers.named import decoders, encoders, mobile
+from vramlint.memory.layers.named.decoders import Made
+from vramlint.memory.layers.named.encoders import DENSENETS, RESNETS, VGGS, Encoder
+from vramlint.memory.layers.named.mix import MITS, mit
+from vramlint.memory.layers.nn import Conv
+from vramlint.memory.layers.registry import Build, Config, Maps, model
+from vramlint.memory.layers.tape import Tape, Tensor
+
+
+class _Maps:
+    """An encoder at a depth: the image and the maps a decoder gets, and the channels of each."""
+
+    def __init__(self, tape: Tape, name: str, depth: int, stride: int) -> None:
+        self.depth = depth
+        last = {32: (1, 1), 16: (1, 2), 8: (2, 4)}[stride]
+        self.tape = tape
+        self.full = name in VGGS
+        """VGG's first map has the image's size, and the image itself is left out."""
+        self.mixed = name in MITS
+        self.encoder = _encoder(tape, name, last)
+        found = self.encoder.channels
+        self.channels = [*found] if self.full else [3, *found]
+        self.channels = self.channels[: depth + 1]
+
+    def __call__(self, x: Tensor) -> Maps:
+        if self.mixed:
+            hollow = self.tape.new(x.shape[0], 0, x.size[0] // 2, x.size[1] // 2)
+            image, *others = self.encoder(x, self.depth - 1)
+            return [image, hollow, *others]
+        maps = self.encoder(x, self.depth + 1 if self.full else self.depth)
+        return maps[1:] if self.full else maps
+
+
+_SIZED = re.compile(r"(?:timm-)?efficientnet-(b[0-7])")
+
+
+def _encoder(tape: Tape, name: str, dilations: tuple[int, int]) -> Encoder:
+    if name in RESNETS:
+        return encoders.resnet(tape, name, (1, 1, *dilations))
+    if name in MITS:
+        return mit(tape, name, dilations)
+    if name == "mobilenet_v2":
+        return mobile.mobilenet_v2(tape, dilations)
+    sized = _SIZED.fullmatch(name)
+    if sized and not name.startswith("timm"):
+        return mobile.smp_efficientnet(tape, sized[1], dilations)
+    if dilations != (1, 1):
+        raise ValueError(f"the package has no dilated {name}")
+    if name in VGGS:
+        return encoders.vgg(tape, name)
+    if name in DENSENETS:
+        return encoders.densenet(tape, name)
+    raise KeyError(name)
+
+
+ENCODERS = re.compile(
+    "|".join([*RESNETS, *VGGS, *DENSENETS, *MITS, "mobilenet_v2", "efficientnet-b[0-7]"])
+    .replace("resnext101_64x4d", "-").replace("wide_resnet50_2", "-").replace("wide_resnet101_2", "-")
+)  # fmt: skip
+"""Names of the encoders that are worked out here."""
+
+
+class _Kind:
+    """An architecture: how its decoder is made, how deep its encoder goes, and where the encoder dilates."""
+
+    def __init__(self, make: Callable[[Tape, Sequence[int]], Made], depth: int = 5, stride: int = 32) -> None:
+        self.make, self.depth, self.stride = make, depth, stride
+
+
+KINDS: Mapping[str, _Kind] = {
+    "unet": _Kind(decoders.unet),
+    "unetplusplus": _Kind(decoders.unet_plus_plus),
+    "fpn": _Kind(decoders.fpn),
+    "deeplabv3": _Kind(decoders.deeplab, stride=8),
+    "deeplabv3plus": _Kind(decoders.deeplab_plus, stride=16),
+    "pspnet": _Kind(decoders.psp, depth=3),
+    "linknet": _Kind(decoders.linknet),
+    "manet": _Kind(decoders.manet),
+    "pan": _Kind(decoders.pan, stride=16),
+    "upernet": _Kind(decoders.upernet),
+    "segformer": _Kind(decoders.segformer),
+}
+
+
+@model("smp.SegmentationModel")
+class SegmentationModel:
+    """One class with binary cross-entropy and Dice; several with cross-entropy."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        self.tape = tape = build.tape
+        kind = KINDS[str(config["architecture"])]
+        self.classes = int(config.get("classes", 1))
+        self.encoder = _Maps(tape, str(config["encoder"]), kind.depth, kind.stride)
+        self.decoder, channels, kernel, self.factor = kind.make(tape, self.encoder.channels)
+        self.last = Conv(tape, channels, self.classes, kernel, 1, kernel // 2)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        maps = self.encoder(images)
+        x = self.last(self.decoder(maps))
+        return ops.enlarged(x, self.factor) if self.factor > 1 else x
+
+    def loss(self, images: Tensor) -> Tensor:
+        if self.classes > 1:
+            labels = self.tape.new(images.shape[0], *images.size, itemsize=8)
+            return ops.cross_entropy(self._logits(images), labels, reduced=True)
+        target = self.tape.new(images.shape[0], 1, *images.size)
+        return mask_loss(self._logits(images), target)
+
+
+def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy on logits plus soft Dice."""
+    tape = logits.storage.tape
+    probability = ops.sigmoid(logits)
+    overlap = ops.total(ops.mul(probability, target))
+    both = ops.total(probability)
+    ops.total(target)
+    dice = ops.scaled(ops.add(overlap, both))
+    raised = tape.raised(logits)
+    scratch = [tape.new(*raised.shape) for _ in range(2)]
+    del scratch
+    entropy = tape.record((), 4, (raised,), (raised.bytes,), (raised, target), transient=raised.bytes)
+    return ops.add(entropy, dice)
