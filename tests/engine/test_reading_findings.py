@@ -102,3 +102,14 @@ def test_a_named_file_of_wide_characters_is_a_failure(tmp_path: Path, encoding: 
 def test_other_binaries_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(b"\xff\xfe\0\0data")
     assert check(["weights.bin"]).failures == ()
+
+
+def test_one_contradiction_is_told_once() -> None:
+    """DeepSpeed's own assertion (VL705) and the two files that disagree (VL004) are the same error."""
+    batches = '"train_micro_batch_size_per_gpu": 8, "gradient_accumulation_steps": 4, "zero_optimization": {"stage": 2}'
+    Path("ds.json").write_text(f'{{"train_batch_size": 256, {batches}}}\n', encoding="utf-8")
+    Path("run.sh").write_text("torchrun --nproc_per_node=4 train.py --deepspeed ds.json\n", encoding="utf-8")
+    found = check(["ds.json"], CheckOptions(isolated=True)).findings
+    assert [finding.code for finding in found if finding.location.line == 1] == ["VL004"]
+    alone = check(["ds.json"], CheckOptions(isolated=True, gpus=4, ignore=("VL004",))).findings
+    assert "VL705" in [finding.code for finding in alone]

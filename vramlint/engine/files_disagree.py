@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vramlint.findings import Finding
 from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
 
 RULE = RuleInfo(
@@ -55,3 +56,9 @@ INVALID: tuple[Case, ...] = (
 def check(_run: Run) -> Iterator[Verdict]:
     """Says nothing of a run: the dialect that read it has said it."""
     yield from ()
+
+
+def without_repeats(findings: list[Finding]) -> list[Finding]:
+    """``findings`` without the framework's start-up error (VL7) where this rule names both files for the same value."""
+    named = {finding.location for finding in findings if finding.code == RULE.code}
+    return [each for each in findings if each.location not in named or not each.code.startswith("VL7")]

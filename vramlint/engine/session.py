@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vramlint.dialects.model import Claim, Reading
 from vramlint.dialects.prefilter import prefilter
 from vramlint.dialects.registry import claims, dialect
+from vramlint.engine.files_disagree import without_repeats
 from vramlint.engine.measured import OwnersKnowledge
 from vramlint.engine.options import CheckOptions
 from vramlint.engine.rules import RuleSet, Selection, load_rules, means, own_files
@@ -169,7 +170,7 @@ class Session:
                 findings.extend(findings_of(rule, run, reading))
             except Exception as error:  # noqa: BLE001 - one rule must not stop the others; reported
                 self._crash(f"rule {rule.RULE.code} {rule.RULE.name}", reading.document.path, error)
-        findings = [found for found in findings if _is_sure(found, options.min_confidence)]
+        findings = [found for found in without_repeats(findings) if _is_sure(found, options.min_confidence)]
         for failure in run.failures:
             self._fail(failure)
         self._runs.append(_Run(RunResult(reading, target, run.estimate, tuple(findings), run.limits), selection))
