@@ -121,3 +121,14 @@ SFTTrainer(model=model, args=SFTConfig(output_dir="out", per_device_train_batch_
     assert "unsloth" in plan.model.note
     assert (plan.adapter.value, plan.adapter_rank.value, plan.grad_checkpointing.value) == ("qlora", 16, True)
     assert plan.seq_len.value == 4096
+
+
+def test_a_vision_checkpoint_names_its_size() -> None:
+    text = """\
+from transformers import AutoModelForImageClassification, Trainer, TrainingArguments
+model = AutoModelForImageClassification.from_pretrained("google/vit-base-patch16-384", num_labels=10)
+Trainer(model=model, args=TrainingArguments(output_dir="o", per_device_train_batch_size=8), train_dataset=ds).train()
+"""
+    plan = reading("vit.py", text).plan
+    assert str(plan.image_size.value) == "384x384"
+    assert plan.task.value != "causal-lm"

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import plain_value
-from vramlint.plan import Fact, Origin, Precision, derived, unknown
+from vramlint.plan import Fact, ImageSize, Origin, Precision, derived, unknown
 from vramlint.sources.model import Definition, Document, Unknown
 
 _LOADER = re.compile(
@@ -30,6 +30,8 @@ _TRAINER = re.compile(r"(^|\.)\w*Trainer$")
 _TOKENIZER = re.compile(r"(?i)(^|\.)(\w*tokenizer|tok|processor)(\.__call__)?$")
 _HALF = {"bfloat16": Precision.PURE_BF16, "float16": Precision.PURE_FP16}
 _LORA_RANK = 8
+_SIZE = re.compile(r"-(\d{3})(?=-|$)")
+"""``google/vit-base-patch16-224-in21k``: the input size in the name of a vision checkpoint."""
 
 
 def script_facts(draft: Draft, document: Document) -> None:
@@ -89,6 +91,10 @@ def _model(draft: Draft, calls: list[_Call], loaders: list[_Call]) -> None:
         return
     draft.put("model", Fact(found.value, found.origin, found.location))
     kinds = {call.name.split(".")[-2] for call in loaders}
+    size = _SIZE.search(found.value)
+    if size is not None and any("ImageClassification" in kind for kind in kinds) and not draft.plan.image_size.known:
+        side = int(size[1])
+        draft.put("image_size", derived(ImageSize(side, side), "the checkpoint's size, to which its processor resizes"))
     if not loaders or any("CausalLM" in kind or kind.startswith("Fast") for kind in kinds):
         draft.put("task", derived("causal-lm", "a language model is trained"))
 
