@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, TypedDict
 
@@ -60,7 +61,8 @@ def command(**given: Unpack[Given]) -> int:
     from vramlint.project.settings import SettingsFinder
 
     finder = SettingsFinder(given["settings_path"], isolated=given["isolated"])
-    path = display_path(engine.chosen_path(given["output"], finder) or engine.DEFAULT_NAME)
+    chosen = given["output"] or finder.for_folder(os.getcwd()).baseline_path or engine.DEFAULT_NAME
+    path = display_path(chosen)
     if given["prune"] and (given["select"] or given["ignore"]):
         raise UsageError("--prune looks at every rule", help="leave --select and --ignore out")
     options = check_options(given)

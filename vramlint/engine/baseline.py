@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from vramlint.engine.key_paths import key_path
 from vramlint.errors import SettingsError
 from vramlint.findings import Finding
-from vramlint.project.settings import SettingsFinder
 from vramlint.results import CheckResult
 from vramlint.sources.model import Document
 
@@ -46,14 +45,6 @@ class Compared(NamedTuple):
     result: CheckResult
     known: int
     gone: Counter[Entry]
-
-
-def chosen_path(named: str | None, finder: SettingsFinder) -> str | None:
-    """The baseline of an invocation: the one named, else that of the current folder's settings, else None."""
-    if named is not None:
-        return named
-    settings = finder.for_folder(os.getcwd())
-    return os.path.normpath(os.path.join(settings.root, settings.baseline)) if settings.baseline else None
 
 
 def read_baseline(path: str) -> Baseline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from vramlint.plan import DecoderShape
@@ -174,7 +175,7 @@ class DecoderConfig(NamedTuple):
     @property
     def layer_parameters(self) -> int:
         """One block: with experts where the model has them."""
-        return self.layer_linear_parameters + self._layer_extras(self.linears) + self.expert_parameters
+        return _layer_parameters(self)
 
     @property
     def dense_layer_parameters(self) -> int:
@@ -230,6 +231,12 @@ class DecoderConfig(NamedTuple):
         idle = self.experts.number - self.experts.per_token
         sparse = self.shape.layers - self.experts.dense_layers
         return self.parameters - sparse * idle * matrices * self.shape.hidden * self.experts.ffn
+
+
+@lru_cache(maxsize=64)
+def _layer_parameters(config: DecoderConfig) -> int:
+    """Counted once a shape: an estimate asks for them a hundred times, a search for the largest batch thousands."""
+    return config.layer_linear_parameters + config._layer_extras(config.linears) + config.expert_parameters
 
 
 class Linear(NamedTuple):

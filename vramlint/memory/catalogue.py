@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -44,9 +44,13 @@ def find_decoder(name: str) -> NamedDecoder | None:
     None where the name is not that of an entry to the last word: what a fine-tune or a distilled model is called
     beyond that may mean another size.
     """
-    keys = _keys()
-    found = keys.get(key_of(name)) or keys.get(plain_key_of(name))
+    found = _called(key_of(name)) or _called(plain_key_of(name))
     return None if found is None else _entry(found)
+
+
+def _called(key: str) -> str | None:
+    """The entry under ``key``; an entry's own key goes before one that lost its role."""
+    return _own_keys().get(key) or _plain_keys().get(key)
 
 
 def named_decoder(name: str, data: Mapping[str, Any], source: str) -> NamedDecoder | None:
@@ -79,11 +83,18 @@ def _rows() -> dict[str, tuple[int, dict[str, Any]]]:
 
 
 @lru_cache(maxsize=1)
-def _keys() -> dict[str, str]:
-    """Entries by every key they are found under; an entry's own key goes before one that lost its role."""
+def _own_keys() -> dict[str, str]:
+    return _by_key(key_of)
+
+
+@lru_cache(maxsize=1)
+def _plain_keys() -> dict[str, str]:
+    return _by_key(plain_key_of)
+
+
+def _by_key(key: Callable[[str], str]) -> dict[str, str]:
+    """Entries by their keys, the first where several share one."""
     keys: dict[str, str] = {}
     for name, _, _ in _document()["models"]:
-        keys.setdefault(key_of(name), name)
-    for name, _, _ in _document()["models"]:
-        keys.setdefault(plain_key_of(name), name)
+        keys.setdefault(key(name), name)
     return keys

@@ -33,7 +33,6 @@ from vramlint.memory.intervals import added, shifted, spanning, with_slack
 from vramlint.memory.knowledge import ModelKnowledge, Moment
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
-from vramlint.memory.observations import at, points_for
 from vramlint.memory.resolve import resolve
 from vramlint.memory.setting import Setting, missing_facts, readings, settings_of
 from vramlint.memory.states import States, states_of
@@ -89,10 +88,14 @@ def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None)
 
 def _corrected(plan: TrainingPlan, target: Target, limits: Headroom | None) -> Estimate:
     calculated = _calculated(plan, target, limits)
+    if "observations" not in plan.extra:
+        return calculated
+    from vramlint.memory.correction import Point, corrected, work_of  # few plans have observations
+    from vramlint.memory.observations import at, points_for
+
     points = points_for(plan)
     if not points:
         return calculated
-    from vramlint.memory.correction import Point, corrected, work_of  # few plans have observations
 
     measured = [
         Point(point, _calculated(there, target, None), work_of(there))

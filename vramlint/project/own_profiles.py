@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from typing import Any
@@ -97,6 +96,8 @@ def _stale(root: str, data: dict[str, Any]) -> str:
 
 def source_digest(path: str) -> str:
     """SHA-256 of a source file, its line ends apart (git may change them); empty where there is no such file."""
+    import hashlib  # OpenSSL behind it; most repositories have no profile whose age is to be told
+
     try:
         with open(path, "rb") as file:
             return hashlib.sha256(file.read().replace(b"\r\n", b"\n")).hexdigest()

@@ -89,6 +89,11 @@ class Settings(NamedTuple):
     baseline: str = ""
     """The file of accepted findings, relative to ``root``."""
 
+    @property
+    def baseline_path(self) -> str | None:
+        """The path of the file of accepted findings, None where the settings name none."""
+        return os.path.normpath(os.path.join(self.root, self.baseline)) if self.baseline else None
+
     def targets_for(self, path: str) -> tuple[TargetTable, ...]:
         """The tables that match the file ``path`` (absolute), then the general one: the first to speak wins."""
         return (*(table for table in reversed(self.targets) if self.matches(path, table.path)), self.target)
