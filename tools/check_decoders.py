@@ -97,22 +97,28 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class Mode(NamedTuple):
-    """How a step runs: ``autocast`` keeps fp32 weights; ``lora`` is PEFT's, rank 16 on all linear layers."""
+    """How a step runs: ``bf16``, ``autocast`` (fp32 weights) or ``fp32``; ``lora`` is PEFT's, rank 16, all layers."""
 
-    autocast: bool
+    precision: str
     checkpointing: bool
     lora: bool
 
     @property
+    def weight_bytes(self) -> int:
+        return 2 if self.precision == "bf16" else 4
+
+    @property
     def name(self) -> str:
-        precision = "autocast" if self.autocast else "bf16"
+        precision = self.precision
         return "+".join((precision, *["checkpointing"] * self.checkpointing, *["lora"] * self.lora))
 
 
+PRECISIONS = {"bf16": Precision.PURE_BF16, "autocast": Precision.BF16, "fp32": Precision.FP32}
+
 MODES = tuple(
-    Mode(autocast, checkpointing, lora)
+    Mode(precision, checkpointing, lora)
     for lora in (False, True)
-    for autocast in (False, True)
+    for precision in ("bf16", "autocast", "fp32")
     for checkpointing in (False, True)
 )
 
@@ -165,12 +171,11 @@ def formula_mib(name: str, config: DecoderConfig, mode: Mode) -> float | None:
     """The closed form's worst moment with weights, gradients and AdamW's states (foreach), in MiB."""
     adapter = Adapter(16, _targets(config), 4, fused=True) if mode.lora else None
     decoder = Decoder(name, config, "test", adapter)
-    weight = 4 if mode.autocast else 2
+    weight = mode.weight_bytes
     trained = 4 if mode.lora else weight
     frozen = decoder.parameters - decoder.trainable
     states = weight * frozen + 3 * trained * decoder.trainable
-    precision = Precision.BF16 if mode.autocast else Precision.PURE_BF16
-    moments = decoder.moments(Workload(BATCH, precision, mode.checkpointing, seq_len=LENGTH))
+    moments = decoder.moments(Workload(BATCH, PRECISIONS[mode.precision], mode.checkpointing, seq_len=LENGTH))
     if not moments:
         return None
     worst = max(states + moment.activation_bytes + trained * moment.gradient_elements for moment in moments)
@@ -185,14 +190,14 @@ def _targets(config: DecoderConfig) -> tuple[str, ...]:
 
 def traced_mib(config: Any, mode: Mode, targets: tuple[str, ...] | str = "all-linear") -> float:
     """The peak of the second traced step, in MiB."""
-    options = Options(dtype=torch.bfloat16 if mode.autocast else None, evaluation=False)
-    return _second_peak(record(lambda: _job(config, mode, targets), Shape(BATCH, seq_len=LENGTH), options)) / MIB
+    options = Options(dtype=torch.bfloat16 if mode.precision == "autocast" else None, evaluation=False)
+    return second_peak(record(lambda: _job(config, mode, targets), Shape(BATCH, seq_len=LENGTH), options)) / MIB
 
 
 def _job(config: Any, mode: Mode, targets: tuple[str, ...] | str) -> Job:
     import transformers
 
-    torch.set_default_dtype(torch.float32 if mode.autocast else torch.bfloat16)
+    torch.set_default_dtype(torch.bfloat16 if mode.precision == "bf16" else torch.float32)
     try:
         model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=_attention(config))
     finally:
@@ -223,7 +228,7 @@ def _attention(config: Any) -> str:
     return "eager" if config.model_type == "gemma2" else "sdpa"
 
 
-def _second_peak(recording: Recording) -> int:
+def second_peak(recording: Recording) -> int:
     level = best = 0
     counting = False
     for event in recording.events:

@@ -32,6 +32,16 @@ class Adapter(NamedTuple):
         return self.method is not None and self.method.trains == "norms"
 
     @property
+    def trains_tokens(self) -> bool:
+        """Whether rows of the embedding are trained, which is copied with them in place at each use."""
+        return self.method is not None and self.method.trains == "tokens"
+
+    @property
+    def trains_input(self) -> bool:
+        """Whether the first block's input needs a gradient: embeddings, or tokens before them, are trained."""
+        return self.method is not None and self.method.trains in ("prompt", "tokens")
+
+    @property
     def added_tokens(self) -> int:
         """Tokens before each sequence; a prefix is added inside attention alone."""
         return self.virtual_tokens if self.method is not None and self.method.trains == "prompt" else 0
@@ -72,9 +82,17 @@ class Adapter(NamedTuple):
             + each.per_square * linear.inputs**2
             + each.per_narrow_square * min(linear.inputs, linear.outputs) ** 2
             + each.per_factor * self.rank * (linear.inputs + linear.outputs)
+            + each.per_rank_square * self.rank**2
             for linear in self.chosen(config)
         )
-        return round(sum(sizes))
+        return round(sum(sizes) + each.per_trained * self.parameters(config) / config.shape.layers)
+
+    def unsaved_block_bytes(self, config: DecoderConfig) -> int:
+        """What the first block does not keep of :meth:`block_bytes`: a changed weight, for its input's gradient alone."""
+        if self.method is None:
+            return 0
+        weights = sum(linear.inputs * linear.outputs for linear in self.chosen(config))
+        return round(min(4, self.method.per_weight) * weights)
 
 
 def _joined(linears: list[Linear], reads: str, name: str) -> Linear | None:

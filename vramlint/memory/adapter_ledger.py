@@ -34,7 +34,8 @@ def adapter_inputs(
         )
         padded = sum(linear.outputs for linear in fused) if len(fused) < FUSED_LINEARS else 0
     if not _copies_inputs(numbers, adapter):
-        widths = list({linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}.values())
+        kept = ("output", "down") if config.relu else ("output",)  # by attention and by ReLU themselves
+        widths = list({linear.reads: linear.inputs for linear in chosen if linear.reads not in kept}.values())
     masks = sum(widths) if adapter.dropout else 0
     return [
         Saved("inputs of the adapters", sum(widths) * size + masks),
@@ -51,7 +52,12 @@ def _method_inputs(
         # A mask is needed, so the memory-efficient kernel runs, on keys and values repeated to all heads.
         repeated = 2 * numbers.compute * (config.attention_width - config.kv_width)
         added = 2 * numbers.compute * config.attention_width * adapter.virtual_tokens // max(1, seq_len)
-        return [Saved("repeated keys and values, and the prefix", repeated + added)]
+        # That kernel takes a bias, which torch makes of the boolean mask in each block (``convert_boolean_attn_mask``).
+        bias = numbers.compute * (seq_len + adapter.virtual_tokens)
+        return [
+            Saved("repeated keys and values, and the prefix", repeated + added),
+            Saved("attention bias from the mask", bias),
+        ]
     chosen = adapter.chosen(config)
     distinct = {linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}
     found = method.shared_input * sum(distinct.values())

@@ -111,7 +111,7 @@ class Decoder(NamedTuple):
         if self.config.experts and self.adapter and {"up_proj", "gate_proj", "down_proj"} & set(self.adapter.targets):
             return False  # adapters on fused experts build every expert's change of weights
         plain = self.implementation.name.startswith("transformers") and not workload.compiled and not self.quantised
-        return plain and not arithmetic(workload.precision).casts_weights
+        return plain and arithmetic(workload.precision).weight == 2
 
     def dense(self) -> Decoder:
         """The same with a dense MLP in every block, as the first blocks of some models of experts have."""
@@ -154,12 +154,19 @@ class _Step:
         self.ids = 3 * 8 * tokens
         full = decoder.adapter is None
         norms = full or (decoder.adapter is not None and decoder.adapter.trains_norms)
-        self.final_norm = final_norm_bytes(config, numbers, trains=norms) * tokens
-        self.first_block_unsaved = 0
-        if not full and not workload.checkpointing:
-            self.first_block_unsaved = (
-                unsaved_in_first_block(config, numbers, decoder.adapter, decoder.implementation) * tokens
-            ) + unsaved_weights_in_first_block(config, numbers)
+        self.retied = decoder.adapter is not None and decoder.adapter.trains_tokens and shape.tied
+        self.final_norm = tokens * final_norm_bytes(config, numbers, trains_norm=norms, trains_head=full or self.retied)
+        self.first_block_unsaved = 0 if full or workload.checkpointing else self._unsaved_in_first_block()
+
+    def _unsaved_in_first_block(self) -> int:
+        """What frozen embeddings save in the first block, whose input needs no gradient."""
+        decoder, config = self.decoder, self.decoder.config
+        assert decoder.adapter is not None
+        if decoder.adapter.trains_input:
+            return 0
+        each = unsaved_in_first_block(config, self.numbers, decoder.adapter, decoder.implementation)
+        weights = unsaved_weights_in_first_block(config, self.numbers) + decoder.adapter.unsaved_block_bytes(config)
+        return each * self.tokens + weights
 
     def _keeps_embedding(self) -> bool:
         """Whether the embedding's output stays beside the first block's input, which is made from it.
@@ -195,7 +202,7 @@ class _Step:
         if self.checkpointing and self.numbers.casts_weights:
             kept += self._cached_casts()
         logits = self._logits(self.decoder.implementation.loss.forward_bytes(self.numbers.compute))
-        return Moment("forward", kept + self.final_norm + self.head_cast + logits + self.ids, 0)
+        return Moment("forward", kept + self.final_norm + self.head_cast + self._head_copy() + logits + self.ids, 0)
 
     def _cached_casts(self) -> int:
         """Autocast's cache of weight copies, which lives until autocast exits: of trained weights alone.
@@ -211,7 +218,12 @@ class _Step:
         logits = self._logits(loss.backward_bytes(self.numbers.compute))
         if self.decoder.adapter is None:
             logits += loss.head_copies * self.numbers.compute * self.decoder.config.head_parameters
-        return Moment("loss", self._kept() + self.final_norm + self.head_cast + logits + self.ids, 0)
+        head = self.head_cast + self._head_copy()
+        return Moment("loss", self._kept() + self.final_norm + head + logits + self.ids, 0)
+
+    def _head_copy(self) -> int:
+        """A tied head with trained tokens is a copy of the embedding with their rows in place."""
+        return self.numbers.weight * self.decoder.config.head_parameters if self.retied else 0
 
     def _quantised_head(self) -> Moment:
         """Backward through a 4-bit head: the logits' gradient in fp32 and cast, the head dequantised and cast."""
@@ -224,7 +236,8 @@ class _Step:
         """Backward ends at the embedding: every gradient is there; a tied one is made anew before it is added."""
         config = self.decoder.config
         if self.decoder.adapter is not None:
-            return Moment("backward", self.ids, self.decoder.trainable)
+            rows = self.numbers.weight * config.head_parameters if self.decoder.adapter.trains_tokens else 0
+            return Moment("backward", rows + self.ids, self.decoder.trainable)
         again = self.numbers.weight * config.head_parameters if config.shape.tied else 0
         return Moment("backward", again + self.checkpoint + self.ids, self.decoder.trainable)
 

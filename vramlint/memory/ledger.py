@@ -107,7 +107,7 @@ def _attention(
     # Flash attention takes grouped keys and values as they are; the fp32 kernel and some codebases repeat them first.
     repeated = c == 4 or implementation.repeats_kv or config.soft_capped
     keys_values = 2 * c * (a if repeated else kv)
-    if config.fused_qkv and not implementation.fused_qkv and adapter is not None:
+    if config.fused_qkv and not implementation.fused_qkv and (adapter is not None or (c == 4 and kv == a)):
         keys_values -= c * kv  # the values stay a view of the joint projection
     found = [
         Saved("query and attention output", 2 * c * a),
@@ -201,17 +201,16 @@ def _latent_attention(config: DecoderConfig, numbers: Arithmetic, adapter: Adapt
     ]
 
 
-def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains: bool) -> int:
+def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains_norm: bool, trains_head: bool) -> int:
     """Bytes per token of the last norm and the head's input: RMS norm's fp32 input, normalised copy and output."""
-    h, low = config.shape.hidden, 2 * config.shape.hidden if numbers.casts_weights else 0
+    h = config.shape.hidden
+    head = numbers.compute * h if trains_head else 0
     if config.norm in LAYER_NORMS:
         if config.norm == "python":
-            return 8 * h + (4 * h + (low or numbers.weight * h) if trains else 0)
-        each = 4 if config.norm == "plain" else numbers.weight
-        return each * h + (low or numbers.weight * h if trains else 0)
-    if not trains:
-        return 4 * h
-    return (10 if config.norm == "gemma" or numbers.casts_weights else 8) * h
+            return 8 * h + (4 * h if trains_norm else 0) + head
+        return (4 if config.norm == "plain" else numbers.weight) * h + head
+    normalised = (4 if config.norm == "gemma" else numbers.weight) * h if trains_norm else 0
+    return 4 * h + normalised + head
 
 
 def unsaved_in_first_block(
