@@ -88,7 +88,7 @@ class Adapter(NamedTuple):
         return round(sum(sizes) + each.per_trained * self.parameters(config) / config.shape.layers)
 
     def unsaved_block_bytes(self, config: DecoderConfig) -> int:
-        """What the first block does not keep of :meth:`block_bytes`: a changed weight, for its input's gradient alone."""
+        """Of :meth:`block_bytes`, weights that serve their input's gradient alone: the first block keeps none."""
         if self.method is None:
             return 0
         weights = sum(linear.inputs * linear.outputs for linear in self.chosen(config))

@@ -22,8 +22,8 @@ class Method(NamedTuple):
     factors, rank x (input + output), once; ``per_weight``: per element of the layer's weight and ``per_square`` per
     squared input width, both once, whatever the batch (a weight change that is built whole); ``per_rank_square``: per
     squared rank and ``per_trained`` per trained parameter, both once. ``trains``: how to count what is trained:
-    ``low-rank``, ``outputs``, ``prompt``, ``prefix``, ``norms``, ``tokens`` (rows of the embedding) or ``spelled`` (only
-    the config's own number says).
+    ``low-rank``, ``outputs``, ``prompt``, ``prefix``, ``norms``, ``tokens`` (rows of the embedding) or ``spelled``
+    (only the config's own number says).
     """
 
     name: str

@@ -38,10 +38,10 @@ Simulated on whole training steps (resnet50, HRNet, ViT, Swin, ConvNeXt, GPT-2, 
 median of 7 %, 40 % once (a 1B model with activation checkpointing).
 """
 
-VARYING_SLACK = Slack(0.03, 0.12, 0.25)
+VARYING_SLACK = Slack(0.05, 0.12, 0.2)
 """The same where every batch has another length. Of the PEFT comparison's 61 runs, which empty the cache every ten
 steps (huggingface/peft ``method_comparison/MetaMathQA/run.py``), full fine-tuning shows it best: its optimizer's step
-alone allocates 29.9 GiB of the 34.8 reserved."""
+alone allocates 29.9 GiB of the 34.8 reserved, 16 % more; the others lie within 6 % of the value."""
 
 REQUIRED_SLACK = Slack(0.01, 0.045, 0.13)
 """What capacity must exceed the allocated peak by, or the allocator fails after releasing its cached segments.

@@ -16,8 +16,7 @@ Megatron-LM's flags as ``vramlint/dialects/megatron_model.py`` names them.
 
 from __future__ import annotations
 
-from math import hypot
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from vramlint.hardware.model import Target
 from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK, VARYING_SLACK
@@ -25,36 +24,17 @@ from vramlint.memory.context import (
     CONTEXT,
     EAGER_CONTEXT,
     NCCL,
-    cublas_workspace_bytes,
-    transformer_engine_workspace_bytes,
 )
 from vramlint.memory.decoder import Decoder
-from vramlint.memory.intervals import added, shifted, spanning, with_slack
-from vramlint.memory.knowledge import ModelKnowledge, Moment
+from vramlint.memory.intervals import added, shifted, spanning, varied, with_slack
+from vramlint.memory.knowledge import ModelKnowledge
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
+from vramlint.memory.peak import Peak, covers, peak_of, setting_states
+from vramlint.memory.plan_setting import missing_facts, settings_of
 from vramlint.memory.resolve import resolve
-from vramlint.memory.setting import Setting, missing_facts, readings, settings_of
-from vramlint.memory.states import States, states_of
+from vramlint.memory.setting import Setting, readings
 from vramlint.plan import Precision, TrainingPlan, revise
-
-CONVOLUTION_WORKSPACE_SHARE = 3.9
-"""Upper bound of what vision runs take beyond a trace and a gradient bucket, in units of the parameters' bytes.
-
-54 published mmsegmentation runs of 2019 to 2022 (torch 1.x, ``cudnn.benchmark``): measured - traced = 4.9 x parameter
-bytes, of which one is the DDP bucket. A description of old stacks, so it only raises the upper bound.
-"""
-
-
-SHARDED_SPREAD = 0.12
-"""Half-width for sharded parameters, whose gathering depends on wrapping and timing: four published runs (litgpt's FSDP
-over 4 GPUs, Megatron-FSDP over 2 and 4) lie within 2 % of the formula, but other wrappings were not seen."""
-
-
-LANGUAGE_FLOOR = 0.045
-"""Half-width for language models whatever the activations: published figures of one setting differ by 1 % in the median
-and 9 % at the 90th percentile between cards, and states have small parts that no formula here has."""
-
 
 _SHARDS_WEIGHTS = ("zero3", "fsdp")
 
@@ -66,14 +46,6 @@ class Headroom(Protocol):
     def headroom(self) -> float:
         """Share of usable memory to leave free."""
         ...
-
-
-class Peak(NamedTuple):
-    """The worst moment of one setting: allocated bytes with bounds, and what they consist of."""
-
-    allocated: Interval
-    phase: str
-    components: tuple[Component, ...]
 
 
 def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None) -> Estimate:
@@ -121,12 +93,13 @@ def _calculated(plan: TrainingPlan, target: Target, limits: Headroom | None) -> 
         return unknown._replace(least_bytes=_least_bytes(plan, found.knowledge, target))
     settings = settings_of(plan, found, target.gpu.capability if target.gpu else None)
     deterministic = bool(plan.fact("deterministic").value)
-    peaks = [peak for setting in readings(settings) if (peak := _peak(setting, deterministic=deterministic))]
-    if not peaks or not _covers(settings.chosen):
+    peaks = [peak for setting in readings(settings) if (peak := peak_of(setting, deterministic=deterministic))]
+    if not peaks or not covers(settings.chosen):
         because = f"the {found.knowledge.source} does not cover this precision, size or checkpointing"
-        components = _states(settings.chosen).components
+        components = setting_states(settings.chosen).components
         return _unknown(plan, target, because, components, tuple(settings.assumptions), found.knowledge.name)
-    allocated = spanning([peak.allocated for peak in peaks])
+    lengths = [peak_of(setting, deterministic=deterministic) for setting in settings.lengths]
+    allocated = varied(spanning([peak.allocated for peak in peaks]), [peak.allocated.value for peak in lengths if peak])
     return _estimate(target, limits, settings.chosen, peaks[0], allocated, tuple(settings.assumptions))
 
 
@@ -152,7 +125,7 @@ def _estimate(
     allocated: Interval,
     assumptions: tuple[str, ...],
 ) -> Estimate:
-    paged = _states(setting).paged
+    paged = setting_states(setting).paged
     outside = _context(setting, target)
     reserved = with_slack(allocated, VARYING_SLACK if setting.lengths_vary else RESERVED_SLACK)
     required = added(with_slack(allocated, REQUIRED_SLACK), outside)
@@ -221,109 +194,6 @@ def _weights(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[Component, 
     each = 2 if plan.precision.value in (Precision.PURE_BF16, Precision.PURE_FP16) else 4
     text = f"{knowledge.parameters:,} parameters of {each} bytes; {knowledge.source}"
     return (Component("parameters", each * knowledge.parameters, text),)
-
-
-def _states(setting: Setting) -> States:
-    groups = setting.weight_groups()
-    return states_of(
-        groups,
-        setting.optimizer,
-        setting.sharding,
-        ema=setting.ema,
-        buffer_bytes=setting.knowledge.buffer_bytes,
-        gradients_kept=setting.workload.gradients_kept,
-    )
-
-
-def _covers(setting: Setting) -> bool:
-    return bool(setting.knowledge.moments(setting.workload))
-
-
-def _peak(setting: Setting, *, deterministic: bool) -> Peak | None:
-    """The worst moment; None where the knowledge does not cover the setting."""
-    moments = setting.knowledge.moments(setting.workload)
-    if not moments:
-        return None
-    states = _states(setting)
-    trainable = setting.knowledge.trainable
-    # The optimizer's step is worked out here, for the plan's own optimizer; a profile was traced with one of its own.
-    candidates = [moment for moment in moments if moment.phase != "optimizer"]
-    if setting.workload.gradients_freed:
-        candidates.append(Moment("optimizer", _one_step_bytes(setting, states), 0))
-    else:
-        candidates.append(Moment("optimizer", states.step_bytes, trainable))
-    workspace = _workspace_bytes(setting, deterministic=deterministic)
-
-    def total(moment: Moment) -> float:
-        gradients = moment.gradient_elements * states.gradient_bytes_each
-        return moment.activation_bytes + gradients + _gathered_bytes(setting, moment.phase)
-
-    worst = max(candidates, key=total)
-    gradients = round(worst.gradient_elements * states.gradient_bytes_each)
-    working = _gathered_bytes(setting, worst.phase)
-    components = (
-        *states.components,
-        Component("gradients", gradients, f"{worst.gradient_elements:,} elements alive at this moment"),
-        Component(
-            "gathered weights", working, "full weights and gradients of the blocks in flight (sharded parameters)"
-        ),
-        Component("optimizer step", worst.activation_bytes, f"temporary copies: {setting.optimizer.source}")
-        if worst.phase == "optimizer"
-        else Component("activations", worst.activation_bytes, f"{worst.phase}: {setting.knowledge.source}"),
-        Component("cuBLAS workspaces", workspace, "torch 2.13: two of 8.125 MiB, 32 MiB each on Hopper"),
-    )
-    value = states.bytes + gradients + working + worst.activation_bytes + workspace
-    return Peak(_bounds(setting, value, worst), worst.phase, tuple(part for part in components if part.bytes))
-
-
-def _one_step_bytes(setting: Setting, states: States) -> int:
-    """The temporary copies of a step that runs in backward, weight by weight: those of the largest weight."""
-    model = setting.knowledge
-    if not isinstance(model, Decoder) or model.adapter is not None:
-        return states.step_bytes
-    return round(states.step_bytes * model.largest_weight / model.trainable)
-
-
-def _workspace_bytes(setting: Setting, *, deterministic: bool) -> int:
-    capability = setting.workload.capability
-    found = cublas_workspace_bytes(capability, deterministic=deterministic)
-    if isinstance(setting.knowledge, MegatronModel):
-        found += transformer_engine_workspace_bytes(capability)
-    return found
-
-
-def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
-    activations = 0 if worst.phase == "optimizer" else worst.activation_bytes
-    language = isinstance(setting.knowledge, (Decoder, MegatronModel))
-    swing = hypot(setting.knowledge.spread * activations, (LANGUAGE_FLOOR if language else 0.01) * value)
-    if setting.sharding.parameters > 1:
-        swing = hypot(swing, SHARDED_SPREAD * value)
-    above = swing
-    if setting.workload.height:
-        share = getattr(setting.knowledge, "workspace_share", CONVOLUTION_WORKSPACE_SHARE)
-        above += share * 4 * setting.knowledge.trainable
-    return Interval(round(value - swing), value, round(value + above))
-
-
-def _gathered_bytes(setting: Setting, phase: str) -> int:
-    """What sharded data parallelism holds whole at a time: embeddings and head, and two blocks (one prefetched).
-
-    In backward their gradients too: of one block, and twice those outside the blocks, piece by piece and joined for the
-    reduction (torch 2.13 ``_flat_param.py`` ``_get_unflat_views``, FSDP2 ``_fsdp_collectives.py`` ``foreach_reduce``).
-    """
-    if setting.sharding.parameters == 1 or phase == "optimizer":
-        return 0
-    model, each = setting.knowledge, 2 if setting.workload.precision.mixed else 4
-    if not isinstance(model, (Decoder, MegatronModel)):
-        return each * model.parameters
-    outside, block = model.outside_and_block
-    weights = each * (outside + 2 * block)
-    if isinstance(model, MegatronModel):
-        return weights + each * (outside + block)
-    if phase != "backward" or model.adapter is not None:
-        return weights
-    kept = setting.workload.gradients_kept and setting.sharding.kept_gradients == 1
-    return weights + each * (2 * outside + (0 if kept else block))
 
 
 def _context(setting: Setting, target: Target) -> Interval:

@@ -34,3 +34,11 @@ def spanning(intervals: Sequence[Interval]) -> Interval:
     """The first interval's value, and bounds that cover them all."""
     low, high = min(each.low for each in intervals), max(each.high for each in intervals)
     return Interval(low, intervals[0].value, high)
+
+
+def varied(interval: Interval, values: Sequence[int]) -> Interval:
+    """The interval where something continuous may also lead to any of ``values``: the farthest on each side counts."""
+    least, most = min((interval.value, *values)), max((interval.value, *values))
+    below = hypot(interval.value - interval.low, interval.value - least)
+    above = hypot(interval.high - interval.value, most - interval.value)
+    return Interval(max(0, round(interval.value - below)), interval.value, round(interval.value + above))

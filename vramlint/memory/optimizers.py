@@ -11,7 +11,8 @@ class Optimizer(NamedTuple):
 
     ``dtype_states``: states of the parameter's own dtype per element; ``fixed_bytes``: bytes per element whatever the
     dtype (8-bit states); ``step_copies``: temporary copies of all trainable parameters during the step (``foreach``).
-    ``paged``: states live in managed memory, outside the caching allocator.
+    ``paged``: states live in managed memory, outside the caching allocator. ``largest_bytes``: temporary bytes per
+    element of the weight that is stepped, of which the largest counts.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Optimizer(NamedTuple):
     step_copies: float
     source: str
     paged: bool = False
+    largest_bytes: float = 0
 
     def state_bytes(self, elements: int, bytes_each: float) -> int:
         return round(elements * (self.dtype_states * bytes_each + self.fixed_bytes))
@@ -32,6 +34,12 @@ ADAMW = Optimizer("AdamW", 2, 0, 1, "torch.optim 2.13 adamw.py: exp_avg, exp_avg
 _FUSED = ADAMW._replace(name="fused AdamW", step_copies=0, source="torch.optim 2.13 _fused_adamw: no temporary copies")
 _ADAM_8BIT = Optimizer(
     "8-bit AdamW", 0, 2 * (1 + _BLOCKWISE), 0, "bitsandbytes 0.45: two 8-bit states in blocks of 256"
+)
+_TORCHAO_8BIT = _ADAM_8BIT._replace(
+    name="torchao's 8-bit AdamW",
+    # Read off the code that torch.compile makes of its step: both states, whole, in fp32 before they are quantised.
+    source="torchao 0.18 optim/adam.py, compiled: two 8-bit states, both in fp32 for the weight stepped",
+    largest_bytes=8,
 )
 _BNB_32BIT = "bitsandbytes (06029dd) optim/optimizer.py: fp32 states whatever the weights' dtype, no temporary copies"
 _ADAM_32BIT = Optimizer("32-bit AdamW", 0, 8, 0, _BNB_32BIT)
@@ -50,7 +58,12 @@ _MUON = Optimizer("Muon", 1, 0, 0.5, "one momentum for matrices (torch.optim 2.1
 _ONE_STATE = Optimizer("one state per parameter", 1, 0, 1, "torch.optim 2.13: square_avg or sum")
 
 _ADAMW_4BIT = Optimizer(
-    "4-bit AdamW", 0, 2 * (0.5 + 4 / 128), 0, "torchao 0.13 optim/adam.py: two 4-bit states in blocks of 128"
+    "4-bit AdamW",
+    0,
+    2 * (0.5 + 4 / 128),
+    0,
+    "torchao 0.18 optim/adam.py: two 4-bit states in blocks of 128",
+    largest_bytes=8,
 )
 _ADEMAMIX = Optimizer("AdEMAMix", 3, 0, 1, "two first moments and a second one (arXiv 2409.03137)")
 _ADEMAMIX_8BIT = Optimizer(
@@ -66,6 +79,7 @@ _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
     # States of a rank that the config need not spell, or none at all: better unknown than taken for AdamW's.
     (r"galore|apollo|q ?galore|lomo|shampoo|soap|distributed muon", None),
     (r"ademamix.*8 ?bit|8 ?bit.*ademamix", _ADEMAMIX_8BIT),
+    (r"torchao.*adamw?.*(8 ?bit|fp8)|adamw torch (8bit|fp8)", _TORCHAO_8BIT),
     (r"paged.*ademamix", _ADEMAMIX_32BIT),
     (r"ademamix", _ADEMAMIX),
     (r"adam ?mini", _ADAM_MINI),
@@ -86,6 +100,12 @@ _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
     (r"sgd|nesterov|momentum", _SGD),
     (r"rmsprop|adagrad|adadelta", _ONE_STATE),
 )
+
+
+def other_libraries(name: str | None, found: Optimizer | None) -> Optimizer | None:
+    """What ``name`` may be beside ``found``: bitsandbytes and torchao both call a class ``AdamW8bit``."""
+    spelled = (name or "").lower()
+    return _TORCHAO_8BIT if found is _ADAM_8BIT and not re.search(r"bnb|bitsandbytes|paged", spelled) else None
 
 
 def find_optimizer(name: str | None, momentum: float | None = None) -> Optimizer | None:

@@ -8,26 +8,10 @@ from typing import Any
 
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.diffusion import Denoiser
-from vramlint.memory.knowledge import ModelKnowledge, Resolution, Workload
+from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.megatron import MegatronModel
-from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer
-from vramlint.memory.pack import pack_key
-from vramlint.memory.parallel import context_alone
-from vramlint.memory.profile import Profile
-from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, sharding_of, weight_bytes
-from vramlint.plan import Fact, Precision, TrainingPlan
-
-MULTI_SCALE_LARGEST = 1.5
-"""Largest training shape under multi-scale, as a share of the image size, where the plan does not know it: an
-assumption, what an Ultralytics ``multi_scale`` of 0.5 gives (8.4.190, ``models/yolo/detect/train.py``). A plan that
-knows says so in ``largest_image_size``."""
-
-FP32_BYTES = 4
-
-
-UNPACKED_SHARE = 0.8
-"""Length of the longest batch of a run that pads samples to their batch's longest, as a share of the limit: what the
-peaks of the PEFT comparison come to (huggingface/peft ``method_comparison/MetaMathQA``, 61 runs at a limit of 768)."""
+from vramlint.memory.optimizers import Optimizer
+from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, weight_bytes
 
 
 @dataclass(slots=True, frozen=True)
@@ -92,10 +76,15 @@ class Setting:
 
 @dataclass(slots=True)
 class Settings:
-    """The setting for the value, the other readings for the interval, and what was assumed, in words."""
+    """The setting for the value, the other readings for the interval, and what was assumed, in words.
+
+    ``others`` are alternatives of which one holds, so that the interval spans them; ``lengths`` bound what varies
+    from batch to batch, an uncertainty beside the others.
+    """
 
     chosen: Setting
     others: list[Setting] = field(default_factory=list)
+    lengths: list[Setting] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
 
     def assume(self, text: str) -> None:
@@ -107,203 +96,11 @@ class Settings:
         changed = self.chosen.workload._replace(**workload)
         self.others.append(replace(self.chosen, workload=changed, **changes))
 
-
-def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, ...]:
-    """Facts without which no figure makes sense, in words."""
-    absent = [] if plan.micro_batch.value else ["batch size per GPU"]
-    if isinstance(knowledge, (Decoder, MegatronModel)):
-        return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
-    return (*absent, *(() if plan.image_size.value or plan.seq_len.value else ("image size",)))
-
-
-def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, int] | None = None) -> Settings:
-    """Fill the gaps of ``plan``. Needs ``found.knowledge`` and no :func:`missing_facts`."""
-    assert found.knowledge is not None
-    ranks = plan.data_parallel.value or plan.world_size.value or 1
-    workload = _workload(plan)._replace(capability=capability)
-    optimizer = _optimizer(plan, found.knowledge)
-    chosen = Setting(
-        found.knowledge,
-        workload,
-        optimizer or ADAMW,
-        _sharding(plan, ranks, found.knowledge),
-        bool(plan.ema.value),
-        ranks,
-        bool(plan.fact("double_quantization").value),
-    )
-    if plan.fact("stack").value not in (None, "modern"):
-        chosen = _on_old_stack(chosen)
-    said = [text for text in found.assumptions if chosen.workload.checkpointing or not text.startswith("checkpointing")]
-    settings = Settings(chosen, assumptions=said)
-    _assume_dtype(plan, settings)
-    for knowledge in found.alternatives:
-        settings.also(knowledge=knowledge)
-    _assume_numbers(plan, settings, optimizer is not None)
-    _assume_parallelism(plan, settings, ranks)
-    _assume_shape(plan, settings)
-    _assume_compiled(plan, settings)
-    _assume_lengths(plan, settings)
-    return settings
-
-
-def _on_old_stack(chosen: Setting) -> Setting:
-    """The setting under torch before 2.0. Models worked out layer by layer know their stack themselves."""
-    if not isinstance(chosen.knowledge, Profile):
-        return replace(chosen, old_stack=True)
-    from vramlint.memory.eager import with_eager_attention
-
-    kept = chosen.workload._replace(gradients_kept=True)
-    return replace(chosen, old_stack=True, workload=kept, knowledge=with_eager_attention(chosen.knowledge))
-
-
-def _optimizer(plan: TrainingPlan, knowledge: ModelKnowledge) -> Optimizer | None:
-    """The optimizer that the plan names; one of the user's own where their profile was traced with it."""
-    named = find_optimizer(plan.optimizer.value, plan.fact("momentum").value)
-    traced = knowledge.optimizer if isinstance(knowledge, Profile) else None
-    if traced is None or not knowledge.trainable:
-        return named
-    if named is not None and pack_key(plan.optimizer.value or "") != pack_key(traced.name):
-        return named
-    states, step = traced.state_bytes / knowledge.trainable, traced.step_bytes / knowledge.trainable / FP32_BYTES
-    return Optimizer(traced.name, 0, states, step, knowledge.source)
-
-
-_HELD_IN_16_BITS = {Precision.BF16: Precision.PURE_BF16, Precision.FP16: Precision.PURE_FP16}
-
-
-def _sharding(plan: TrainingPlan, ranks: int, knowledge: ModelKnowledge) -> Sharding:
-    """What the plan divides. ``low_precision_weights`` keep fp32 main copies; ``sharded_accumulation`` reduces the
-    gradients at every micro step, so that a rank keeps its shard alone."""
-    if isinstance(knowledge, MegatronModel):
-        return _megatron_sharding(plan, ranks, knowledge)
-    ranks *= context_alone(plan)  # ranks that share a sequence hold the same parameters
-    found = sharding_of(plan.sharding.value or ("ddp" if ranks > 1 else None), ranks)
-    if plan.fact("low_precision_weights").value:
-        found = found._replace(master_weights=True)
-    if plan.fact("sharded_accumulation").value:
-        found = found._replace(kept_gradients=found.gradients)
-    return _offloading(plan, found)
-
-
-def _offloading(plan: TrainingPlan, found: Sharding) -> Sharding:
-    """What waits in host memory. Only sharded parameters can; where they do, so does the optimizer."""
-    parameters = bool(plan.fact("offload_parameters").value) and found.parameters > 1
-    whole = found.kind in ("zero3", "fsdp") and bool(plan.fact("cpu_offload").value)
-    states = bool(plan.fact("offload_optimizer").value or plan.fact("cpu_offload").value)
-    return found._replace(parameters_on_host=parameters or whole, states_on_host=states or parameters or whole)
-
-
-def _megatron_sharding(plan: TrainingPlan, ranks: int, model: MegatronModel) -> Sharding:
-    """Ranks that share a sequence hold the same parameters, so the distributed optimizer divides among them too."""
-    instances = plan.fact("distributed_optimizer_instances").value
-    among = ranks * model.parallel.context // (instances if isinstance(instances, int) else 1)
-    kinds = {"zero1": "megatron-distributed", "zero2": "megatron-distributed", "zero3": "megatron-fsdp"}
-    kind = {**kinds, "fsdp": "megatron-fsdp"}.get(str(plan.sharding.value), "megatron")
-    on_host = bool(plan.fact("cpu_offload").value)
-    return sharding_of(kind, max(1, among))._replace(states_on_host=on_host)
-
-
-def _workload(plan: TrainingPlan) -> Workload:
-    # ``batch_shape`` is the largest padded batch; a plan that has it needs no further spread for multi-scale.
-    size = plan.fact("batch_shape").value or plan.image_size.value
-    megatron = plan.fact("implementation").value == "megatron"
-    precision = plan.precision.value or Precision.FP32
-    if plan.fact("low_precision_weights").value:
-        # The wrapper or the optimizer casts, not autocast: nothing keeps a second copy of the weights for backward.
-        precision = _HELD_IN_16_BITS.get(precision, precision)
-    return Workload(
-        micro_batch=plan.micro_batch.value or 0,
-        precision=precision,
-        checkpointing=bool(plan.grad_checkpointing.value),
-        height=size.height if size else 0,
-        width=size.width if size else 0,
-        seq_len=(plan.seq_len.value or 0) // (1 if megatron else context_alone(plan)),
-        gradients_kept=(plan.accumulation.value or 1) > 1,
-        compiled=plan.fact("implementation").value == "torchtune" and bool(plan.fact("compile").value),
-        activations_offloaded=bool(plan.fact("activation_offload").value),
-        gradients_freed=bool(plan.fact("optimizer_in_backward").value),
-    )
-
-
-def _assume_dtype(plan: TrainingPlan, settings: Settings) -> None:
-    """Nobody says in which dtype the weights are loaded: as saved (transformers 5.23 ``modeling_utils.py``, dtype
-    "auto"), which is 16 bits for nearly every decoder, or in fp32 (transformers 4). DeepSpeed casts them itself."""
-    loaded = settings.chosen.workload.precision
-    casts = (plan.sharding.value or "").startswith("zero")
-    if not plan.fact("weights_as_saved").value or casts or loaded not in (Precision.BF16, Precision.FP32):
-        return
-    if not isinstance(settings.chosen.knowledge, Decoder):
-        return
-    settings.assume("weights loaded as saved, in bf16 (transformers 5); the upper bound is for fp32 (transformers 4)")
-    settings.also(precision=loaded)
-    held = settings.chosen.workload._replace(precision=Precision.PURE_BF16)
-    settings.chosen = replace(settings.chosen, workload=held)
-
-
-def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: bool) -> None:
-    if not plan.precision.known:
-        settings.assume("precision unknown: fp32 assumed, the lower bound is for bf16 autocast")
-        settings.also(precision=Precision.BF16)
-    if not plan.grad_checkpointing.known:
-        settings.assume("activation checkpointing unknown: taken as off")
-    if not plan.accumulation.known:
-        settings.assume("gradient accumulation unknown: none assumed")
-        settings.also(gradients_kept=True)
-    if not optimizer_known:
-        spelled = f" {plan.optimizer.value!r}" if plan.optimizer.value else ""
-        settings.assume(f"optimizer{spelled} unknown: AdamW assumed, the lower bound is for SGD with momentum")
-        settings.also(optimizer=find_optimizer("sgd"))
-    if not plan.ema.known and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):
-        settings.assume("EMA of the weights unknown: none assumed")
-
-
-def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> None:
-    if (degree := context_alone(plan)) > 1 and isinstance(settings.chosen.knowledge, Decoder):
-        settings.assume(f"each of {degree} ranks works on its part of a sequence; what the ring passes on is left out")
-    if ranks > 1 and plan.sharding.value is None:
-        settings.assume(f"{ranks} ranks, sharding unknown: DistributedDataParallel assumed")
-    if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):
-        settings.assume("wrapping unknown: the whole model is taken as gathered in its forward pass")
-
-
-def _assume_compiled(plan: TrainingPlan, settings: Settings) -> None:
-    if settings.chosen.workload.compiled or not plan.fact("compile").value:
-        return
-    if isinstance(settings.chosen.knowledge, Decoder):
-        settings.assume("torch.compile: the value is for eager blocks, the lower bound for fused ones")
-        settings.also(compiled=True)
-
-
-def _assume_shape(plan: TrainingPlan, settings: Settings) -> None:
-    if not plan.multi_scale.value or plan.image_size.value is None:
-        return
-    if plan.fact("batch_shape").known:
-        settings.assume(f"multi-scale training: the figure is for the largest batch, {plan.fact('batch_shape').value}")
-        return
-    largest: Fact[object] = plan.fact("largest_image_size")
-    size = plan.image_size.value
-    height, width = int(size.height * MULTI_SCALE_LARGEST), int(size.width * MULTI_SCALE_LARGEST)
-    if isinstance(largest.value, tuple):
-        height, width = largest.value
-    settings.assume(f"multi-scale training: the upper bound is for its largest shape, {height}x{width}")
-    settings.also(height=height, width=width)
-
-
-def _assume_lengths(plan: TrainingPlan, settings: Settings) -> None:
-    if not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)) or plan.fact("packing").value:
-        return
-    limit = settings.chosen.workload.seq_len
-    if plan.fact("packing").value is False and not plan.fact("longest_sample").value:
-        settings.assume(
-            f"samples are padded, not packed: {UNPACKED_SHARE:.0%} of the limit; the upper bound is the limit"
-        )
-        settings.also(seq_len=limit)
-        worked_on = settings.chosen.workload._replace(seq_len=round(limit * UNPACKED_SHARE))
-        settings.chosen = replace(settings.chosen, workload=worked_on, lengths_vary=True)
-    else:
-        settings.assume("every sample as long as the sequence limit")
-    settings.assume("the lower bound is for batches of three quarters of the sequence limit")
-    settings.also(seq_len=limit * 3 // 4)
+    def up_to(self, *seq_lens: int) -> None:
+        """Batches may be as short and as long as this, in tokens."""
+        self.lengths = [
+            replace(self.chosen, workload=self.chosen.workload._replace(seq_len=length)) for length in seq_lens
+        ]
 
 
 def readings(settings: Settings) -> Iterator[Setting]:

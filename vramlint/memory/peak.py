@@ -1,0 +1,153 @@
+"""The worst moment of one setting: what is alive then, component by component, with bounds."""
+
+from __future__ import annotations
+
+from math import hypot
+from typing import NamedTuple
+
+from vramlint.memory.context import cublas_workspace_bytes, transformer_engine_workspace_bytes
+from vramlint.memory.decoder import Decoder
+from vramlint.memory.knowledge import Moment
+from vramlint.memory.megatron import MegatronModel
+from vramlint.memory.model import Component, Interval
+from vramlint.memory.setting import Setting
+from vramlint.memory.states import States, states_of
+
+CONVOLUTION_WORKSPACE_SHARE = 3.9
+"""Upper bound of what vision runs take beyond a trace and a gradient bucket, in units of the parameters' bytes.
+
+54 published mmsegmentation runs of 2019 to 2022 (torch 1.x, ``cudnn.benchmark``): measured - traced = 4.9 x parameter
+bytes, of which one is the DDP bucket. A description of old stacks, so it only raises the upper bound.
+"""
+
+SHARDED_SPREAD = 0.12
+"""Half-width for sharded parameters, whose gathering depends on wrapping and timing: four published runs (litgpt's FSDP
+over 4 GPUs, Megatron-FSDP over 2 and 4) lie within 2 % of the formula, but other wrappings were not seen."""
+
+LANGUAGE_FLOOR = 0.045
+"""Half-width for language models whatever the activations: published figures of one setting differ by 1 % in the median
+and 9 % at the 90th percentile between cards, and states have small parts that no formula here has."""
+
+
+class Peak(NamedTuple):
+    """The worst moment of one setting: allocated bytes with bounds, and what they consist of."""
+
+    allocated: Interval
+    phase: str
+    components: tuple[Component, ...]
+
+
+def setting_states(setting: Setting) -> States:
+    """What lasts from the first step to the last."""
+    groups = setting.weight_groups()
+    return states_of(
+        groups,
+        setting.optimizer,
+        setting.sharding,
+        ema=setting.ema,
+        buffer_bytes=setting.knowledge.buffer_bytes,
+        gradients_kept=setting.workload.gradients_kept,
+    )
+
+
+def covers(setting: Setting) -> bool:
+    """Whether the model's knowledge answers for this workload."""
+    return bool(setting.knowledge.moments(setting.workload))
+
+
+def peak_of(setting: Setting, *, deterministic: bool) -> Peak | None:
+    """The worst moment; None where the knowledge does not cover the setting."""
+    moments = setting.knowledge.moments(setting.workload)
+    if not moments:
+        return None
+    states = setting_states(setting)
+    trainable = setting.knowledge.trainable
+    # The optimizer's step is worked out here, for the plan's own optimizer; a profile was traced with one of its own.
+    candidates = [moment for moment in moments if moment.phase != "optimizer"]
+    if setting.workload.gradients_freed:
+        # The gradient of the weight that is stepped is still there.
+        stepped = min(trainable, _largest_weight(setting))
+        candidates.append(Moment("optimizer", _one_step_bytes(setting, states) + _stepped_bytes(setting), stepped))
+    else:
+        candidates.append(Moment("optimizer", states.step_bytes + _stepped_bytes(setting), trainable))
+    workspace = _workspace_bytes(setting, deterministic=deterministic)
+
+    def total(moment: Moment) -> float:
+        gradients = moment.gradient_elements * states.gradient_bytes_each
+        return moment.activation_bytes + gradients + _gathered_bytes(setting, moment.phase)
+
+    worst = max(candidates, key=total)
+    gradients = round(worst.gradient_elements * states.gradient_bytes_each)
+    working = _gathered_bytes(setting, worst.phase)
+    components = (
+        *states.components,
+        Component("gradients", gradients, f"{worst.gradient_elements:,} elements alive at this moment"),
+        Component(
+            "gathered weights", working, "full weights and gradients of the blocks in flight (sharded parameters)"
+        ),
+        Component("optimizer step", worst.activation_bytes, f"temporary copies: {setting.optimizer.source}")
+        if worst.phase == "optimizer"
+        else Component("activations", worst.activation_bytes, f"{worst.phase}: {setting.knowledge.source}"),
+        Component("cuBLAS workspaces", workspace, "torch 2.13: two of 8.125 MiB, 32 MiB each on Hopper"),
+    )
+    value = states.bytes + gradients + working + worst.activation_bytes + workspace
+    return Peak(_bounds(setting, value, worst), worst.phase, tuple(part for part in components if part.bytes))
+
+
+def _largest_weight(setting: Setting) -> int:
+    model = setting.knowledge
+    return model.largest_weight if isinstance(model, Decoder) and model.adapter is None else 0
+
+
+def _stepped_bytes(setting: Setting) -> int:
+    return round(setting.optimizer.largest_bytes * _largest_weight(setting) / setting.sharding.optimizer)
+
+
+def _one_step_bytes(setting: Setting, states: States) -> int:
+    """The temporary copies of a step that runs in backward, weight by weight: those of the largest weight."""
+    model = setting.knowledge
+    if not isinstance(model, Decoder) or model.adapter is not None:
+        return states.step_bytes
+    return round(states.step_bytes * model.largest_weight / model.trainable)
+
+
+def _workspace_bytes(setting: Setting, *, deterministic: bool) -> int:
+    capability = setting.workload.capability
+    found = cublas_workspace_bytes(capability, deterministic=deterministic)
+    if isinstance(setting.knowledge, MegatronModel):
+        found += transformer_engine_workspace_bytes(capability)
+    return found
+
+
+def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
+    activations = 0 if worst.phase == "optimizer" else worst.activation_bytes
+    language = isinstance(setting.knowledge, (Decoder, MegatronModel))
+    swing = hypot(setting.knowledge.spread * activations, (LANGUAGE_FLOOR if language else 0.01) * value)
+    if setting.sharding.parameters > 1:
+        swing = hypot(swing, SHARDED_SPREAD * value)
+    above = swing
+    if setting.workload.height:
+        share = getattr(setting.knowledge, "workspace_share", CONVOLUTION_WORKSPACE_SHARE)
+        above += share * 4 * setting.knowledge.trainable
+    return Interval(round(value - swing), value, round(value + above))
+
+
+def _gathered_bytes(setting: Setting, phase: str) -> int:
+    """What sharded data parallelism holds whole at a time: embeddings and head, and two blocks (one prefetched).
+
+    In backward their gradients too: of one block, and twice those outside the blocks, piece by piece and joined for the
+    reduction (torch 2.13 ``_flat_param.py`` ``_get_unflat_views``, FSDP2 ``_fsdp_collectives.py`` ``foreach_reduce``).
+    """
+    if setting.sharding.parameters == 1 or phase == "optimizer":
+        return 0
+    model, each = setting.knowledge, 2 if setting.workload.precision.mixed else 4
+    if not isinstance(model, (Decoder, MegatronModel)):
+        return each * model.parameters
+    outside, block = model.outside_and_block
+    weights = each * (outside + 2 * block)
+    if isinstance(model, MegatronModel):
+        return weights + each * (outside + block)
+    if phase != "backward" or model.adapter is not None:
+        return weights
+    kept = setting.workload.gradients_kept and setting.sharding.kept_gradients == 1
+    return weights + each * (2 * outside + (0 if kept else block))
