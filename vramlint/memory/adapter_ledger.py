@@ -35,7 +35,9 @@ def adapter_inputs(
         padded = sum(linear.outputs for linear in fused) if len(fused) < FUSED_LINEARS else 0
     if not _copies_inputs(numbers, adapter):
         kept = ("output", "down") if config.relu else ("output",)  # by attention and by ReLU themselves
-        widths = list({linear.reads: linear.inputs for linear in chosen if linear.reads not in kept}.values())
+        same = {"mlp": "attention"} if config.shared_norm else {}
+        shared = {same.get(each.reads, each.reads): each.inputs for each in chosen if each.reads not in kept}
+        widths = list(shared.values())
     masks = sum(widths) if adapter.dropout else 0
     return [
         Saved("inputs of the adapters", sum(widths) * size + masks),

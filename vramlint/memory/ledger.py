@@ -125,12 +125,12 @@ def _attention(
             Saved("attention output", c * a),
             Saved("attention log-sum-exp", 4 * heads),
         ]
-    if adapter is None and implementation.python_gelu and (config.partial_rotary or config.python_gelu):
+    if adapter is None and c != 4 and implementation.python_gelu and (config.partial_rotary or config.python_gelu):
         # Queries joined by torch.cat lie head by head, and so does attention's output: the projection reads a copy.
         found.append(Saved("attention output, token by token", c * a))
     if config.soft_capped:
         # Eager attention: the cap's tanh, softmax in fp32 and its cast, each heads x seq_len a token.
-        found.append(Saved("attention scores", (c + 4 + c) * heads * seq_len))
+        found.append(Saved("attention scores", (c + 4 + (c if c != 4 else 0)) * heads * seq_len))
         if adapter is not None and not shares_output(config, numbers, adapter):
             found[0] = Saved("query", c * a)  # a frozen projection keeps no input
     return found
