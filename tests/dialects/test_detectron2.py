@@ -76,6 +76,7 @@ def test_maskrcnn_benchmark(gpus: int, micro: int | None) -> None:
     ("line", "world", "micro"),
     [
         ("tools/train_net.py --num-gpus 8 --config-file x.yaml", 8, 2),
+        ("tools/train_net.py --config-file x.yaml --num-gpus 8 SOLVER.BASE_LR 0.01", 8, 2),
         ("tools/train_net.py --num-gpus 4 --num-machines 2 --config-file x.yaml SOLVER.IMS_PER_BATCH 32", 8, 4),
         ("python -m torch.distributed.launch --nproc_per_node=2 tools/train_net.py --config-file x.yaml", 2, 8),
     ],

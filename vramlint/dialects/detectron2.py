@@ -144,9 +144,10 @@ def ranks(document: Document, context: Context) -> World:
 
 
 def as_number(place: Place | None) -> int | None:
-    """The positive number at ``place``."""
+    """The positive number at ``place``; ``--num-gpus 2 KEY value`` gives the flag the pairs that follow as well."""
     try:
-        value = as_count(plain_value(place.node)) if place is not None else None
+        given = plain_value(place.node) if place is not None else None
+        value = as_count(given[0] if isinstance(given, list) and given else given)
     except ValueError:
         return None
     return value if isinstance(value, int) and value > 0 else None

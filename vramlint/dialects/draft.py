@@ -76,8 +76,9 @@ class Draft:
                 self.offer(name, place)
 
     def offer(self, name: str, place: Place, spell: Spell | None = None) -> None:
-        """Let repairs write ``name`` where ``place`` spells it; a default in a script's source is no such place."""
-        if name not in EDITABLE or not place.source.editable:
+        """Let repairs write ``name`` where ``place`` spells it; a default in a script's source and an installed package
+        are no such places."""
+        if name not in EDITABLE or not place.source.editable or place.source.document.is_installed:
             return
         node = place.node
         if not isinstance(node, Scalar):

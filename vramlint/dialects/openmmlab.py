@@ -125,7 +125,7 @@ def model_facts(draft: Draft, config: Config) -> None:
     settings = read_settings(_Model, config.sources)
     draft.fill(settings, ("num_classes", "num_queries"))
     kind = settings.values.kind or ""
-    draft.put("model", _known_model(settings, kind))
+    draft.put("model", left_out(config, "", "") if not kind and config.missing else _known_model(settings, kind))
     task = _task(config, kind)
     if task:
         draft.put("task", derived(task, f"a {kind} is trained"))

@@ -106,8 +106,15 @@ class ProjectFiles:
         return tuple(path for path in known if path.endswith(suffixes))[:_MOST_SCRIPTS]
 
     def find(self, word: str, beside: str) -> str | None:
-        """The file that ``word`` in the file ``beside`` names: from its folder, then each folder up to the root."""
+        """The file that ``word`` in the file ``beside`` names: from its folder, then each folder up to the root.
+
+        ``mmdet::path`` is a config of an installed package.
+        """
         home = folder_of(beside)
+        if "::" in word:
+            from vramlint.project.installed import installed_config  # few configs build on a package's
+
+            return installed_config(word, self.root(home))
         for folder in self.folders_up(home):
             shown = self.existing(os.path.join(folder, word), home)
             if shown is not None:
@@ -127,6 +134,10 @@ class ProjectFiles:
         root = self.root(home)
         if root == home and self._is_unbounded(root):
             return display_path(target)
+        if "-packages" in target:
+            from vramlint.project.installed import is_package_config
+
+            return target if is_package_config(target) else None
         inside = os.path.realpath(target).startswith(os.path.join(os.path.realpath(root), ""))
         return display_path(target) if inside else None
 

@@ -293,6 +293,11 @@ class Document:
     """What holds this document, where it is no file of its own; its places count from the start of its own text."""
     _line_starts: list[int] = field(default_factory=list)
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether the file belongs to an installed package: it is read, and never edited."""
+        return "site-packages/" in self.path or "dist-packages/" in self.path
+
     def position(self, offset: int) -> Position:
         """1-based line and column of a character offset. CR, LF and CRLF each end one line."""
         if not self._line_starts:

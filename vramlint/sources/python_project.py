@@ -134,7 +134,8 @@ class PythonProject:
             if not isinstance(name, str):
                 resolved.missing.append("_base_")
                 continue
-            base = self.module(posixpath.join(posixpath.dirname(document.path), name)) if "::" not in name else None
+            beside = posixpath.join(posixpath.dirname(document.path), name)
+            base = self.module(name if "::" in name else beside)  # "mmdet::x.py" stands in an installed package
             if base is None:
                 resolved.missing.append(name)
             else:
@@ -205,7 +206,8 @@ class PythonProject:
             document = self._document_at(f"{stem}.py") or self._document_at(f"{stem}/__init__.py")
             if document is not None:
                 return document
-        return None
+        package, _, rest = module.partition(".configs.")
+        return self._document_at(f"{package}::{rest.replace('.', '/')}.py") if rest else None
 
     def _document_at(self, path: str) -> Document | None:
         # What lies outside of the project is for ``read`` to refuse: paths may be relative to a folder inside it.
