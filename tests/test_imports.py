@@ -71,6 +71,35 @@ def test_a_check_imports_few_modules(tmp_path: Path, name: str, text: str) -> No
     assert len(modules) <= MOST_MODULES[name]
 
 
+FINE_TUNING = """\
+# vramlint: gpu=t4
+model_name_or_path: Qwen/Qwen2.5-0.5B-Instruct
+output_dir: out
+max_seq_length: 2048
+per_device_train_batch_size: 16
+learning_rate: 2.0e-5
+bf16: true
+"""
+
+
+@pytest.mark.parametrize("command", ["estimate", "plan"])
+def test_an_estimate_imports_no_rule(tmp_path: Path, command: str) -> None:
+    folder, name = tmp_path, "sft.yaml"
+    (folder / name).write_text(FINE_TUNING)
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, command, name], cwd=folder, capture_output=True, text=True, check=True
+    )
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert (code, "Qwen" in done.stdout) == (0, True)
+    assert not [module for module in modules if module.startswith("vramlint_rules")]
+
+
+def test_a_decoder_by_name_needs_no_ledger_of_layers(tmp_path: Path) -> None:
+    code, modules = imported(tmp_path, "sft.yaml", FINE_TUNING)
+    assert code == 1
+    assert not [module for module in modules if module.startswith("vramlint.memory.layers")]
+
+
 def test_a_config_is_really_checked_by_these_tests(tmp_path: Path) -> None:
     """Without this, the ban would hold for a check that never gets to any rule."""
     code, modules = imported(tmp_path, "config.py", CLASS, "--gpu", "rtx3070-8gb", "--gpus", "1")

@@ -216,13 +216,13 @@ class Session:
             yield path, (tuple(findings), 0) if document is None else self._suppressed(document, findings)
 
     def _suppressed(self, document: Document, findings: Sequence[Finding]) -> tuple[tuple[Finding, ...], int]:
-        if "vramlint" not in document.text:
+        if "vramlint" not in document.text or not self._options.with_rules:
             return tuple(findings), 0
         from vramlint.engine.suppressions import suppress
         from vramlint.engine.unused_suppression import RULE
 
         selections = [run.selection for run in self._runs if run.result.reading.document.path == document.path]
-        reports = any(selection.runs(RULE) for selection in selections) and self._options.with_rules
+        reports = any(selection.runs(RULE) for selection in selections)
 
         def ran(rule: str) -> bool:
             infos = (each.RULE for each in self._rules(self._finder.for_file(document.path)))
@@ -233,7 +233,7 @@ class Session:
 
         judged = suppress(findings, document, ran if reports else None)
         about = tuple(found for info, found in self._about_comments(document) if any(s.runs(info) for s in selections))
-        return (*judged.findings, *about) if self._options.with_rules else judged.findings, judged.suppressed
+        return (*judged.findings, *about), judged.suppressed
 
     def _about_comments(self, document: Document) -> Iterator[tuple[RuleInfo, Finding]]:
         """What is wrong with the suppressions themselves: a comment cannot suppress that."""

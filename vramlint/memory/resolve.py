@@ -83,12 +83,13 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     local = local_decoder(name, plan.path)
     if local is not None:
         return _named(plan, local, f"closed form, {local.source}")
+    # No decoder has a profile. Its entry is looked up before the ledger's, whose modules take longer to import.
+    decoder = None if _is_traced(plan, name) else find_decoder(name)
+    if decoder is not None:
+        return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")
     found = _profile(plan, name)
     if found.knowledge is not None:
         return _self_supervised(plan, found)
-    decoder = find_decoder(name)
-    if decoder is not None:
-        return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")
     denoiser = find_denoiser(name)
     return found if denoiser is None else _diffusion(plan, denoiser)
 
@@ -161,6 +162,11 @@ def _nameless(plan: TrainingPlan) -> Resolution:
 def _splits(plan: TrainingPlan) -> bool:
     """Whether the implementation's formula divides the model, or sequences alone are divided."""
     return plan.fact("implementation").value == "megatron" or context_alone(plan) > 1
+
+
+def _is_traced(plan: TrainingPlan, name: str) -> bool:
+    names = (*_FAMILIES.get(_plain(name), ()), *_spellings(name, plan.task.value))
+    return any(find_profile(each) is not None for each in names)
 
 
 def _profile(plan: TrainingPlan, name: str) -> Resolution:
