@@ -13,7 +13,7 @@ from vramlint.cli.shared import view, write
 from vramlint.errors import UsageError
 
 if TYPE_CHECKING:
-    from vramlint.memory.diffusion import Denoiser
+    from vramlint.memory.denoiser import Denoiser
 
 
 class KnownModel(NamedTuple):

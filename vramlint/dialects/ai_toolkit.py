@@ -95,6 +95,8 @@ class Process(Schema):
     legacy: Any = keys("train.gradient_accumulation_steps")
     network: Text | None = keys("network.type")
     model: Text | None = keys("model.name_or_path")
+    quantized: Flag | None = keys("model.quantize", default=False)
+    unloaded: Flag | None = keys("train.unload_text_encoder", default=False)
 
 
 _DIRECT = tuple(Process.model_fields)[:7]
@@ -126,8 +128,20 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     kind = "lora" if network.value else "none"
     draft.put("adapter", Fact(kind, network.origin, network.location) if network.value else derived(kind, "no network"))
     draft.put("model", settings.fact("model"))
+    _card(draft, settings)
     draft.put("batch_unit", derived("images", "one image or clip is one sample"))
     return draft.close(world(document, None, context, alone="run.py is one process"))
+
+
+def _card(draft: Draft, settings: Settings[Process]) -> None:
+    """``quantize`` holds the base in 8-bit floats (``qfloat8``); the network takes every linear layer of the blocks
+    (``toolkit/lora_special.py``)."""
+    if settings.values.quantized:
+        draft.put("base_quantization", derived("fp8", "model.quantize"))
+    if settings.values.unloaded:
+        draft.put("text_encoders_resident", derived(value=False, note="train.unload_text_encoder"))
+    if settings.fact("network").value == "lora":
+        draft.put("adapter_targets", derived("all-linear", "network.type lora"))
 
 
 def _process(document: Document) -> Mapping | None:
@@ -190,6 +204,9 @@ def _datasets(draft: Draft, document: Document, process: Mapping) -> None:
     batches = [place for source in sources if (place := source.find("batch_size")) is not None]
     if batches:
         _own_batch(draft, batches, len(sources))
+    lengths = {_number(place) for source in sources if (place := source.find("num_frames")) is not None}
+    if len(lengths) == 1:
+        draft.put("frames", derived(lengths.pop(), "num_frames of the data sets"))
     sizes = {str(plain_value(place.node)): place for source in sources if (place := source.find("resolution"))}
     if len(sizes) == 1:
         draft.put("image_size", _size(next(iter(sizes.values()))))

@@ -78,6 +78,7 @@ class Flags(Schema):
     prior: Flag | None = keys("with_prior_preservation", default=False)
     mixed: Text | None = keys("mixed_precision")
     eight_bit: Flag | None = keys("use_8bit_adam", default=False)
+    cached: Flag | None = keys("cache_latents", default=False)
     optimizer: Text | None = keys("optimizer")
 
 
@@ -112,6 +113,10 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     _optimizer(draft, settings)
     if re.search(r"_lora", command.program):
         draft.put("adapter", derived("lora", command.program))
+    if settings.values.cached:
+        draft.put("vae_resident", derived(value=False, note="cache_latents"))
+    if re.search(r"train_(text_to_image|dreambooth)_lora(_sdxl)?\.py", command.program):
+        draft.put("adapter_targets", derived("attention", "to_k, to_q, to_v, to_out.0 of the script"))
     draft.put("batch_unit", derived("images", "an image is one sample, a class image too"))
     torch_prefetch(draft)
     return draft.close(world(document, command, context))

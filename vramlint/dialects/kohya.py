@@ -99,6 +99,9 @@ class Arguments(Schema):
     resolution: Any = keys("resolution", "max_resolution")
     module: Text | None = keys("network_module")
     gui_adapter: Text | None = keys("LoRA_type")
+    cached: Flag | None = keys("cache_latents", "cache_latents_to_disk", default=False)
+    cached_text: Flag | None = keys("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk", default=False)
+    fp8: Flag | None = keys("fp8_base", default=False)
     dataset_config: Text | None = keys("dataset_config")
     config_file: Text | None = keys("config_file")
     processes: Count | None = keys("num_processes")
@@ -134,6 +137,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("optimizer", _optimizer(settings))
     draft.put("image_size", _image_size(settings))
     _adapter(draft, settings)
+    _card(draft, settings)
     torch_prefetch(draft)
     draft.put("batch_unit", derived("images", "one image or clip is one sample"))
     return draft.close(_world(document, command, settings, context))
@@ -252,6 +256,18 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
             draft.put("adapter", Fact("lora", fact.origin, fact.location, f"{settings.places[name].name} {fact.value}"))
             return
     draft.put("adapter", derived("none", "no network module: the model itself is trained"))
+
+
+def _card(draft: Draft, settings: Settings[Arguments]) -> None:
+    """What stays on the card: caching moves the VAE (``train_network.py``, ``vae.to("cpu")``) and the text encoders
+    off it; ``networks.lora`` adapts every linear layer of the blocks (``networks/lora.py`` ``UNET_TARGET_...``)."""
+    for name, fact in (("vae_resident", "cached"), ("text_encoders_resident", "cached_text")):
+        given: Fact[bool] = settings.fact(fact)
+        draft.put(name, Fact(not given.value, given.origin, given.location, given.note))
+    if settings.fact("fp8").value:
+        draft.put("base_quantization", derived("fp8", "fp8_base"))
+    if str(settings.fact("module").value or "").startswith("networks.lora"):
+        draft.put("adapter_targets", derived("all-linear", "network_module"))
 
 
 def _world(document: Document, command: Command | None, settings: Settings[Arguments], context: Context) -> World:

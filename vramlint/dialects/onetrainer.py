@@ -94,6 +94,8 @@ class Config(Schema):
     multi_gpu: Flag | None = keys("multi_gpu", default=False)
     devices: Any = keys("device_indexes")
     checkpointing: Any = keys("gradient_checkpointing")
+    caching: Flag | None = keys("latent_caching", default=True)
+    model_type: Text | None = keys("model_type")
 
 
 _DIRECT = (*tuple(Config.model_fields)[:6], "model", "optimizer")
@@ -110,6 +112,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("ema", _ema(settings))
     draft.put("grad_checkpointing", _checkpointing(settings, sources))
     _adapter(draft, settings)
+    _card(draft, settings, sources)
     draft.put("batch_unit", derived("images", "one image or clip is one sample"))
     return draft.close(_world(document, settings, context))
 
@@ -195,6 +198,50 @@ def _adapter(draft: Draft, settings: Settings[Config]) -> None:
         draft.put("adapter", Fact("none", fact.origin, fact.location))
     elif fact.value is not None:
         draft.put("adapter", unknown(f"training_method {fact.value}", fact.location))
+
+
+_HELD_AS = {
+    "NFLOAT_4": "nf4",
+    "INT_8": "int8",
+    "INT_W8A8": "int8",
+    "FLOAT_8": "fp8",
+    "FLOAT_W8A8": "fp8",
+}
+_NAMED = {
+    "STABLE_DIFFUSION_15": "stable-diffusion-v1-5",
+    "STABLE_DIFFUSION_21": "stable-diffusion-2-1",
+    "STABLE_DIFFUSION_XL_10_BASE": "stable-diffusion-xl-base-1.0",
+    "STABLE_DIFFUSION_3": "stable-diffusion-3-medium",
+    "FLUX_DEV_1": "flux.1-dev",
+    "PIXART_ALPHA": "pixart-alpha",
+    "PIXART_SIGMA": "pixart-sigma",
+    "SANA": "sana-1600m",
+    "CHROMA_1": "chroma1-base",
+    "QWEN": "qwen-image",
+    "Z_IMAGE": "z-image",
+}
+"""The architecture behind a ``model_type`` (``modules/util/enum/ModelType.py``); fine-tunes share it."""
+
+
+def _card(draft: Draft, settings: Settings[Config], sources: list[Source]) -> None:
+    """How the trained part is held, and what caching moves off the card (``modules/modelSetup/Base*Setup.py``
+    ``setup_train_device``): VAE, and the text encoders that are not trained. LoRA takes every linear layer unless a
+    filter says otherwise."""
+    for part in ("transformer", "unet", "prior"):
+        place = next((found for source in sources if (found := source.find(f"{part}.weight_dtype"))), None)
+        kind = str(plain_value(place.node)) if place is not None else ""
+        if kind in _HELD_AS:
+            draft.put("base_quantization", derived(_HELD_AS[kind], f"{part}.weight_dtype"))
+        elif kind in ("BFLOAT_16", "FLOAT_16"):
+            draft.put("weights_in_16_bits", derived(value=True, note=f"{part}.weight_dtype"))
+    if settings.values.caching:
+        draft.put("vae_resident", derived(value=False, note="latent_caching"))
+        draft.put("text_encoders_resident", derived(value=False, note="latent_caching"))
+    if settings.fact("method").value == "LORA":
+        draft.put("adapter_targets", derived("all-linear", "LoRA without a layer filter"))
+    alike = _NAMED.get(str(settings.fact("model_type").value))
+    if alike is not None:
+        draft.put("architecture_like", derived(alike, "model_type"))
 
 
 def _world(document: Document, settings: Settings[Config], context: Context) -> World:

@@ -1,8 +1,7 @@
-"""Diffusion denoisers by name: traced profiles of U-Nets and diffusion transformers, trained whole or through LoRA.
+"""Diffusion denoisers by name or by their ``config.json``: U-Nets and diffusion transformers, traced with diffusers.
 
-Three ways to train were traced (``tools/make_diffusion.py``): ``lora`` keeps the base in 16 bits and fp32 adapters
-under autocast, as diffusers' and kohya's scripts do; ``full`` trains fp32 weights under autocast; ``pure`` 16-bit
-weights.
+A folder's ``transformer/config.json`` or ``unet/config.json`` is one of the catalogue's where class and sizes are the
+same; the number of blocks may differ, since a trace tells what one block more takes.
 """
 
 from __future__ import annotations
@@ -12,106 +11,38 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from vramlint.memory.knowledge import Moment, Workload
-from vramlint.memory.profile import TERMS, Variant, read_variant
-from vramlint.memory.states import WeightGroup
-from vramlint.plan import Precision
+from vramlint.memory.denoiser import Adapters, Beside, Denoiser, TracedMoment, Way
+from vramlint.memory.local_models import folders_of, read_json
 
 _DATA = os.path.join(os.path.dirname(__file__), "data", "diffusion.json")
 _SUFFIX = re.compile(r"\.(safetensors|ckpt|pt|gguf)$")
 _RANK = 16
-"""Rank of the traced adapters."""
+"""Rank at which the traces' gradient elements are counted."""
 
-VAE = 83_653_863
-"""Parameters of AutoencoderKL as Stable Diffusion 1 to XL use it; the later ones differ little."""
-CLIP_TEXT = {"stable-diffusion-v1-5": 123_060_480, "stable-diffusion-2-1": 340_387_840, "sdxl": 817_720_320}
-"""Text encoders that training scripts keep on the card: CLIP ViT-L, OpenCLIP ViT-H, and ViT-L with bigG (SDXL)."""
-
-SPREAD = 0.15
-"""Half-width on the activations: what a trace cannot see, and how scripts adapt more than the attention."""
-
-
-class Denoiser(NamedTuple):
-    """A denoiser trained one way: a form of :class:`~vramlint.memory.knowledge.ModelKnowledge`.
-
-    ``adapters``: LoRA parameters, 0 where the model itself trains. ``resident``: parameters of the VAE and of CLIP text
-    encoders, frozen in 16 bits beside it.
-    """
-
-    name: str
-    base: int
-    variants: Mapping[str, Variant]
-    made: str
-    adapters: int = 0
-    traced_adapters: int = 0
-    resident: int = 0
-
-    @property
-    def parameters(self) -> int:
-        """All parameters, adapters included."""
-        return self.base + self.adapters
-
-    @property
-    def trainable(self) -> int:
-        """Those that receive gradients."""
-        return self.adapters or self.base
-
-    @property
-    def buffer_bytes(self) -> int:
-        """VAE and text encoders, which run without a graph."""
-        return 2 * self.resident
-
-    @property
-    def workspace_share(self) -> float:
-        """Nothing on top for old stacks' convolution workspaces: denoisers are trained by today's."""
-        return 0.0
-
-    @property
-    def source(self) -> str:
-        """Where the knowledge comes from, in words for the report."""
-        return f"traced profile of {self.name} ({self.made})"
-
-    @property
-    def spread(self) -> float:
-        """Half-width of the interval as a share of the activations."""
-        return SPREAD
-
-    def moments(self, workload: Workload) -> tuple[Moment, ...]:
-        """The moments that can be the peak; empty without an image size, and in full fp32, which was not traced."""
-        variant = self.variants.get(self._mode(workload))
-        if variant is None or not (workload.height and workload.width and workload.micro_batch):
-            return ()
-        factors = tuple(TERMS[term](workload) for term in variant.terms)
-        training = variant.kept if workload.gradients_kept else variant.fresh
-        share = self.adapters / self.traced_adapters if self.adapters and self.traced_adapters else 1.0
-        moments = (moment.at(factors) for moment in training)
-        return tuple(moment._replace(gradient_elements=round(moment.gradient_elements * share)) for moment in moments)
-
-    def adapted_groups(self) -> tuple[WeightGroup, ...]:
-        """Parameters by storage where adapters train: the base in 16 bits, the adapters in fp32."""
-        return (
-            WeightGroup("frozen parameters", self.base, 2, "16-bit base model (weight_dtype of the training scripts)"),
-            WeightGroup("adapters", self.adapters, 4, "LoRA in fp32", trainable=True),
-        )
-
-    def _mode(self, workload: Workload) -> str:
-        mode = "full"
-        if self.adapters:
-            mode = "lora"
-        elif workload.precision in (Precision.PURE_BF16, Precision.PURE_FP16):
-            mode = "pure"
-        elif workload.precision is Precision.FP32:
-            return ""
-        return f"{mode}+checkpointing" if workload.checkpointing else mode
+ALL_LINEAR = "lora-all"
+ATTENTION = "lora"
+ATTENTION_16_BITS = "lora16"
 
 
 def find_denoiser(name: str) -> Denoiser | None:
     """The denoiser of the checkpoint called ``name``, as hubs and files spell it, trained whole."""
-    key = _key(name)
-    found = _by_name().get(key)
+    found = _by_name().get(_key(name))
     return None if found is None else _denoiser(found)
+
+
+def local_denoiser(name: str, config_path: str) -> Denoiser | None:
+    """The denoiser in the folder ``name``, a pipeline's or its own, which the file ``config_path`` names."""
+    for folder in folders_of(name, config_path):
+        for part in ("transformer", "unet", ""):
+            path = os.path.join(folder, part, "config.json")
+            data = read_json(path) or {}
+            found = _of_config(data) if "_class_name" in data else None
+            if found is not None:
+                shown = os.path.relpath(path).replace(os.sep, "/")
+                return found._replace(made=f"{found.made}; config of {shown}")
+    return None
 
 
 def denoisers() -> tuple[Denoiser, ...]:
@@ -119,11 +50,49 @@ def denoisers() -> tuple[Denoiser, ...]:
     return tuple(_denoiser(number) for number in range(len(_models())))
 
 
-def with_adapters(denoiser: Denoiser, rank: int, *, everywhere: bool) -> Denoiser:
-    """The denoiser frozen, with LoRA on the attention's projections, or on every linear layer of its blocks."""
-    data = next(data for data in _models() if data["names"][0] == denoiser.name)
-    per_rank = data["lora_per_rank_all"] if everywhere else data["lora_per_rank"]
-    return denoiser._replace(adapters=rank * per_rank, traced_adapters=_RANK * data["lora_per_rank"])
+def with_adapters(denoiser: Denoiser, rank: int, mode: str = ATTENTION) -> Denoiser:
+    """The denoiser frozen, with LoRA of ``rank`` in this mode."""
+    per_rank = _per_rank(denoiser, "lora_per_rank_all" if mode == ALL_LINEAR else "lora_per_rank")
+    traced = _RANK * per_rank
+    bytes_each = 2 if mode == ATTENTION_16_BITS else 4
+    return denoiser._replace(adapters=Adapters(mode, rank, rank * per_rank, traced, bytes_each))
+
+
+def with_method(denoiser: Denoiser, method: str, rank: int | None, trained: int | None) -> Denoiser | None:
+    """The denoiser frozen, behind one of peft's methods; None where it was not traced.
+
+    ``trained`` parameters as the config counts them, else those of the traced settings at ``rank``.
+    """
+    data: dict[str, Any] | None = _data(denoiser).get("methods", {}).get(method)
+    if data is None:
+        return None
+    traced, own = data["trainable"], data["rank"]
+    elements = trained or (round(traced * rank / own) if rank and own else traced)
+    adapters = Adapters(f"peft-{method}", rank or own or 0, elements, traced, 4, data["tables"])
+    return denoiser._replace(adapters=adapters)
+
+
+def text_encoders(denoiser: Denoiser) -> tuple[Beside, ...]:
+    """The text encoders of the denoiser's pipeline, in 16 bits."""
+    known: dict[str, int] = _data(denoiser)["text_encoders"]
+    return tuple(Beside(f"text encoder {name}", parameters) for name, parameters in known.items() if parameters)
+
+
+def autoencoder(denoiser: Denoiser) -> Beside:
+    """The autoencoder of the denoiser's pipeline, in 16 bits."""
+    data = _data(denoiser)
+    return Beside(f"VAE {data['vae']}", data["vae_parameters"])
+
+
+def latent_frames(denoiser: Denoiser, frames: int) -> int:
+    """Latent frames of a clip: the first one, and one for each ``stride`` further ones."""
+    stride = _data(denoiser)["frames"]
+    return (max(frames, 1) - 1) // stride + 1 if stride else 1
+
+
+def is_video(denoiser: Denoiser) -> bool:
+    """Whether the denoiser works on clips."""
+    return bool(_data(denoiser)["frames"])
 
 
 def _key(name: str) -> str:
@@ -143,16 +112,71 @@ def _by_name() -> dict[str, int]:
     return {_key(name): number for number, data in enumerate(_models()) for name in data["names"]}
 
 
+def _data(denoiser: Denoiser) -> dict[str, Any]:
+    return _models()[_by_name()[_key(denoiser.name)]]
+
+
+def _per_rank(denoiser: Denoiser, key: str) -> int:
+    data = _data(denoiser)
+    more = zip(denoiser.further, data["per_layer"].values(), strict=False)
+    result: int = data[key] + sum(further * each[key] for further, each in more)
+    return result
+
+
+def _of_config(config: Mapping[str, Any]) -> Denoiser | None:
+    """The catalogue's denoiser of the same class and sizes, with the config's number of blocks."""
+    for number, data in enumerate(_models()):
+        if data["kind"] != config["_class_name"] or not _alike(data["config"], config):
+            continue
+        counts = [config.get(stack, own) for stack, own in data["stacks"].items()]
+        if not all(isinstance(count, int) and 1 <= count <= 1000 for count in counts):
+            continue
+        further = tuple(count - own for count, own in zip(counts, data["stacks"].values(), strict=True))
+        return _deeper(_denoiser(number), data, further)
+    return None
+
+
+def _alike(own: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    return all(config.get(key, value) == value for key, value in own.items())
+
+
+def _deeper(denoiser: Denoiser, data: Mapping[str, Any], further: tuple[int, ...]) -> Denoiser:
+    more = list(zip(further, data["per_layer"].values(), strict=True))
+    grown = {key: sum(count * each[key] for count, each in more) for key in ("parameters", "linear")}
+    return denoiser._replace(
+        base=denoiser.base + grown["parameters"], linear=denoiser.linear + grown["linear"], further=further
+    )
+
+
 @cache
 def _denoiser(number: int) -> Denoiser:
     data = _models()[number]
-    name = data["names"][0]
     built = ", ".join(f"{package} {version}" for package, version in data["built_by"].items())
-    encoders = CLIP_TEXT.get("sdxl" if "xl-base" in name else name, 0)
+    ways = dict(data["variants"])
+    for method, traced in data.get("methods", {}).items():
+        ways |= {f"peft-{method}{key}": way for key, way in traced["variants"].items()}
     return Denoiser(
-        name,
+        data["names"][0],
         data["parameters"],
-        {key: read_variant(value) for key, value in data["variants"].items()},
+        {key: _way(value) for key, value in ways.items()},
         f"{built}, {data['date']}",
-        resident=VAE + encoders,
+        data["linear"],
+        data["largest"],
+        further=(0,) * len(data["stacks"]),
+    )
+
+
+def _way(data: Mapping[str, Any]) -> Way:
+    return Way(
+        tuple(data["terms"]),
+        _moments(data["fresh"]),
+        _moments(data["kept"]),
+        tuple(tuple(map(float, shift)) for shift in data.get("shifts", ())),
+    )
+
+
+def _moments(rows: list[list[Any]]) -> tuple[TracedMoment, ...]:
+    return tuple(
+        TracedMoment(str(row[0]), tuple(map(float, row[1])), int(row[2]), tuple(row[3] if len(row) > 3 else ()))
+        for row in rows
     )

@@ -22,7 +22,7 @@ def local_decoder(name: str, config_path: str) -> NamedDecoder | None:
     repository: which of them the job starts in is not known. ``adapter_config.json`` leads to its
     ``base_model_name_or_path``, a config.json without a shape to its ``_name_or_path``.
     """
-    for folder in _folders(name, config_path):
+    for folder in folders_of(name, config_path):
         found = _in_folder(folder, config_path, _MOST_STEPS)
         if found is not None:
             return found
@@ -32,16 +32,16 @@ def local_decoder(name: str, config_path: str) -> NamedDecoder | None:
 def _in_folder(folder: str, config_path: str, steps: int) -> NamedDecoder | None:
     if steps == 0:
         return None
-    data = _read(os.path.join(folder, "config.json"))
+    data = read_json(os.path.join(folder, "config.json"))
     shown = os.path.join(os.path.relpath(folder), "config.json").replace(os.sep, "/")
     found = named_decoder(os.path.basename(folder), data, f"shape of {shown}") if data else None
     if found is not None:
         return found
-    adapter = _read(os.path.join(folder, "adapter_config.json")) or {}
+    adapter = read_json(os.path.join(folder, "adapter_config.json")) or {}
     base = adapter.get("base_model_name_or_path") or (data or {}).get("_name_or_path")
     if not isinstance(base, str) or not base:
         return None
-    for inside in _folders(base, config_path):
+    for inside in folders_of(base, config_path):
         if os.path.realpath(inside) != os.path.realpath(folder):
             further = _in_folder(inside, config_path, steps - 1)
             if further is not None:
@@ -49,7 +49,7 @@ def _in_folder(folder: str, config_path: str, steps: int) -> NamedDecoder | None
     return find_decoder(base)
 
 
-def _folders(name: str, config_path: str) -> Iterator[str]:
+def folders_of(name: str, config_path: str) -> Iterator[str]:
     """Existing folders that ``name`` may mean, each once."""
     path = os.path.expanduser(name.strip())
     if not path or "\0" in path or "://" in path:
@@ -73,7 +73,7 @@ def _above(folder: str) -> Iterator[str]:
         folder = parent
 
 
-def _read(path: str) -> dict[str, Any] | None:
+def read_json(path: str) -> dict[str, Any] | None:
     """The JSON object in the file ``path``; None where there is no such file or it holds none."""
     try:
         if os.path.getsize(path) > _LARGEST_BYTES:

@@ -10,7 +10,8 @@ from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.catalogue import NamedDecoder, find_decoder
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.decoder_plan import decoder_of, spelled_config
-from vramlint.memory.diffusion import Denoiser, find_denoiser, with_adapters
+from vramlint.memory.diffusion import find_denoiser, local_denoiser
+from vramlint.memory.diffusion_plan import trained
 from vramlint.memory.knowledge import ModelKnowledge, Resolution
 from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
@@ -90,32 +91,9 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     found = _profile(plan, name)
     if found.knowledge is not None:
         return _self_supervised(plan, found)
-    denoiser = find_denoiser(name)
-    return found if denoiser is None else _diffusion(plan, denoiser)
-
-
-_RESIDENT = "VAE and CLIP text encoders beside it in 16 bits, larger text encoders' outputs computed beforehand"
-
-
-def _diffusion(plan: TrainingPlan, denoiser: Denoiser) -> Resolution:
-    """A denoiser, whole or behind adapters."""
-    if plan.adapter.value not in ("lora", "qlora"):
-        return Resolution(denoiser, assumptions=(_RESIDENT,))
-    if plan.adapter.value == "qlora":
-        return Resolution(None, because="a quantised diffusion model is not worked out yet")
-    texts = [_RESIDENT]
-    rank = plan.adapter_rank.value
-    if rank is None:
-        rank = 16
-        texts.append("LoRA rank unknown: 16 assumed")
-    targets = plan.fact("adapter_targets").value
-    if targets in ("all-linear", "all"):
-        return Resolution(with_adapters(denoiser, rank, everywhere=True), assumptions=tuple(texts))
-    found = with_adapters(denoiser, rank, everywhere=False)
-    if targets is not None:
-        return Resolution(found, assumptions=tuple(texts))
-    texts.append("LoRA on the attention's projections; the upper bound is for every linear layer of the blocks")
-    return Resolution(found, (with_adapters(denoiser, rank, everywhere=True),), tuple(texts))
+    like = plan.fact("architecture_like").value
+    denoiser = local_denoiser(name, plan.path) or find_denoiser(name) or (find_denoiser(like) if like else None)
+    return found if denoiser is None else trained(plan, denoiser)
 
 
 def _own(own: OwnProfile, profile: Profile) -> Resolution:

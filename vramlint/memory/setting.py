@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vramlint.memory.decoder import Decoder
-from vramlint.memory.diffusion import Denoiser
+from vramlint.memory.denoiser import Denoiser
 from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import Optimizer
@@ -38,8 +38,8 @@ class Setting:
             return self._adapted_groups(model, each)
         if isinstance(model, MegatronModel):
             return self._megatron_groups(model, each)
-        if isinstance(model, Denoiser) and model.adapters:
-            return model.adapted_groups()
+        if isinstance(model, Denoiser):
+            return model.weight_groups(each)
         frozen = model.parameters - model.trainable
         origin = f"{each} bytes x parameters; {model.source}"
         return (

@@ -127,9 +127,7 @@ def states_of(
         master = 4 * elements // sharding.optimizer
         components.append(Component("master weights", master, "fp32 copies, 4 bytes (DeepSpeed bf16/fp16 optimizer)"))
     if ema:
-        components.append(
-            Component("EMA weights", sum(g.elements for g in groups) * 4, "a full fp32 copy of the model")
-        )
+        components.append(_averaged(groups))
     if sharding.buckets and elements:
         components.append(
             Component("DDP buckets", round(gradient_bytes), "one copy of the gradients (gradient_as_bucket_view=False)")
@@ -139,6 +137,13 @@ def states_of(
     each = gradient_bytes / elements / shares if elements else 0.0
     paged = (states._replace(origin=f"{states.origin}; {_PAGED}"),) if optimizer.paged and states.bytes else ()
     return States(tuple(components), paged, each, step)
+
+
+def _averaged(groups: tuple[WeightGroup, ...]) -> Component:
+    """Averages are of the whole model, but of the adapters alone where those are what trains."""
+    adapters = [group for group in groups if group.name == "adapters"]
+    elements = sum(group.elements for group in adapters or groups)
+    return Component("EMA weights", 4 * elements, f"an fp32 copy of the {'adapters' if adapters else 'model'}")
 
 
 def _offloaded(components: list[Component], trainable: list[WeightGroup], sharding: Sharding) -> States:

@@ -76,15 +76,15 @@ def skipped_initialisation() -> Iterator[None]:
         del args
         return kwargs.get("tensor") if tensor is None else tensor
 
-    saved = {name: getattr(nn.init, name) for name in _INITIALISERS}
-    for name in saved:
-        setattr(nn.init, name, untouched)
-    try:
-        with _transformers_uninitialised():
+    with _transformers_uninitialised():  # puts functions in torch's place that return nothing, so it goes first
+        saved = {name: getattr(nn.init, name) for name in _INITIALISERS}
+        for name in saved:
+            setattr(nn.init, name, untouched)
+        try:
             yield
-    finally:
-        for name, function in saved.items():
-            setattr(nn.init, name, function)
+        finally:
+            for name, function in saved.items():
+                setattr(nn.init, name, function)
 
 
 def _transformers_uninitialised() -> AbstractContextManager[Any]:

@@ -80,13 +80,22 @@ def fit(recordings: Sequence[Recording], terms: tuple[str, ...]) -> Fit:
     As many recordings as terms always do, at shapes that tell the terms apart. Fewer do where every storage's sizes
     follow from fewer terms than there are recordings, in one way only; raises TooFewShapes where some do not.
     """
+    rows = [factors(recording.shape, terms) for recording in recordings]
+    return Fit(terms, {part: reduce(found, terms) for part, found in every_point(recordings, rows).items()})
+
+
+def every_point(recordings: Sequence[Recording], rows: Sequence[tuple[int, ...]]) -> dict[str, list[Point]]:
+    """Every local maximum of each part, in order, as a function of the terms, whose values at a recording are its row.
+
+    Raises as :func:`fit` does.
+    """
     recordings = aligned(recordings)
     events = pair(recordings)
-    rows = [factors(recording.shape, terms) for recording in recordings]
+    width = len(rows[0])
     solver = _Solver(rows)
     coefficients = [solver.solve(tuple(sizes)) for sizes in zip(*(r.sizes for r in recordings), strict=True)]
     static, gradients = recordings[0].static(), recordings[0].gradients
-    nothing = (0.0,) * len(terms)
+    nothing = (0.0,) * width
 
     def weigh(storage: int) -> tuple[float, ...]:
         if storage in static:
@@ -96,14 +105,14 @@ def fit(recordings: Sequence[Recording], terms: tuple[str, ...]) -> Fit:
         return (*coefficients[storage], 0)
 
     points: dict[str, list[Point]] = {}
-    for index, mark, (*activation, elements) in running_maxima(events, weigh, len(terms) + 1):
+    for index, mark, (*activation, elements) in running_maxima(events, weigh, width + 1):
         part, _, phase = mark.partition(":")
         if phase in PHASES:
             left_out = solver.solve(tuple(r.left_out[index] if r.left_out else 0 for r in recordings))
             # Sums of floats leave traces of what was freed: digits far below a byte.
             total = tuple(round(a + b, 9) for a, b in zip(activation, left_out, strict=True))
             points.setdefault(part, []).append(Point(phase, total, int(elements)))
-    return Fit(terms, {part: reduce(found, terms) for part, found in points.items()})
+    return points
 
 
 def factors(shape: Shape, terms: Iterable[str]) -> tuple[int, ...]:
@@ -117,10 +126,18 @@ def reduce(points: Sequence[Point], terms: tuple[str, ...]) -> tuple[Point, ...]
 
     Of those, the ones without which the maximum is nowhere lower by more than ``KEEP_WITHIN`` are left out.
     """
+    return reduce_on(points, _grid(terms))
+
+
+def reduce_on(points: Sequence[Point], grid: Sequence[tuple[int, ...]]) -> tuple[Point, ...]:
+    """The points that are the maximum somewhere on a grid of the terms' values and of gradient weights, in their order.
+
+    Of those, the ones without which the maximum is nowhere lower by more than ``KEEP_WITHIN`` are left out.
+    """
     distinct = list(dict.fromkeys(points))
     kept: set[int] = set()
     rows = []
-    for values in _grid(terms):
+    for values in grid:
         activations = [_level(point, values, 0) for point in distinct]
         for weight in GRADIENT_WEIGHTS:
             levels = [
