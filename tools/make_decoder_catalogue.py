@@ -1,6 +1,7 @@
 """Writes vramlint/memory/data/decoders.json: the shapes of public decoder LLMs, each with where it was read.
 
 Usage: python tools/make_decoder_catalogue.py FOLDER
+       python tools/make_decoder_catalogue.py --same     (adds the names of ``SAME`` to the file that is there)
 
 FOLDER holds the sources that are there, none of which runs but two tables of plain values (``catalogue_sources.py``
 says how each is read): wheels of litgpt, torchtune, aiconfigurator-core, llm-analysis and genz-llm from PyPI,
@@ -48,6 +49,8 @@ SIZE = re.compile(r"(\d+(?:[._]\d+)?)([bBmM])(?![a-z])")
 
 def main(argv: list[str]) -> int:
     rows: dict[str, tuple[str, dict[str, Any]]] = {}
+    if argv == ["--same"]:
+        return _add_same()
     for found in read_all(Path(argv[0])):
         if "vision_config" in found.config and tower_from_config(found.config, 1) is None:
             print(f"left out: {found.name} ({found.source}): unknown vision tower")
@@ -61,9 +64,8 @@ def main(argv: list[str]) -> int:
             rows[found.name] = (found.source, kept)
         elif decoder_from_config(known[1]) != decoder_from_config(kept):
             print(f"differs: {found.name}: {known[0]} is kept, not {found.source}")
-    for name, other in SAME.items():
-        rows.setdefault(name, (f"same config.json as {other}", rows[other][1]))
     _share_windows(rows)
+    _same(rows)
     _write(rows)
     return 0
 
@@ -75,8 +77,37 @@ SAME = {
     "deepseek-ai/DeepSeek-R1-Zero": "deepseek-ai/DeepSeek-R1",
     "deepseek-ai/DeepSeek-V2-Lite-Chat": "deepseek-ai/DeepSeek-V2-Lite",
     "moonshotai/Kimi-K2-Base": "moonshotai/Kimi-K2-Instruct",
+    "huggyllama/llama-7b": "meta-llama/Llama-2-7b-hf",
+    "huggyllama/llama-13b": "meta-llama/Llama-2-13b-hf",
+    "lmsys/vicuna-7b-v1.5": "meta-llama/Llama-2-7b-hf",
+    "lmsys/vicuna-13b-v1.5": "meta-llama/Llama-2-13b-hf",
+    "openlm-research/open_llama_3b_v2": "openlm-research/open_llama_3b",
+    "openlm-research/open_llama_7b_v2": "openlm-research/open_llama_7b",
+    "TinyLlama/TinyLlama_v1.1": "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+    "agentica-org/DeepCoder-14B-Preview": "Qwen/Qwen2.5-14B",
+    "deepcogito/cogito-v1-preview-llama-3B": "meta-llama/Llama-3.2-3B",
+    "google/gemma-1.1-7b-it": "google/gemma-7b-it",
+    "google/gemma-1.1-2b-it": "google/gemma-2b-it",
+    "open-r1/Qwen2.5-Math-7B-RoPE-300k": "Qwen/Qwen2.5-Math-7B",
+    "openai/gpt-oss-safeguard-20b": "openai/gpt-oss-20b",
 }
 """Checkpoints of one architecture under several names, by their model cards."""
+
+
+def _same(rows: dict[str, tuple[str, dict[str, Any]]]) -> None:
+    for name, other in SAME.items():
+        if other in rows:
+            rows.setdefault(name, (f"same architecture as {other}", rows[other][1]))
+        else:
+            print(f"left out: {name}: no {other}")
+
+
+def _add_same() -> int:
+    there = json.loads(TARGET.read_text())
+    rows = {name: (there["sources"][source], config) for name, source, config in there["models"]}
+    _same(rows)
+    _write(rows)
+    return 0
 
 
 def _share_windows(rows: dict[str, tuple[str, dict[str, Any]]]) -> None:

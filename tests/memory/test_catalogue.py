@@ -51,7 +51,6 @@ NEAR_MISSES = [
     "Qwen/Qwen3-8B-Embedding",
     "Qwen/Qwen2.5-VL-8B-Instruct",
     "google/gemma-3n-E4B-it",
-    "mistralai/Mistral-7B",  # v0.3 has a larger vocabulary
     "Qwen3-30B",
     "gpt2-huge",
     "llama-3",
@@ -69,6 +68,22 @@ def test_names_as_people_write_them(written: str, meant: str) -> None:
 @pytest.mark.parametrize("name", ["resnet50", "", "my-company/secret-model", "llama", *NEAR_MISSES])
 def test_what_is_not_in_the_catalogue(name: str) -> None:
     assert find_decoder(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("mistral-7b", "mistralai/Mistral-7B-v0.1"),  # v0.3 has 768 tokens more: 0.1 % of the parameters
+        ("Mixtral 8x7B", "mistralai/Mixtral-8x7B-v0.1"),
+        ("phi3_mini", "microsoft/Phi-3-mini-4k-instruct"),
+        ("huggyllama/llama-7b", "huggyllama/llama-7b"),
+        ("hugging-quants/Meta-Llama-3.1-405B-BNB-NF4-BF16", "meta-llama/Meta-Llama-3.1-405B"),
+    ],
+)
+def test_names_without_a_version(name: str, entry: str) -> None:
+    found = find_decoder(name)
+    assert found is not None
+    assert found.name == entry
 
 
 def test_the_catalogue() -> None:

@@ -22,6 +22,16 @@ class Row(NamedTuple):
     default: Any = None
 
 
+def _zero_rows(section: str) -> tuple[Row, ...]:
+    """DeepSpeed's communication buffers (0.18 ``runtime/zero/config.py``)."""
+    return (
+        Row("reduce_bucket", (f"{section}.reduce_bucket_size",), elements),
+        Row("overlap_comm", (f"{section}.overlap_comm",), as_flag),
+        Row("contiguous_gradients", (f"{section}.contiguous_gradients",), as_flag),
+        Row("max_live_parameters", (f"{section}.stage3_max_live_parameters",), elements),
+    )
+
+
 class Group(NamedTuple):
     """The rows of one framework, and the version whose source they were read in."""
 
@@ -46,6 +56,11 @@ def whole(value: Any) -> int | None:
     if isinstance(number, float) and number.is_integer() and number >= 1:
         number = int(number)
     return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else None
+
+
+def elements(value: Any) -> int | str | None:
+    """A number of elements, also spelled ``5e8``; ``auto`` is left to who knows the model's width."""
+    return "auto" if value == "auto" else whole(float(value) if isinstance(value, str) else value)
 
 
 def number(value: Any) -> float | None:
@@ -157,6 +172,7 @@ _HF = (
     Row("batch_search", ("auto_find_batch_size",), as_flag),
     Row("offload_optimizer", ("deepspeed.zero_optimization.offload_optimizer.device",), offloaded),
     Row("offload_parameters", ("deepspeed.zero_optimization.offload_param.device",), offloaded),
+    *_zero_rows("deepspeed.zero_optimization"),
 )
 
 _MEGATRON_NAMES = {
@@ -269,6 +285,7 @@ FACTS: dict[str, Group] = {
             Row("offload_optimizer", ("zero_optimization.offload_optimizer.device",), offloaded),
             Row("offload_optimizer", ("zero_optimization.cpu_offload",), as_flag),
             Row("offload_parameters", ("zero_optimization.offload_param.device",), offloaded),
+            *_zero_rows("zero_optimization"),
             Row("loss_scale", ("fp16.loss_scale",), static_scale),
             Row("warmup_steps", ("scheduler.params.warmup_num_steps",), whole),
             Row("max_steps", ("scheduler.params.total_num_steps",), whole),
@@ -379,6 +396,7 @@ FACTS: dict[str, Group] = {
             Row("eval_steps", ("eval_interval",), whole),
             Row("loss_scale", ("fp16.loss_scale",), static_scale),
             Row("offload_optimizer", ("zero_optimization.cpu_offload",), as_flag),
+            *_zero_rows("zero_optimization"),
         ),
     ),
     "nanogpt": Group(

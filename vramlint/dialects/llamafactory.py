@@ -46,7 +46,7 @@ from typing import Any, ClassVar
 
 from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import deepspeed_sharding, language_facts, offer_keys, torch_prefetch
+from vramlint.dialects.language import deepspeed_sharding, language_facts, offer_keys, product, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import word_sources
@@ -93,6 +93,9 @@ class Config(Schema):
     packing: Flag | None = keys("packing", "neat_packing")
     fused_loss: Flag | None = keys("enable_liger_kernel")
     tokenized: Text | None = keys("tokenized_path")
+    tensor: Count | None = keys("tensor_model_parallel_size", default=1)
+    pipeline: Count | None = keys("pipeline_model_parallel_size", default=1)
+    context_ranks: Count | None = keys("context_parallel_size", default=1)
     deepspeed: Any = keys("deepspeed")
     fsdp: Any = keys("fsdp", "dist_config.name")
 
@@ -129,7 +132,10 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("fused_loss", derived(value=True, note="Liger's fused cross entropy holds no full logits"))
     torch_prefetch(draft)
     offer_keys(draft, document, _INSERTABLE, after="per_device_train_batch_size")
-    return agreed(draft.close(world(document, None, context)), claim, settings, sources, context)
+    # Degrees of its Megatron-Core backend; without them every rank holds the model.
+    shared = product(settings.values.tensor, settings.values.pipeline, settings.values.context_ranks)
+    reading = draft.close(world(document, None, context), model_parallel=shared)
+    return agreed(reading, claim, settings, sources, context)
 
 
 _PAIRS = ("dpo", "rm")

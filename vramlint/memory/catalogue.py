@@ -42,10 +42,25 @@ def find_decoder(name: str) -> NamedDecoder | None:
     """The decoder called ``name``: a hub name, a re-upload of it, or its last part (``llama-3-8b-bnb-4bit``).
 
     None where the name is not that of an entry to the last word: what a fine-tune or a distilled model is called
-    beyond that may mean another size.
+    beyond that may mean another size. A name without the version that entries have (``mistral-7b``) is found where all
+    its versions are of one size.
     """
-    found = _called(key_of(name)) or _called(plain_key_of(name))
-    return None if found is None else _entry(found)
+    found = _called(key_of(name)) or _called(plain_key_of(name)) or _BUILDERS.get(key_of(name))
+    return _versioned(plain_key_of(name)) if found is None else _entry(found)
+
+
+_BUILDERS = {"phi-3-mini": "microsoft/Phi-3-mini-4k-instruct", "phi-4-14-b": "microsoft/phi-4"}
+"""Names of torchtune's model builders (0.6.1, ``torchtune.models``) that are no checkpoint's."""
+
+_SAME_SIZE = 1.005
+"""Versions of one model differ by some tokens of their vocabulary (Mistral-7B v0.1 and v0.3: 0.1 %)."""
+
+
+def _versioned(key: str) -> NamedDecoder | None:
+    """The first version of a model called without one; None where versions differ in size."""
+    versions = [_entry(name) for found, name in sorted(_plain_keys().items()) if found.startswith(f"{key}-v-")]
+    sizes = [each.config.parameters for each in versions]
+    return versions[0] if sizes and max(sizes) <= _SAME_SIZE * min(sizes) else None
 
 
 def _called(key: str) -> str | None:

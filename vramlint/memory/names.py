@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _STORAGE = re.compile(
-    r"[-_. ](unsloth[-_]bnb[-_]4bit|bnb[-_][48]bit|[48]bit|gptq([-_]int[348])?|awq([-_]int4)?|gguf|exl[23]|hf|mlx"
+    r"[-_. ](unsloth[-_]bnb[-_]4bit|bnb[-_][48]bit|bnb|[48]bit|gptq([-_]int[348])?|awq([-_]int4)?|gguf|exl[23]|hf|mlx"
     r"|int[48]|fp8(-dynamic|-block)?|fp16|bf16|nf4|mxfp4|nvfp4|w[48]a(8|16)|quantized(\.w[48]a(8|16))?|dynamic|safetensors"
     r"|q[2-8](_[0-9k](_[sml])?)?|qat|float16)$"
 )

@@ -23,6 +23,16 @@ class Optimizer(NamedTuple):
     paged: bool = False
     largest_bytes: float = 0
 
+    @property
+    def overridden(self) -> bool:
+        """Whether it is one of bitsandbytes' 8-bit ones, in which single weights can keep 32-bit states."""
+        return "8-bit" in self.name and not self.largest_bytes
+
+    @property
+    def states(self) -> int:
+        """How many states an element has."""
+        return round(self.dtype_states + self.fixed_bytes) if self.overridden else round(self.dtype_states)
+
     def state_bytes(self, elements: int, bytes_each: float) -> int:
         return round(elements * (self.dtype_states * bytes_each + self.fixed_bytes))
 

@@ -83,7 +83,9 @@ def peak_of(setting: Setting, *, deterministic: bool) -> Peak | None:
         *states.components,
         Component("gradients", gradients, f"{worst.gradient_elements:,} elements alive at this moment"),
         Component(
-            "gathered weights", working, "full weights and gradients of the blocks in flight (sharded parameters)"
+            "gathered weights" if setting.sharding.parameters > 1 else "reduction buffers",
+            working,
+            "full weights and gradients of the blocks in flight; DeepSpeed's reduce_bucket_size",
         ),
         Component("optimizer step", worst.activation_bytes, f"temporary copies: {setting.optimizer.source}")
         if worst.phase == "optimizer"
@@ -137,14 +139,18 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
 
     In backward their gradients too: of one block, and twice those outside the blocks, piece by piece and joined for the
     reduction (torch 2.13 ``_flat_param.py`` ``_get_unflat_views``, FSDP2 ``_fsdp_collectives.py`` ``foreach_reduce``).
+    DeepSpeed's reduction buffers beside them, in stages 1 and 2 too.
     """
-    if setting.sharding.parameters == 1 or phase == "optimizer":
-        return 0
+    sharding = setting.sharding
     model, each = setting.knowledge, 2 if setting.workload.precision.mixed else 4
+    reducing = sharding.kind == "zero3" or phase in ("loss", "backward")
+    buckets = each * sharding.bucket_elements if reducing else 0
+    if sharding.parameters == 1 or phase == "optimizer":
+        return buckets
     if not isinstance(model, (Decoder, MegatronModel)):
-        return each * model.parameters
+        return each * model.parameters + buckets
     outside, block = model.outside_and_block
-    weights = each * (outside + 2 * block)
+    weights = each * max(outside + 2 * block, sharding.live_elements) + buckets
     if isinstance(model, MegatronModel):
         return weights + each * (outside + block)
     if phase != "backward" or model.adapter is not None:

@@ -32,7 +32,7 @@ class Setting:
 
     def weight_groups(self) -> tuple[WeightGroup, ...]:
         """Parameters by storage."""
-        each = weight_bytes(self.workload.precision)
+        each = 4 if self.sharding.fp32_shards else weight_bytes(self.workload.precision)
         model = self.knowledge
         if isinstance(model, Decoder) and model.adapter is not None:
             return self._adapted_groups(model, each)
@@ -42,10 +42,23 @@ class Setting:
             return model.weight_groups(each)
         frozen = model.parameters - model.trainable
         origin = f"{each} bytes x parameters; {model.source}"
+        wide = self._embeddings_apart(model)
         return (
-            WeightGroup("parameters", model.trainable, each, origin, trainable=True),
+            WeightGroup("parameters", model.trainable - wide, each, origin, trainable=True),
+            WeightGroup(
+                "embeddings", wide, each, f"{each} bytes; 32-bit states, as transformers asks of bitsandbytes",
+                trainable=True, state_bytes=4 * self.optimizer.states,
+            ),
             WeightGroup("frozen parameters", frozen, each, origin),
-        )
+        )  # fmt: skip
+
+    def _embeddings_apart(self, model: ModelKnowledge) -> int:
+        """Embedding weights whose states stay 32-bit under 8-bit optimizers: transformers 5.24 ``Trainer`` overrides
+        them for every ``nn.Embedding`` (``GlobalOptimManager.register_module_override``)."""
+        if not (isinstance(model, Decoder) and model.implementation.name.startswith("transformers")):
+            return 0
+        shape = model.config.shape
+        return (shape.vocabulary + model.config.positions) * shape.hidden if self.optimizer.overridden else 0
 
     def _megatron_groups(self, model: MegatronModel, each: int) -> tuple[WeightGroup, ...]:
         """Experts are held by fewer data-parallel ranks, among which their optimizer states divide."""

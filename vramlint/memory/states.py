@@ -28,6 +28,8 @@ class WeightGroup(NamedTuple):
     trainable: bool = False
     ranks: int | None = None
     """What divides this group's optimizer states, where it differs from ``Sharding.optimizer`` (experts)."""
+    state_bytes: float | None = None
+    """Bytes of optimizer states per element where they are not the optimizer's own (embeddings under 8-bit states)."""
 
 
 class Sharding(NamedTuple):
@@ -44,6 +46,13 @@ class Sharding(NamedTuple):
     """DistributedDataParallel keeps one more copy of the gradients in its buckets."""
     master_weights: bool = False
     """DeepSpeed's half-precision optimizers keep fp32 master weights and states."""
+    bucket_elements: int = 0
+    """Elements of DeepSpeed's reduction buffers, of the gradients' dtype, held in backward; stage 3 keeps its one."""
+    live_elements: int = 0
+    """Parameters that ZeRO 3 leaves gathered (``stage3_max_live_parameters``)."""
+    fp32_shards: bool = False
+    """FSDP's mixed precision: each rank's shards, gradients and states are fp32, gathered weights alone 16 bits wide
+    (torch 2.13 ``fully_shard`` ``MixedPrecisionPolicy.param_dtype``, FSDP1 ``MixedPrecision``)."""
     states_on_host: bool = False
     """Whether optimizer states, fp32 copies and reduced gradients live in host memory, where the step runs (DeepSpeed
     ``offload_optimizer``, Megatron-LM ``--optimizer-cpu-offload``, FSDP with its parameters)."""
@@ -170,6 +179,8 @@ def _optimizer_states(trainable: list[WeightGroup], optimizer: Optimizer, shardi
     total = 0
     for group in trainable:
         bytes_each = 4.0 if sharding.master_weights else group.bytes_each
-        total += optimizer.state_bytes(group.elements, bytes_each) // (group.ranks or sharding.optimizer)
+        own = None if group.state_bytes is None else round(group.elements * group.state_bytes)
+        states = optimizer.state_bytes(group.elements, bytes_each) if own is None else own
+        total += states // (group.ranks or sharding.optimizer)
     name = f"{optimizer.name} states"
     return Component(name, total, optimizer.source)
