@@ -311,9 +311,17 @@ def test_fixing_twice_is_fixing_once(micro: int, steps: int, gib: float, half: b
         pytest.fail("no end of repairs")
 
 
-@given(at=st.integers(0, 20), length=st.integers(0, 20))
-def test_bisection_finds_the_first(at: int, length: int) -> None:
-    assert first_that(range(length), lambda item: item >= at) == (at if at < length else None)
+@given(at=st.integers(0, 20), length=st.integers(0, 20), near=st.integers(-3, 23))
+def test_bisection_finds_the_first(at: int, length: int, near: int) -> None:
+    asked: list[int] = []
+
+    def holds(item: int) -> bool:
+        asked.append(item)
+        return item >= at
+
+    assert first_that(range(length), holds, near) == (at if at < length else None)
+    assert len(asked) <= 1 + 2 + length.bit_length()
+    assert len(asked) <= 3 or near != at or at >= length - 1
 
 
 @pytest.mark.parametrize(

@@ -148,13 +148,25 @@ def _nearest_to(problem: Problem, goal: float) -> Split | None:
     """The larger batch whose memory comes nearest to ``goal`` and still fits with head-room."""
     micro = problem.plan.micro_batch.value or 0
     splits = larger_splits(problem.plan, problem.editable, micro * _LARGEST_GROWTH)
-    largest = first_that(splits[::-1], lambda split: comfortable(problem, revised(problem, split.values)))
+    near = len(splits) - _foreseen(problem, splits, goal)
+    largest = first_that(splits[::-1], lambda split: comfortable(problem, revised(problem, split.values)), near)
     if largest is None:
         return None
     fitting = splits[: splits.index(largest) + 1]
-    below = first_that(fitting[::-1], lambda split: _required(problem, split.values) <= goal)
+    near = len(fitting) - _foreseen(problem, fitting, goal)
+    below = first_that(fitting[::-1], lambda split: _required(problem, split.values) <= goal, near)
     at = fitting.index(below) if below else 0
     return min(fitting[at : at + 2], key=lambda split: abs(_required(problem, split.values) - goal))
+
+
+def _foreseen(problem: Problem, splits: Sequence[Split], goal: float) -> int:
+    """How many of ``splits`` need no more than ``goal``, on a straight line through the present batch and the first."""
+    now = problem.estimate().required
+    if now is None or not splits:
+        return 0
+    micro, first = problem.plan.micro_batch.value or 0, splits[0]
+    each = (_required(problem, first.values) - now.value) / (first.micro_batch - micro)
+    return sum(now.value + each * (split.micro_batch - micro) <= goal for split in splits)
 
 
 def _fills(problem: Problem, values: Mapping[str, object], goal: float) -> bool:

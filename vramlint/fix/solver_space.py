@@ -188,19 +188,23 @@ def _usual_step(size: ImageSize) -> int | None:
     return next((step for step in _SIZE_STEPS if size.height % step == 0 and size.width % step == 0), None)
 
 
-def first_that(candidates: Sequence[T], holds: Callable[[T], bool]) -> T | None:
+def first_that(candidates: Sequence[T], holds: Callable[[T], bool], near: int = -1) -> T | None:
     """The first candidate for which ``holds``, by bisection: once it holds, it holds for all later ones.
 
     Memory falls along every list of candidates here, so "fits" has that shape; this keeps a solve to a few dozen
-    estimates where a scan would take hundreds.
+    estimates where a scan would take hundreds. ``near`` is where to look first, and then beside it: a good guess saves
+    most of them.
     """
     if not candidates or not holds(candidates[-1]):
         return None
-    low, high = 0, len(candidates) - 1
+    low, high, guesses = 0, len(candidates) - 1, 2
     while low < high:
-        middle = (low + high) // 2
+        guessed = guesses > 0 and low <= near < high
+        middle = near if guessed else (low + high) // 2
+        guesses -= 1
         if holds(candidates[middle]):
             high = middle
+            near = middle - 1
         else:
-            low = middle + 1
+            low = near = middle + 1
     return candidates[low]

@@ -43,7 +43,7 @@ class LayerModel:
         self._scope = scope
         self.stack = stack
         self._facts = dict(facts or {})
-        self._steps: dict[Workload, Step] = {}
+        self._steps: dict[tuple[int | bool, ...], Step] = {}
         tape = Tape(stack=stack)
         self._spread = float(getattr(self._make(tape, architecture), "spread", LEDGER_SPREAD))
         self._parameters, self._trainable, self._buffers = tape.parameter_count, tape.trainable_count, tape.buffer_bytes
@@ -109,17 +109,17 @@ class LayerModel:
 
     def step(self, workload: Workload) -> Step:
         """Runs one step on the tape. Raises UnknownType where the model cannot be run at this size."""
-        found = self._steps.get(workload)
+        kept = workload.gradients_kept or self.stack.keeps_gradients
+        # All of a workload that a step here depends on: the card, say, changes none.
+        batch = (workload.micro_batch, workload.height, workload.width)
+        key = (*batch, workload.precision.mixed, workload.checkpointing, kept)
+        found = self._steps.get(key)
         if found is None:
-            found = self._steps[workload] = self._run(workload)
+            found = self._steps[key] = self._run(workload, kept=kept)
         return found
 
-    def _run(self, workload: Workload) -> Step:
-        tape = Tape(
-            half=workload.precision.mixed,
-            gradients_kept=workload.gradients_kept or self.stack.keeps_gradients,
-            stack=self.stack,
-        )
+    def _run(self, workload: Workload, *, kept: bool) -> Step:
+        tape = Tape(half=workload.precision.mixed, gradients_kept=kept, stack=self.stack)
         collecting = gc.isenabled()
         gc.disable()
         try:
