@@ -14,11 +14,15 @@ FOLDER = os.path.join(os.path.dirname(__file__), "framework_rows")
 
 def verdicts(run: Run, *templates: str) -> Iterator[Verdict]:
     """What the rows of the run's framework that use one of ``templates`` say of it."""
-    for row in rows_of(run.plan.dialect):
-        if row.template in templates:
-            verdict = verdict_of(row, run)
-            if verdict is not None:
-                yield verdict
+    for row in _rows_with(run.plan.dialect, templates):
+        verdict = verdict_of(row, run)
+        if verdict is not None:
+            yield verdict
+
+
+@lru_cache(maxsize=256)
+def _rows_with(dialect: str, templates: tuple[str, ...]) -> tuple[Row, ...]:
+    return tuple(row for row in rows_of(dialect) if row.template in templates)
 
 
 @lru_cache(maxsize=64)

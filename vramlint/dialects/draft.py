@@ -13,7 +13,7 @@ from vramlint.dialects.places import Place, Source, locate, location
 from vramlint.dialects.reading import Schema, Settings, plain_value
 from vramlint.dialects.spelling_out import Spell
 from vramlint.findings import Finding
-from vramlint.plan import FACT_NAMES, BatchPolicy, Fact, Location, PerRank, TrainingPlan, derived, rederive, unknown
+from vramlint.plan import PLAN_FACTS, BatchPolicy, Fact, Location, PerRank, TrainingPlan, derived, rederive, unknown
 from vramlint.rule import Confidence, Severity
 from vramlint.sources.model import Command, Document, Scalar
 from vramlint.sources.model import Mapping as MappingNode
@@ -58,7 +58,7 @@ class Draft:
 
     def put(self, name: str, fact: Fact[Any]) -> None:
         """Set the plan's fact ``name``."""
-        if name in FACT_NAMES:
+        if name in PLAN_FACTS:
             setattr(self.plan, name, fact)
         else:
             self.plan.extra[name] = fact
@@ -68,7 +68,7 @@ class Draft:
         found = [place.source for place in settings.places.values()]
         self._sources.update((id(source), source) for source in (*settings.sources, *found))
         for name in names or type(settings.values).model_fields:
-            if name not in FACT_NAMES and name not in EXTRA_FACTS:
+            if name not in PLAN_FACTS and name not in EXTRA_FACTS:
                 continue
             self.put(name, settings.fact(name))
             place = settings.places.get(name)

@@ -26,6 +26,9 @@ class Source:
     def find(self, dotted: str) -> Place | None:
         """The place that spells ``dotted`` (``a.b.c`` through nested mappings), None where it is absent."""
         parent = self.mapping
+        if "." not in dotted:
+            entry = parent.entry(dotted)
+            return None if entry is None else Place(self, dotted, entry, parent)
         *outer, last = dotted.split(".")
         for key in outer:
             inner = parent.get(key)

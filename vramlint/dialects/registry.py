@@ -14,11 +14,12 @@ from typing import NamedTuple, cast
 from vramlint.dialects.model import Claim, Dialect, Job
 from vramlint.dialects.prefilter import prefilter, shell_prefilter
 from vramlint.dialects.rows import Row
+from vramlint.dialects.shortlist import frameworks_for, generic_for
 from vramlint.dialects.signature import Match, Signature, Subject
 from vramlint.dialects.table import FRAMEWORKS
 from vramlint.dialects.table_generic import GENERIC
 from vramlint.errors import UsageError
-from vramlint.sources.model import Definition, Document, Syntax
+from vramlint.sources.model import Definition, Document
 
 __all__ = ["Verdict", "claims", "dialect", "names", "prefilter", "rows", "why"]
 
@@ -65,15 +66,14 @@ def claims(document: Document) -> tuple[Claim, ...]:
 def why(document: Document) -> tuple[Verdict, ...]:
     """Every decision about ``document`` and the names it rests on, frameworks that are left alone included."""
     taken: _Taken = {}
-    frameworks, generic = _rows_of(document.syntax)
-    for row, signatures in frameworks:
-        _take(row, signatures, document, taken)
+    for listed in frameworks_for(document):
+        _take(listed.row, listed.signatures, document, taken)
         if id(document) in taken:
             break
     # A generic dialect guesses at layouts; it is not to see files (commands, for shell) that a framework owns.
     whole = not document.commands and bool(taken)
-    for row, signatures in () if whole else generic:
-        _take(row, signatures, document, taken)
+    for listed in () if whole else generic_for(document):
+        _take(listed.row, listed.signatures, document, taken)
     found = [verdict for verdict in taken.values() if verdict is not None]
     # The commands of a job file come in its order; their own places count from the start of each script.
     return tuple(found if id(document) in taken and taken[id(document)] is None else sorted(found, key=_place))
@@ -94,20 +94,6 @@ def dialect(name: str) -> Dialect:
 def job(name: str) -> Job:
     """The module of the job dialect called ``name``."""
     return cast("Job", dialect(name))
-
-
-_Rows = tuple[tuple[Row, tuple[Signature, ...]], ...]
-
-
-@cache
-def _rows_of(syntax: Syntax) -> tuple[_Rows, _Rows]:
-    """The rows that can claim a file of ``syntax``, frameworks and generic ones, each with its signatures for it."""
-
-    def chosen(table: tuple[Row, ...]) -> _Rows:
-        found = [(row, tuple(each for each in reversed(row.signatures) if syntax in each.syntaxes)) for row in table]
-        return tuple((row, signatures) for row, signatures in found if signatures)
-
-    return chosen(FRAMEWORKS), chosen(GENERIC)
 
 
 def _take(row: Row, signatures: tuple[Signature, ...], document: Document, taken: _Taken) -> None:

@@ -45,7 +45,6 @@ workers), ``training/_distributed.py#ParallelDims`` (ranks). OmegaConf reads the
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
@@ -118,7 +117,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
 
 def _optimizer(settings: Settings[Config]) -> Fact[str]:
     found = _last(settings.fact("optimizer_component"))
-    return replace(found, value=f"{found.value}_fused") if found.value and settings.values.fused else found
+    return found._replace(value=f"{found.value}_fused") if found.value and settings.values.fused else found
 
 
 def _loss(draft: Draft, settings: Settings[Config]) -> None:

@@ -13,6 +13,7 @@ from vramlint.plan.batch import (
 from vramlint.plan.facts import Fact, Location, Origin, default, derived, unknown
 from vramlint.plan.model import (
     FACT_NAMES,
+    PLAN_FACTS,
     BatchInputs,
     BatchPolicy,
     BatchResult,
@@ -25,6 +26,7 @@ from vramlint.plan.tree import ModelTree
 
 __all__ = [
     "FACT_NAMES",
+    "PLAN_FACTS",
     "BatchInputs",
     "BatchPolicy",
     "BatchResult",

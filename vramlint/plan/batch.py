@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vramlint.plan.facts import Fact, Origin, derived, unknown
-from vramlint.plan.model import FACT_NAMES, BatchInputs, BatchResult, TrainingPlan
+from vramlint.plan.model import PLAN_FACTS, BatchInputs, BatchResult, TrainingPlan
 
 
 class PerRank(NamedTuple):
@@ -140,13 +140,13 @@ def rederive(plan: TrainingPlan) -> TrainingPlan:
 
 def revise(plan: TrainingPlan, values: Mapping[str, object]) -> TrainingPlan:
     """The plan after a repair: ``values`` (fact name to new value) replaced, everything derived worked out again."""
-    changed: dict[str, Any] = {name: _with_value(plan, name, values[name]) for name in values if name in FACT_NAMES}
-    extra = {name: _with_value(plan, name, values[name]) for name in values if name not in FACT_NAMES}
+    changed: dict[str, Any] = {name: _with_value(plan, name, values[name]) for name in values if name in PLAN_FACTS}
+    extra = {name: _with_value(plan, name, values[name]) for name in values if name not in PLAN_FACTS}
     return rederive(replace(plan, extra={**plan.extra, **extra}, **changed))
 
 
 def _with_value(plan: TrainingPlan, name: str, value: object) -> Fact[Any]:
-    return replace(plan.fact(name), value=value, origin=Origin.DERIVED)
+    return plan.fact(name)._replace(value=value, origin=Origin.DERIVED)
 
 
 def _derived(value: int | None, note: str) -> Fact[int]:

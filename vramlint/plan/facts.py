@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -33,8 +32,7 @@ class Location(NamedTuple):
     end_column: int
 
 
-@dataclass(slots=True, frozen=True)
-class Fact(Generic[T]):
+class Fact(NamedTuple, Generic[T]):
     """One value of a plan. ``value`` is None exactly when the value is unknown or known to be absent.
 
     ``note`` says in a few words where the number comes from when no file does: the framework and version of a default,

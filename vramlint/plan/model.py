@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 from vramlint.plan.facts import Fact, unknown
 
+_UNKNOWN: Fact[Any] = unknown()
+
 
 class Precision(StrEnum):
     """Arithmetic of the run. ``fp16``/``bf16`` are autocast over fp32 weights; ``pure-*`` holds the weights so too."""
@@ -96,43 +98,43 @@ class TrainingPlan:
     """What tells this run from others in the same file: a class name, a line of a script."""
     policy: BatchPolicy | None = None
 
-    micro_batch: Fact[int] = field(default_factory=unknown)
-    accumulation: Fact[int] = field(default_factory=unknown)
-    nominal_batch: Fact[int] = field(default_factory=unknown)
+    micro_batch: Fact[int] = _UNKNOWN
+    accumulation: Fact[int] = _UNKNOWN
+    nominal_batch: Fact[int] = _UNKNOWN
     """The batch that accumulation aims at, where a framework has one (Ultralytics ``nbs``)."""
-    global_batch: Fact[int] = field(default_factory=unknown)
+    global_batch: Fact[int] = _UNKNOWN
     """The batch over all ranks as spelled, in dialects whose key is global."""
-    world_size: Fact[int] = field(default_factory=unknown)
-    nodes: Fact[int] = field(default_factory=unknown)
-    data_parallel: Fact[int] = field(default_factory=unknown)
-    effective_batch: Fact[int] = field(default_factory=unknown)
-    batch_unit: Fact[str] = field(default_factory=unknown)
+    world_size: Fact[int] = _UNKNOWN
+    nodes: Fact[int] = _UNKNOWN
+    data_parallel: Fact[int] = _UNKNOWN
+    effective_batch: Fact[int] = _UNKNOWN
+    batch_unit: Fact[str] = _UNKNOWN
 
-    precision: Fact[Precision] = field(default_factory=unknown)
-    grad_checkpointing: Fact[bool] = field(default_factory=unknown)
-    optimizer: Fact[str] = field(default_factory=unknown)
-    ema: Fact[bool] = field(default_factory=unknown)
-    sharding: Fact[str] = field(default_factory=unknown)
+    precision: Fact[Precision] = _UNKNOWN
+    grad_checkpointing: Fact[bool] = _UNKNOWN
+    optimizer: Fact[str] = _UNKNOWN
+    ema: Fact[bool] = _UNKNOWN
+    sharding: Fact[str] = _UNKNOWN
     """``none``, ``ddp``, ``zero1``, ``zero2``, ``zero3`` or ``fsdp``."""
-    adapter: Fact[str] = field(default_factory=unknown)
+    adapter: Fact[str] = _UNKNOWN
     """``none``, ``lora``, ``qlora``."""
-    adapter_rank: Fact[int] = field(default_factory=unknown)
+    adapter_rank: Fact[int] = _UNKNOWN
 
-    workers_per_rank: Fact[int] = field(default_factory=unknown)
-    prefetch_factor: Fact[int] = field(default_factory=unknown)
-    persistent_workers: Fact[bool] = field(default_factory=unknown)
-    pin_memory: Fact[bool] = field(default_factory=unknown)
+    workers_per_rank: Fact[int] = _UNKNOWN
+    prefetch_factor: Fact[int] = _UNKNOWN
+    persistent_workers: Fact[bool] = _UNKNOWN
+    pin_memory: Fact[bool] = _UNKNOWN
 
-    model: Fact[str] = field(default_factory=unknown)
-    model_shape: Fact[DecoderShape] = field(default_factory=unknown)
-    task: Fact[str] = field(default_factory=unknown)
+    model: Fact[str] = _UNKNOWN
+    model_shape: Fact[DecoderShape] = _UNKNOWN
+    task: Fact[str] = _UNKNOWN
     """``detect``, ``segment``, ``landmarks``, ``self-supervised``, ``causal-lm``, …"""
-    image_size: Fact[ImageSize] = field(default_factory=unknown)
-    multi_scale: Fact[bool] = field(default_factory=unknown)
-    num_classes: Fact[int] = field(default_factory=unknown)
-    num_queries: Fact[int] = field(default_factory=unknown)
-    seq_len: Fact[int] = field(default_factory=unknown)
-    queue_size: Fact[int] = field(default_factory=unknown)
+    image_size: Fact[ImageSize] = _UNKNOWN
+    multi_scale: Fact[bool] = _UNKNOWN
+    num_classes: Fact[int] = _UNKNOWN
+    num_queries: Fact[int] = _UNKNOWN
+    seq_len: Fact[int] = _UNKNOWN
+    queue_size: Fact[int] = _UNKNOWN
     extra: dict[str, Fact[Any]] = field(default_factory=dict)
 
     def facts(self) -> Iterator[tuple[str, Fact[Any]]]:
@@ -143,7 +145,7 @@ class TrainingPlan:
 
     def fact(self, name: str) -> Fact[Any]:
         """The fact called ``name``; UNKNOWN where the plan has none of that name."""
-        if name in FACT_NAMES:
+        if name in PLAN_FACTS:
             found: Fact[Any] = getattr(self, name)
             return found
         return self.extra.get(name, unknown())
@@ -152,3 +154,5 @@ class TrainingPlan:
 _NOT_FACTS = ("dialect", "path", "title", "policy", "extra")
 FACT_NAMES: tuple[str, ...] = tuple(item.name for item in fields(TrainingPlan) if item.name not in _NOT_FACTS)
 """The names of the plan's facts, in the order reports show them."""
+PLAN_FACTS = frozenset(FACT_NAMES)
+"""The same names, to ask whether one is among them."""

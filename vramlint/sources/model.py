@@ -7,6 +7,7 @@ changed after reading; they compare by identity, because a node *is* a place.
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -118,13 +119,16 @@ class Mapping:
     shared: bool = False
     tag: str | None = None
     """A YAML tag that is not YAML's own (``!new:torch.optim.Adam``)."""
+    _by_key: dict[str, Entry] = field(default_factory=dict, init=False, repr=False)
+    _indexed: int = field(default=0, init=False, repr=False)
+    """How many entries ``_by_key`` was made of: a reader may still be adding some, and never takes one away."""
 
     def entry(self, key: str) -> Entry | None:
         """The entry that counts for ``key`` (the last one spelled), or None."""
-        for candidate in reversed(self.entries):
-            if candidate.key == key:
-                return candidate
-        return None
+        if self._indexed != len(self.entries):
+            self._by_key = {entry.key: entry for entry in self.entries}
+            self._indexed = len(self.entries)
+        return self._by_key.get(key)
 
     def get(self, key: str) -> Node | None:
         """The value node of ``key``, or None where the key is absent."""
@@ -333,7 +337,9 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def _line_starts(text: str) -> list[int]:
-    return [0, *(end.end() for end in _LINE_END.finditer(text))]
+    if "\r" in text:
+        return [0, *(end.end() for end in _LINE_END.finditer(text))]
+    return [0, *itertools.accumulate(len(line) + 1 for line in text.split("\n")[:-1])]
 
 
 class TextEdit(NamedTuple):
