@@ -65,9 +65,13 @@ def read_node_as(node: Scalar, loader: Loader | str) -> Plain:
 
 def yaml11(text: str) -> Value:
     """A plain scalar as PyYAML's SafeLoader reads it (YAML 1.1). Beyond ``MAX_NUMBER`` characters it stays text."""
-    if len(text) > MAX_NUMBER:
-        return text
-    for tag, pattern in _RESOLVERS.get(text[:1], ()):
+    return text if len(text) > MAX_NUMBER or text[:1] not in _RESOLVERS else _resolved(text)
+
+
+@lru_cache(maxsize=4096)
+def _resolved(text: str) -> Value:
+    """A short text whose first character may begin a number, a boolean or null; a project repeats the same few."""
+    for tag, pattern in _RESOLVERS[text[:1]]:
         if pattern.match(text):
             construct = _CONSTRUCT.get(tag)
             return text if construct is None else construct(text)
