@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vramlint.constraints.conditions import wrong_condition
-from vramlint.constraints.templates import TEMPLATES, Row
+from vramlint.constraints.templates import TEMPLATES, Row, needed_settings
 from vramlint.errors import SettingsError
 from vramlint.rule import Confidence, Severity
 
@@ -79,6 +79,7 @@ def _row(row: object, table: Mapping[str, Any], path: str) -> Row:
             raise SettingsError(f"{name}: {word} is missing", path=path)
     _check_terms(name, terms, path)
     version = row.get("version", table.get("version", ""))
+    defaults = table.get("defaults") or {}
     return Row(
         name,
         row["template"],
@@ -88,11 +89,12 @@ def _row(row: object, table: Mapping[str, Any], path: str) -> Row:
         _choice(Severity, row.get("severity", "error"), f"{name}: severity", path),
         _choice(Confidence, row.get("confidence", "high"), f"{name}: confidence", path),
         ", ".join(str(part) for part in (version, row.get("source")) if part),
-        table.get("defaults") or {},
+        defaults,
         _examples(row.get("fails"), name, path),
         _examples(row.get("passes"), name, path),
         {**(table.get("example") or {}), **(row.get("example") or {})},
         str(row.get("code", "")),
+        needed_settings(terms, defaults),
     )
 
 

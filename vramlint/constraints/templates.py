@@ -49,10 +49,15 @@ class Row(NamedTuple):
     """What the examples stand in (``vramlint.constraints.examples``)."""
     code: str = ""
     """The rule's code, for a row that is a rule of its own."""
+    needs: tuple[str, ...] = ()
+    """Settings without which the row finds nothing (``needed_settings``)."""
 
 
 def verdict_of(row: Row, run: Run) -> Verdict | None:
     """The verdict of ``row`` on ``run``; None where it is met or cannot be decided."""
+    for needed in row.needs:
+        if is_absent(run.setting(needed)):
+            return None
     look = _Look(row, run)
     key = TEMPLATES[row.template].check(row.terms, look)
     if key is None:
@@ -67,6 +72,20 @@ def verdict_of(row: Row, run: Run) -> Verdict | None:
         confidence=confidence,
         key="" if key.startswith("@") else key,
     )
+
+
+def needed_settings(terms: Mapping[str, Any], defaults: Mapping[str, object]) -> tuple[str, ...]:
+    """The settings of a row that somebody must spell: those with a condition that does not hold of an absent one, and
+    those that the template compares. Most rows are done with for a run by the first of them."""
+    conditions = terms.get("when", {})
+    asked = [key for key, condition in conditions.items() if holds(condition, _ABSENT) is not True]
+    by = terms.get("by", ())
+    compared = [terms.get("key"), *(by if isinstance(by, list) else [by])]
+    names = (name for name in (*compared, *asked) if isinstance(name, str))
+    return tuple(dict.fromkeys(name for name in names if name not in defaults and not name.startswith("@")))
+
+
+_ABSENT: Fact[Any] = Fact(None, Origin.DEFAULT)
 
 
 class _Look:

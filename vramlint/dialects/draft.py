@@ -13,7 +13,7 @@ from vramlint.dialects.places import Place, Source, locate, location
 from vramlint.dialects.reading import Schema, Settings, plain_value
 from vramlint.dialects.spelling_out import Spell
 from vramlint.findings import Finding
-from vramlint.plan import PLAN_FACTS, BatchPolicy, Fact, Location, PerRank, TrainingPlan, derived, rederive, unknown
+from vramlint.plan import PLAN_FACTS, BatchPolicy, Fact, Location, PerRank, TrainingPlan, close_batch, derived, unknown
 from vramlint.rule import Confidence, Severity
 from vramlint.sources.model import Command, Document, Scalar
 from vramlint.sources.model import Mapping as MappingNode
@@ -125,15 +125,14 @@ class Draft:
         if not self.plan.batch_unit.known:
             self.put("batch_unit", derived("samples", "one item of the dataset is one sample"))
         # A policy is an empty tuple, so only None means "none given".
-        self.plan.policy = PerRank() if policy is None else policy
-        self.plan = rederive(self.plan)
+        close_batch(self.plan, PerRank() if policy is None else policy)
         return Reading(self.plan, self.document, self.slots, self.findings, self.documents)
 
     def _add_further_facts(self) -> None:
         """What the dialect did not read itself and the table of further facts knows."""
-        for name, fact, slot in further_facts(self.plan.dialect, self._sources.values(), self.documents):
-            if self.plan.fact(name).known:
-                continue
+        known = {name for name, fact in self.plan.facts() if fact.known}
+        sources = self._sources.values()
+        for name, fact, slot in further_facts(self.plan.dialect, sources, self.documents, known.__contains__):
             self.put(name, fact)
             if slot is not None and slot.document is self.document:  # a base file is other configs' too
                 self.slots.setdefault(name, slot)

@@ -7,7 +7,7 @@ and this module reads it from the very places the dialect looked at. A fact that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from vramlint.dialects import spelling_out
@@ -30,10 +30,13 @@ class Found(NamedTuple):
     slot: Slot | None = None
 
 
-def further_facts(dialect: str, sources: Iterable[Source], documents: Iterable[Document]) -> Iterator[Found]:
+def further_facts(
+    dialect: str, sources: Iterable[Source], documents: Iterable[Document], is_known: Callable[[str], bool]
+) -> Iterator[Found]:
     """Every fact of the table that ``sources`` spell or the framework has a default for, each once.
 
-    ``documents`` are all files of the run: a DeepSpeed file among them has facts of its own.
+    ``documents`` are all files of the run: a DeepSpeed file among them has facts of its own. Facts that the dialect has
+    read itself (``is_known``) are not looked for.
     """
     seen: set[str] = set()
     places = list(sources)
@@ -42,7 +45,7 @@ def further_facts(dialect: str, sources: Iterable[Source], documents: Iterable[D
     searches += [(group, beside) for group in groups_of("deepspeed") if beside and dialect != "deepspeed"]
     for group, where in searches:
         for row in group.rows:
-            found = None if row.fact in seen else _found(row, group, where)
+            found = None if row.fact in seen or is_known(row.fact) else _found(row, group, where)
             if found is not None:
                 seen.add(row.fact)
                 yield found

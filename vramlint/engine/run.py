@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -139,10 +139,9 @@ class EngineRun:
             return _no_estimate(plan, self._target, error)
 
 
-def findings_of(rule: RuleModule, run: EngineRun, reading: Reading) -> Iterator[Finding]:
+def findings_of(rule: RuleModule, run: EngineRun, reading: Reading) -> list[Finding]:
     """The findings of one rule on one run. Raises whatever the rule raises."""
-    for verdict in rule.check(run):
-        yield _finding(rule.RULE, verdict, run, reading)
+    return [_finding(rule.RULE, verdict, run, reading) for verdict in rule.check(run)]
 
 
 def crash(what: str, path: str, error: Exception, *, verbose: bool) -> Failure:

@@ -47,7 +47,7 @@ class Session:
         self._documents: dict[str, Document] = {}
         self._runs: list[_Run] = []
         self._failures: dict[Failure, None] = {}
-        self._choices: dict[tuple[int, tuple[str, ...]], list[RuleModule]] = {}
+        self._choices: dict[tuple[int, tuple[str, ...], bool], list[RuleModule]] = {}
 
     def glance(self, path: str) -> bytes:
         """The bytes of a file, kept only where it was read before. Raises OSError."""
@@ -163,9 +163,7 @@ class Session:
             run.estimate()  # where it breaks, that is a failure whatever the rules
         read = (*reading.findings, *self._reading_findings(reading))
         findings = [found for found in read if selection.shows(found.code, found.name)]
-        for rule in self._chosen(settings, selection, (*select, "", *ignore)) if options.with_rules else ():
-            if target.gpu is None and rule.RULE.needs_gpu:
-                continue
+        for rule in self._chosen(settings, selection, (*select, "", *ignore), target) if options.with_rules else ():
             try:
                 findings.extend(findings_of(rule, run, reading))
             except Exception as error:  # noqa: BLE001 - one rule must not stop the others; reported
@@ -188,12 +186,15 @@ class Session:
 
             yield from duplicate_key.findings(reading)
 
-    def _chosen(self, settings: Settings, selection: Selection, words: tuple[str, ...]) -> Sequence[RuleModule]:
+    def _chosen(
+        self, settings: Settings, selection: Selection, words: tuple[str, ...], target: Target
+    ) -> Sequence[RuleModule]:
         """The rules that run, worked out once for all runs of the same settings and ``words`` of selection."""
-        rules = self._rules(settings)
-        known = self._choices.get((id(rules), words))
+        rules, on_card = self._rules(settings), target.gpu is not None
+        known = self._choices.get((id(rules), words, on_card))
         if known is None:
-            known = self._choices[id(rules), words] = [rule for rule in rules if selection.runs(rule.RULE)]
+            known = [rule for rule in rules if selection.runs(rule.RULE) and (on_card or not rule.RULE.needs_gpu)]
+            self._choices[id(rules), words, on_card] = known
         return known
 
     def _rules(self, settings: Settings) -> RuleSet:

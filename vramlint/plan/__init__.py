@@ -7,6 +7,7 @@ from vramlint.plan.batch import (
     NominalAccumulation,
     PerRank,
     SharedAccumulation,
+    close_batch,
     rederive,
     revise,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Precision",
     "SharedAccumulation",
     "TrainingPlan",
+    "close_batch",
     "default",
     "derived",
     "rederive",

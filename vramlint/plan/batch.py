@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vramlint.plan.facts import Fact, Origin, derived, unknown
-from vramlint.plan.model import PLAN_FACTS, BatchInputs, BatchResult, TrainingPlan
+from vramlint.plan.model import PLAN_FACTS, BatchInputs, BatchPolicy, BatchResult, TrainingPlan
 
 
 class PerRank(NamedTuple):
@@ -127,15 +127,26 @@ def rederive(plan: TrainingPlan) -> TrainingPlan:
     """
     if plan.policy is None:
         return plan
+    accumulation, effective = _worked_out(plan, plan.policy)
+    return replace(plan, accumulation=accumulation, effective_batch=effective)
+
+
+def close_batch(plan: TrainingPlan, policy: BatchPolicy) -> None:
+    """Give a plan in the making its policy and what that derives, as ``rederive`` does for a copy."""
+    plan.policy = policy
+    plan.accumulation, plan.effective_batch = _worked_out(plan, policy)
+
+
+def _worked_out(plan: TrainingPlan, policy: BatchPolicy) -> tuple[Fact[int], Fact[int]]:
+    """The accumulation and the effective batch by ``policy``."""
     inputs = BatchInputs(
         plan.micro_batch.value, plan.accumulation.value, plan.data_parallel.value, plan.nominal_batch.value
     )
-    result = plan.policy.derive(inputs)
+    result = policy.derive(inputs)
     accumulation = plan.accumulation
     if result.accumulation_note:
         accumulation = _derived(result.accumulation, result.accumulation_note)
-    effective = _derived(result.effective_batch, result.effective_note)
-    return replace(plan, accumulation=accumulation, effective_batch=effective)
+    return accumulation, _derived(result.effective_batch, result.effective_note)
 
 
 def revise(plan: TrainingPlan, values: Mapping[str, object]) -> TrainingPlan:

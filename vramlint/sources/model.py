@@ -119,15 +119,22 @@ class Mapping:
     shared: bool = False
     tag: str | None = None
     """A YAML tag that is not YAML's own (``!new:torch.optim.Adam``)."""
-    _by_key: dict[str, Entry] = field(default_factory=dict, init=False, repr=False)
-    _indexed: int = field(default=0, init=False, repr=False)
-    """How many entries ``_by_key`` was made of: a reader may still be adding some, and never takes one away."""
+    _by_key: dict[str, Entry] | None = field(default=None, init=False, repr=False)
+    _asked: tuple[int, Entry | None] = field(default=(0, None), init=False, repr=False)
+    """How many entries there were when ``entry`` was last asked, and the last: while a file is read, they come and go
+    at the end."""
 
     def entry(self, key: str) -> Entry | None:
         """The entry that counts for ``key`` (the last one spelled), or None."""
-        if self._indexed != len(self.entries):
-            self._by_key = {entry.key: entry for entry in self.entries}
-            self._indexed = len(self.entries)
+        entries = self.entries
+        if not entries:
+            return None
+        count, last = self._asked
+        if count != len(entries) or last is not entries[-1]:
+            self._asked, self._by_key = (len(entries), entries[-1]), None
+            return next((candidate for candidate in reversed(entries) if candidate.key == key), None)
+        if self._by_key is None:  # only now: a reader may ask between each two entries that it adds
+            self._by_key = {candidate.key: candidate for candidate in entries}
         return self._by_key.get(key)
 
     def get(self, key: str) -> Node | None:
@@ -304,10 +311,24 @@ class Document:
 
     def position(self, offset: int) -> Position:
         """1-based line and column of a character offset. CR, LF and CRLF each end one line."""
+        starts = self._starts()
+        line = bisect.bisect_right(starts, offset)
+        return Position(line, offset - starts[line - 1] + 1)
+
+    def ends(self, span: Span) -> tuple[Position, Position]:
+        """1-based lines and columns of both ends of ``span``."""
+        starts = self._starts()
+        line = bisect.bisect_right(starts, span.start)
+        start = Position(line, span.start - starts[line - 1] + 1)
+        if line == len(starts) or span.end < starts[line]:  # on one line, as nearly every value is
+            return start, Position(line, span.end - starts[line - 1] + 1)
+        return start, self.position(span.end)
+
+    def _starts(self) -> list[int]:
+        """Where each line begins, found when the first position is asked for."""
         if not self._line_starts:
             self._line_starts.extend(_line_starts(self.text))
-        line = bisect.bisect_right(self._line_starts, offset)
-        return Position(line, offset - self._line_starts[line - 1] + 1)
+        return self._line_starts
 
     def mappings(self) -> Iterator[Mapping]:
         """Every mapping of the document once, outermost first; shared nodes are visited once."""

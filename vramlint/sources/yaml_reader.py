@@ -295,7 +295,8 @@ class _Builder:
             top.items.append(node)
             return
         key, entries = top.key, top.entries
-        assert key is not None and entries is not None
+        assert key is not None
+        assert entries is not None
         top.key = None
         if top.is_merge:
             top.is_merge = False
