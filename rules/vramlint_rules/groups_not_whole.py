@@ -53,10 +53,12 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """The generation batch over the size of a group."""
     axolotl = run.plan.dialect == "axolotl"
-    group = run.setting("trl.num_generations" if axolotl else "num_generations").value
     grouped = run.setting("rl").value == "grpo" if axolotl else run.plan.batch_unit.value == "completions"
+    if not grouped:
+        return
+    group = run.setting("trl.num_generations" if axolotl else "num_generations").value
     given = run.setting("trl.generation_batch_size" if axolotl else "generation_batch_size")
-    if not grouped or not isinstance(group, int) or isinstance(group, bool) or group < 2:
+    if not isinstance(group, int) or isinstance(group, bool) or group < 2:
         return
     if given.value is not None or (not given.known and given.location is not None):
         return  # a row of the framework's own looks at it

@@ -53,6 +53,8 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """Divide the width by the heads, and the heads by the key-value heads, where both are spelled."""
     plan = run.plan
+    if not plan.fact("heads").spelled:
+        return
     if "mamba" in str(run.setting("attention_config").value or run.setting("attention-config").value):
         return  # layers without heads
     explicit = run.setting("kv_channels").value or run.setting("model.kv_channels").value

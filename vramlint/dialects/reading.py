@@ -82,7 +82,7 @@ def settings_from(schema: type[S], places: dict[str, Place]) -> Settings[S]:
     try:
         return Settings(validate(schema, data), places, doubts)
     except ValidationError as error:
-        for problem in error.errors():
+        for problem in error.errors(include_url=False):
             name = str(problem["loc"][0])
             doubts[name] = f"{places[name].name} = {_shown(data.pop(name, None))}: {problem['msg']}"
         return Settings(validate(schema, data), places, doubts)

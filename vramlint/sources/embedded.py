@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from vramlint.errors import EditRefused, SourceError
-from vramlint.sources import shell_edits, shell_reader, yaml_edits, yaml_reader
+from vramlint.sources import shell_reader, yaml_reader
 from vramlint.sources.model import (
     Carried,
     Command,
@@ -63,14 +63,20 @@ class Script(NamedTuple):
 
     def replace_value(self, node: Scalar, value: Plain) -> TextEdit:
         """The edit of the shell text, as the shell's own editor makes it. Raises EditRefused."""
+        from vramlint.sources import shell_edits  # most job files are only read
+
         return shell_edits.replace_value(self.shell, node, value)
 
     def insert_entry(self, mapping: Mapping, key: str, value: Plain, after: str | None) -> TextEdit:
         """The edit of the shell text that adds a flag. Raises EditRefused."""
+        from vramlint.sources import shell_edits
+
         return shell_edits.insert_entry(self.shell, mapping, key, value, after)
 
     def delete_entry(self, mapping: Mapping, entry: Entry) -> TextEdit:
         """The edit of the shell text that takes a flag out. Raises EditRefused."""
+        from vramlint.sources import shell_edits
+
         return shell_edits.delete_entry(self.shell, mapping, entry)
 
     def carry(self, edits: list[TextEdit]) -> Carried:
@@ -185,6 +191,8 @@ class Words(NamedTuple):
         if node.span != word.span or "=" in old:
             head, equals, _ = old.partition("=")
             text = f"{head}{equals}{text}" if equals else text
+        from vramlint.sources import yaml_edits
+
         if not isinstance(word.value, str) and not isinstance(value, str):
             return yaml_edits.replace_value(self.document, word, value)
         return yaml_edits.replace_value(self.document, word, text)
