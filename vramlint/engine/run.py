@@ -14,7 +14,7 @@ from vramlint.memory.model import Estimate
 from vramlint.memory.model import Verdict as MemoryVerdict
 from vramlint.plan import DecoderShape, Fact, Location, TrainingPlan
 from vramlint.results import Failure
-from vramlint.rule import Limits, Repair, RuleInfo, RuleModule, Verdict
+from vramlint.rule import Limits, Repair, RuleInfo, Verdict
 from vramlint.sources.model import Document, Span
 
 if TYPE_CHECKING:
@@ -139,11 +139,6 @@ class EngineRun:
             return _no_estimate(plan, self._target, error)
 
 
-def findings_of(rule: RuleModule, run: EngineRun, reading: Reading) -> list[Finding]:
-    """The findings of one rule on one run. Raises whatever the rule raises."""
-    return [_finding(rule.RULE, verdict, run, reading) for verdict in rule.check(run)]
-
-
 def crash(what: str, path: str, error: Exception, *, verbose: bool) -> Failure:
     """The report of a part of vramlint or of a plugin that broke."""
     message = f"{what} failed: {type(error).__name__}: {error}"
@@ -182,7 +177,8 @@ def _is_inherited(place: Location, reading: Reading) -> bool:
     return place.path != own and place.path.endswith(".py") and own.endswith(".py")
 
 
-def _finding(info: RuleInfo, verdict: Verdict, run: EngineRun, reading: Reading) -> Finding:
+def finding_of(info: RuleInfo, verdict: Verdict, run: EngineRun, reading: Reading) -> Finding:
+    """The verdict of a rule on a run as a finding, with its place and the edits of its repairs."""
     return Finding(
         code=info.code,
         name=info.name,

@@ -152,7 +152,7 @@ class Session:
             self._documents.setdefault(each.path, each)
 
     def _judge_run(self, reading: Reading, target: Target, settings: Settings, full: str) -> None:
-        from vramlint.engine.run import EngineRun, findings_of
+        from vramlint.engine.run import EngineRun, finding_of
 
         options = self._options
         select = options.select or settings.select
@@ -165,7 +165,8 @@ class Session:
         findings = [found for found in read if selection.shows(found.code, found.name)]
         for rule in self._chosen(settings, selection, (*select, "", *ignore), target) if options.with_rules else ():
             try:
-                findings.extend(findings_of(rule, run, reading))
+                for verdict in rule.check(run):
+                    findings.append(finding_of(rule.RULE, verdict, run, reading))  # noqa: PERF401 - kept if it breaks
             except Exception as error:  # noqa: BLE001 - one rule must not stop the others; reported
                 self._crash(f"rule {rule.RULE.code} {rule.RULE.name}", reading.document.path, error)
         findings = [found for found in without_repeats(findings) if _is_sure(found, options.min_confidence)]
