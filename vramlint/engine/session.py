@@ -166,7 +166,7 @@ class Session:
         for rule in self._chosen(settings, selection, (*select, "", *ignore), target) if options.with_rules else ():
             try:
                 for verdict in rule.check(run):
-                    findings.append(finding_of(rule.RULE, verdict, run, reading))  # noqa: PERF401 - kept if it breaks
+                    findings.append(finding_of(rule.RULE, verdict, run, reading))
             except Exception as error:  # noqa: BLE001 - one rule must not stop the others; reported
                 self._crash(f"rule {rule.RULE.code} {rule.RULE.name}", reading.document.path, error)
         findings = [found for found in without_repeats(findings) if _is_sure(found, options.min_confidence)]
