@@ -67,6 +67,12 @@ def test_check_uses_the_result_of_a_probe_of_the_target(
     assert ("probe" in run.target.gpu.source) is measured
     context = {part.name: part.bytes for part in run.estimate.components}["CUDA context"]
     assert (context == 500 * 2**20) is measured
+    for asked in (["--gpu", gpu], ["--sweep", f"gpu={gpu},t4"]):
+        capsys.readouterr()
+        assert main(["estimate", "train.sh", *asked, "--output-format", "json"]) == 0
+        row = json.loads(capsys.readouterr().out)["estimates"][0]
+        (context,) = (part["bytes"] for part in row["components"] if part["name"] == "CUDA context")
+        assert (context == 500 * 2**20) is measured
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "vramlint.probe/9"}', '{"schema": "vramlint.probe/1"}'])

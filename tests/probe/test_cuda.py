@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # the networks are small, and threads wait for each other on a busy machine
 
 from vramlint.cli.main import main  # noqa: E402
 from vramlint.probe.backend import Setting  # noqa: E402

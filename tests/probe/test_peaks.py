@@ -1,4 +1,8 @@
-"""Memory figures as trainers print them, line for line from their own logs or their format strings."""
+"""Memory figures as trainers print them: lines of their logs, and their own format expressions at given figures.
+
+The expressions below are the frameworks' own, from the source and version that ``vramlint.probe.peaks`` names beside each
+pattern, with the meter's figure in place of torch's call.
+"""
 
 # ruff: noqa: E501 - lines of logs are as long as they are
 from __future__ import annotations
@@ -17,10 +21,26 @@ ULTRALYTICS = """\
       2/100      2.61G      1.146      2.812      1.236         14        640: 100%|████| 8/8 [00:02<00:00]
                  Class     Images  Instances      Box(P          R      mAP50  mAP50-95): 100%|██| 4/4
 """
-YOLOV5 = """\
+YOLOV5_6 = """\
      Epoch   gpu_mem       box       obj       cls    labels  img_size
       0/299     14.2G   0.04523   0.06123   0.01823       178       640: 100%|███| 925/925
 """
+YOLO_COLUMNS = ("Epoch", "GPU_mem", "box_loss", "cls_loss", "dfl_loss", "Instances", "Size")
+YOLOV5_COLUMNS = ("Epoch", "GPU_mem", "box_loss", "obj_loss", "cls_loss", "Instances", "Size")
+
+
+def yolo(reserved: int, unit: int, first: str, columns: tuple[str, ...] = YOLO_COLUMNS) -> str:
+    """ultralytics ``engine/trainer.py`` and YOLOv5 ``train.py``: the heading, then a row of each epoch."""
+    mem = f"{reserved / unit:.3g}G"
+    row = ("%11s" * 2 + "%11.4g" * 5) % ("1/100", mem, 1.1, 2.2, 1.3, 14, 640)
+    return f"{first}\n" + "\n" + ("%11s" * 7) % columns + f"\n{row}: 100%|████| 8/8 [00:02<00:00]\n"
+
+
+def ultralytics(version: str) -> str:
+    """What torch_utils.select_device prints first."""
+    return f"Ultralytics {version} 🚀 Python-3.11.7 torch-2.4.0+cu121 CUDA:0 (NVIDIA A100, 81051MiB)"
+
+
 MMENGINE = """\
 2023/01/05 20:17:01 - mmengine - INFO - Epoch(train)  [1][  50/7330]  lr: 1.9820e-03  eta: 1 day, 4:53:58  time: 1.1827  \
 data_time: 0.0229  memory: 3910  loss: 4.2172
@@ -43,14 +63,45 @@ HUGGING_FACE = """\
   epoch                      =        3.0
   init_mem_cpu_alloc_delta   =        2MB
   init_mem_gpu_alloc_delta   =      230MB
-  init_mem_gpu_peaked_delta  =        0MB
+  init_mem_gpu_peaked_delta  =      700MB
   train_mem_gpu_alloc_delta  =      693MB
   train_mem_gpu_peaked_delta =     4077MB
 """
-DEEPSPEED = "[2024-05-01 10:00:00,123] [INFO] [utils.py:802] MA 0.35 GB         Max_MA 7.42 GB         CA 8.5 GB         Max_CA 9 GB\n"
-MEGATRON = "[Rank 0] (after 10 iterations) memory (MB) | allocated: 5121.3 | max allocated: 9126.5 | reserved: 9600.0 | max reserved: 9632.0\n"
-TORCHTITAN = "[rank0]: step: 10  loss:  7.9  memory: 40.21GiB(42.33%)  tps: 2,145  mfu: 31.2%\n"
-LITGPT = "Training time: 35.2s\nMemory used: 13.54 GB\n"
+HUGGING_FACE_JSON = f"""{{
+    "before_init_mem_gpu": 0,
+    "init_mem_gpu_alloc_delta": {230 * MIB},
+    "init_mem_gpu_peaked_delta": 0,
+    "train_mem_gpu_alloc_delta": {693 * MIB},
+    "train_mem_gpu_peaked_delta": {4077 * MIB},
+    "train_runtime": 11.2
+}}"""
+MMENGINE_JSON = (
+    '{"lr": 0.0019, "data_time": 0.02, "loss": 4.2, "time": 1.18, "epoch": 1, "iter": 50, "memory": 3910, "step": 50}\n'
+)
+MMCV_JSON = '{"mode": "train", "epoch": 1, "iter": 50, "lr": 0.00198, "memory": 5013, "data_time": 0.05, "loss": 3.4}\n'
+DEEPSPEED = (
+    f"after backward\nMA {round(0.35 * GIB / (1024 * 1024 * 1024),2 )} GB \
+        Max_MA {round(7.4231 * GIB / (1024 * 1024 * 1024),2)} GB \
+        CA {round(8.5 * GIB / (1024 * 1024 * 1024),2)} GB \
+        Max_CA {round(9.3 * GIB / (1024 * 1024 * 1024))} GB \n"
+)  # fmt: skip
+MEGATRON = (
+    "[Rank 0] (after 10 iterations)"
+    + " memory (MB)"
+    + f" | allocated: {5121.3 * MIB / MIB}"
+    + f" | max allocated: {9126.5 * MIB / MIB}"
+    + f" | reserved: {9600.0}"
+    + f" | max reserved: {9632 * MIB / MIB}"
+    + "\n"
+)
+TORCHTITAN = f"[rank0]:\x1b[31mstep: {10:2}  \x1b[32mloss: {7.9:8.5f}  \x1b[36mmemory: {9.21:5.2f}GiB({11.3:.2f}%)  \x1b[34mtps: {round(2145.3):,}\x1b[0m\n"
+TORCHTITAN_PLAIN = f"step: {10:2}  loss: {7.9:8.5f}  memory: {40.21:5.2f}GiB({42.33:.2f}%)  tps: 2,145\n"
+LITGPT = f"| Memory Usage\n| - Memory Used   : {13.54:.2f} GB\n"
+LITGPT_FINETUNED = (
+    f"| Memory Usage                         \n| - Memory Used               :  {21.3:.02f} GB                  \n"
+)
+LITGPT_0_4 = f"Training time: 35.2s\nMemory used: {13.54:.02f} GB\n"
+COMPOSER_RANKS = "\t Train memory/peak_allocated_mem_avg: 37.1\n\t Train memory/peak_allocated_mem_min: 36.0\n\t Train memory/peak_allocated_mem_max: 38.4120\n"
 COMPOSER = "\t Train memory/peak_allocated_mem: 38.4120\n\t Train memory/peak_reserved_mem: 41.0000\n"
 NVIDIA_SMI = """\
 timestamp, name, memory.used [MiB], memory.total [MiB]
@@ -70,16 +121,33 @@ SCRIPT = "max_memory_allocated: 5368709120\nMax memory reserved = 6.5 GiB\n"
     ("text", "expected"),
     [
         (ULTRALYTICS, {Meter.RESERVED: 2.61 * GIB}),
-        (YOLOV5, {Meter.RESERVED: 14.2 * GB}),
+        (YOLOV5_6, {Meter.RESERVED: 14.2 * GB}),
+        (yolo(6 * GIB, 2**30, ultralytics("8.4.190")), {Meter.RESERVED: 6 * GIB}),
+        (yolo(6 * GIB, 2**30, ultralytics("8.3.76")), {Meter.RESERVED: 6 * GIB}),
+        (yolo(6 * GB, 10**9, ultralytics("8.3.74")), {Meter.RESERVED: 6 * GB}),
+        (yolo(6 * GB, 10**9, ultralytics("YOLOv8.1.0")), {Meter.RESERVED: 6 * GB}),
+        (
+            yolo(6 * GB, 10**9, "YOLOv5 🚀 v7.0-72 Python-3.8.10 torch-1.13.0+cu117 CUDA:0", YOLOV5_COLUMNS),
+            {Meter.RESERVED: 6 * GB},
+        ),
+        (yolo(6 * GB, 10**9, "", YOLOV5_COLUMNS), {Meter.RESERVED: 6 * GB}),
+        (yolo(6 * GB, 10**9, "YOLO 🚀 v0.1-104 Python-3.10 torch-2.1.0 CUDA:0"), {Meter.RESERVED: 6 * GB}),
         (MMENGINE, {Meter.ALLOCATED: 4074 * MIB}),
         (MMCV, {Meter.ALLOCATED: 5013 * MIB}),
         (DETECTRON2, {Meter.ALLOCATED: 6231 * MIB}),
         (DETR, {Meter.ALLOCATED: 3852 * MIB}),
         (TORCHTUNE, {Meter.ALLOCATED: 24.2 * GIB, Meter.RESERVED: 29.3 * GIB}),
         (HUGGING_FACE, {Meter.ALLOCATED: 5000 * MIB}),
+        (MMENGINE_JSON, {Meter.ALLOCATED: 3910 * MIB}),
+        (MMCV_JSON, {Meter.ALLOCATED: 5013 * MIB}),
+        (HUGGING_FACE_JSON, {Meter.ALLOCATED: 5000 * MIB}),
         (DEEPSPEED, {Meter.ALLOCATED: 7.42 * GIB, Meter.RESERVED: 9 * GIB}),
         (MEGATRON, {Meter.ALLOCATED: 9126.5 * MIB, Meter.RESERVED: 9632 * MIB}),
-        (TORCHTITAN, {Meter.RESERVED: 40.21 * GIB}),
+        (TORCHTITAN, {Meter.RESERVED: 9.21 * GIB}),
+        (TORCHTITAN_PLAIN, {Meter.RESERVED: 40.21 * GIB}),
+        (LITGPT_FINETUNED, {Meter.ALLOCATED: 21.3 * GB}),
+        (LITGPT_0_4, {Meter.ALLOCATED: 13.54 * GB}),
+        (COMPOSER_RANKS, {Meter.ALLOCATED: 38.412 * GB}),
         (LITGPT, {Meter.ALLOCATED: 13.54 * GB}),
         (COMPOSER, {Meter.ALLOCATED: 38.412 * GB, Meter.RESERVED: 41 * GB}),
         (NVIDIA_SMI, {Meter.DEVICE: 7613 * MIB}),

@@ -9,7 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.trace import nets, reality  # noqa: E402
+from tests.trace import nets  # noqa: E402
+from tools import reality  # noqa: E402
 from vramlint.trace.events import Shape  # noqa: E402
 
 Apart = Callable[[Callable[[], Any]], Any]

@@ -11,7 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.trace import nets, reality  # noqa: E402
+from tests.trace import nets  # noqa: E402
+from tools import reality  # noqa: E402
 from vramlint.errors import TraceError  # noqa: E402
 from vramlint.trace.choices import Choices, from_json, parse_options, parse_point  # noqa: E402
 from vramlint.trace.events import Shape  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ from vramlint.errors import UsageError
 from vramlint.results import settled
 
 if TYPE_CHECKING:
+    from vramlint.engine.measured import OwnersKnowledge
     from vramlint.hardware.model import Gpu
     from vramlint.memory.observations import Observation
     from vramlint.report.rows import EstimateRow
@@ -118,7 +120,9 @@ def command(
 
     --verbose says for every component which formula, profile or observation it comes from.
     """
+    from vramlint.engine.measured import OwnersKnowledge
     from vramlint.hardware.catalogue import find_gpu
+    from vramlint.project.discovery import Repositories
 
     swept = parse_sweep(sweep)
     points = [parse_observed(text) for text in observed]
@@ -128,7 +132,8 @@ def command(
     cards = [find_gpu(name) for name in named]
     result = checked(given)
     _type_in(points, result.runs)
-    runs = [run for found in result.runs for run in _on(found, cards, again=bool(points))]
+    known = OwnersKnowledge(Repositories(), isolated=given["isolated"])
+    runs = [run for found in result.runs for run in _on(found, cards, known, again=bool(points))]
     rows = [row for run in runs for row in _rows(run, swept, largest_batch=largest_batch)]
     if output_format == "json":
         from vramlint.report.json import render_estimates
@@ -171,17 +176,18 @@ def _type_in(points: Sequence[Observation], runs: Sequence[RunResult]) -> None:
         attach(plan, points)
 
 
-def _on(run: RunResult, cards: Sequence[Gpu], *, again: bool) -> Iterator[RunResult]:
+def _on(run: RunResult, cards: Sequence[Gpu], known: OwnersKnowledge, *, again: bool) -> Iterator[RunResult]:
     """The run on each of ``cards``, whatever card its files name: this command answers "what if".
 
-    ``again``: its plan has changed since it was estimated.
+    A card that ``vramlint probe`` measured in the run's repository is taken as measured. ``again``: the plan has
+    changed since it was estimated.
     """
     from vramlint.memory.estimate import estimate
 
     if not cards:
         yield run._replace(estimator=settled(estimate(run.reading.plan, run.target, run.limits))) if again else run
     for card in cards:
-        target = run.target._replace(gpu=card, source="--gpu")
+        target = known.calibrated(run.target._replace(gpu=card, source="--gpu"), os.path.abspath(run.reading.plan.path))
         yield run._replace(target=target, estimator=settled(estimate(run.reading.plan, target, run.limits)))
 
 

@@ -44,7 +44,7 @@ class OutOfMemory(Exception):
 
 
 class NotHere(Exception):
-    """No installed package has the model; the message says which."""
+    """The run cannot be made here: no installed package has the model, or its code raised. The message says which."""
 
 
 class Backend(Protocol):
@@ -70,10 +70,14 @@ class Backend(Protocol):
         """One convolution and its backward pass, which loads cuDNN."""
         ...
 
+    def communicate(self) -> Meters | None:
+        """One all-reduce with another card, which loads NCCL and its buffers; None where there is no other card."""
+        ...
+
     def largest_bytes(self) -> int:
         """The most memory that tensors can take, found by allocating until the card refuses."""
         ...
 
     def train(self, setting: Setting, steps: int) -> Meters:
-        """The peaks of a few training steps. Raises OutOfMemory, and NotHere for a model that cannot be built here."""
+        """The peaks of a few training steps. Raises OutOfMemory, and NotHere for a run that cannot be made."""
         ...

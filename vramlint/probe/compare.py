@@ -14,43 +14,82 @@ from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan, unkn
 _TEXT_FAMILY = "transformers/"
 
 
-class Comparison(NamedTuple):
-    """One row: allocated bytes as measured and as predicted, and the error ln(predicted / measured)."""
+METERS = ("allocated", "reserved", "device")
 
-    title: str
+
+class Compared(NamedTuple):
+    """One meter of one row, in bytes."""
+
     measured_bytes: int
     predicted_bytes: int
-    error: float
+
+    @property
+    def error(self) -> float:
+        """ln(predicted / measured)."""
+        return log(self.predicted_bytes / self.measured_bytes)
 
 
-def compare(rows: Iterable[dict[str, Any]]) -> list[Comparison]:
-    """A comparison for every measured row whose model vramlint knows."""
+class Comparison(NamedTuple):
+    """One row: its meters, by ``METERS``. ``use`` is what its model is for: ``set`` constants or ``check`` them."""
+
+    title: str
+    meters: dict[str, Compared]
+    use: str = ""
+
+
+def compare(rows: Iterable[dict[str, Any]], idle_bytes: int = 0) -> list[Comparison]:
+    """A comparison for every measured row whose model vramlint knows.
+
+    ``idle_bytes`` is what others had on the card before the probe began: the driver counts it in.
+    """
     found = []
     for row in rows:
         if row["out_of_memory"]:
             continue
         answer = estimate(_plan(row), Target())
-        if answer.allocated is None:
+        predicted = {"allocated": answer.allocated, "reserved": answer.reserved, "device": answer.device}
+        measured = {meter: row.get(f"{meter}_bytes", 0) - (idle_bytes if meter == "device" else 0) for meter in METERS}
+        meters = {
+            meter: Compared(measured[meter], interval.value)
+            for meter, interval in predicted.items()
+            if interval is not None and measured[meter] > 0
+        }
+        if "allocated" not in meters:
             continue
-        measured, predicted = row["allocated_bytes"], answer.allocated.value
         title = f"{row['model']} {row['batch']}x{row['size']} {row['precision']} {row['optimizer']}"
         if row["checkpointing"]:
             title += " checkpointing"
-        found.append(Comparison(title, measured, predicted, log(predicted / measured)))
+        found.append(Comparison(title, meters, row.get("use", "")))
     return found
 
 
 def table(comparisons: list[Comparison]) -> str:
-    """The comparisons as text, worst last, with the median and worst error."""
+    """The comparisons as text, worst last, with median and worst of every meter and of the rows for each use."""
     if not comparisons:
         return "no measured row is of a model that vramlint predicts\n"
-    lines = [f"{'setting':<44}{'measured':>10}{'predicted':>11}{'error':>8}"]
-    for each in sorted(comparisons, key=lambda item: abs(item.error)):
-        measured, predicted = each.measured_bytes / 2**30, each.predicted_bytes / 2**30
-        lines.append(f"{each.title:<44}{measured:>6.2f} GiB{predicted:>7.2f} GiB{each.error:>8.1%}")
-    errors = [abs(each.error) for each in comparisons]
-    lines.append(f"median {median(errors):.1%}, worst {max(errors):.1%} over {len(errors)} settings")
+    heads = "".join(f"{meter:>22}" for meter in METERS)
+    lines = [f"{'setting (GiB measured, predicted, error)':<56}{heads}  use"]
+    for each in sorted(comparisons, key=lambda item: abs(item.meters["allocated"].error)):
+        cells = "".join(f"{_cell(each.meters.get(meter)):>22}" for meter in METERS)
+        lines.append(f"{each.title:<56}{cells}  {each.use}".rstrip())
+    lines += [_summary(f"{meter}", comparisons, meter) for meter in METERS]
+    for use in ("set", "check"):
+        rows = [each for each in comparisons if each.use == use]
+        lines += [_summary(f"allocated, rows to {use} constants", rows, "allocated")] if rows else []
     return "\n".join(lines) + "\n"
+
+
+def _cell(found: Compared | None) -> str:
+    if found is None:
+        return "-"
+    return f"{found.measured_bytes / 2**30:.2f} {found.predicted_bytes / 2**30:.2f} {found.error:+.1%}"
+
+
+def _summary(title: str, comparisons: list[Comparison], meter: str) -> str:
+    errors = [abs(each.meters[meter].error) for each in comparisons if meter in each.meters]
+    if not errors:
+        return f"{title}: nothing measured"
+    return f"{title}: median {median(errors):.1%}, worst {max(errors):.1%} over {len(errors)} settings"
 
 
 def _plan(row: dict[str, Any]) -> TrainingPlan:

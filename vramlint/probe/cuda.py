@@ -73,6 +73,17 @@ class CudaBackend:
         layer(torch.ones(8, 64, 64, 64, device=self._device)).sum().backward()
         return self._meters()
 
+    def communicate(self) -> Meters | None:
+        """NCCL between this card and another, in this one process: a communicator has the same buffers in many."""
+        others = [index for index in range(torch.cuda.device_count()) if index != self._index]
+        if not others:
+            return None
+        nccl: Any = importlib.import_module("torch.cuda.nccl")
+        tensors = [torch.ones(2**20, device=torch.device("cuda", index)) for index in (self._index, others[0])]
+        nccl.all_reduce(tensors)
+        torch.cuda.synchronize(others[0])
+        return self._meters()
+
     def largest_bytes(self) -> int:
         """Allocates in steps of 64 MiB until the card refuses; gives all of it back."""
         torch.cuda.empty_cache()
@@ -92,14 +103,18 @@ class CudaBackend:
         """The peaks of the steps, from an empty cache."""
         gc.collect()
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(self._device)
         try:
-            train(job_of(setting, self._device), setting, self._device, steps)
+            job = job_of(setting, self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)  # building may take more than training
+            train(job, setting, self._device, steps)
+            torch.cuda.synchronize(self._device)
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory from error
         except TraceError as error:
             raise NotHere(error.message) from error
-        torch.cuda.synchronize(self._device)
+        except Exception as error:  # a model's package of another version must not end the sweep
+            lines = str(error).strip().splitlines() or [""]
+            raise NotHere(f"{type(error).__name__}: {lines[0][:200]}") from error
         return Meters(
             torch.cuda.max_memory_allocated(self._device),
             torch.cuda.max_memory_reserved(self._device),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -44,12 +45,22 @@ class Stage:
 
 
 def stages(backend: Backend) -> list[Stage]:
-    """The card before the context, with it, with cuBLAS and with cuDNN. ``outside_torch_bytes`` is the context's."""
+    """The card before the context, with it, with cuBLAS, cuDNN, and NCCL where there is a second card.
+
+    ``outside_torch_bytes`` is the context's.
+    """
     idle = backend.idle_bytes()
     found = [Stage("before", Meters(0, 0, idle), 0)]
-    for name, step in (("context", backend.start), ("cublas", backend.multiply), ("cudnn", backend.convolve)):
+    steps = (
+        ("context", backend.start),
+        ("cublas", backend.multiply),
+        ("cudnn", backend.convolve),
+        ("nccl", backend.communicate),
+    )
+    for name, step in steps:
         meters = step()
-        found.append(Stage(name, meters, meters.device_bytes - meters.reserved_bytes - idle))
+        if meters is not None:
+            found.append(Stage(name, meters, meters.device_bytes - meters.reserved_bytes - idle))
     return found
 
 
@@ -65,21 +76,24 @@ def settings(plan: Plan) -> Iterator[list[Setting]]:
                     yield [Setting(model, batch, size, precision, checkpointing, optimizer) for batch in plan.batches]
 
 
-def sweep(backend: Backend, plan: Plan, say: Callable[[str], None]) -> list[Row]:
-    """Trains every setting; a line ends at the first batch that the card cannot hold."""
-    rows: list[Row] = []
+def sweep(
+    backend: Backend, plan: Plan, say: Callable[[str], None], in_time: Callable[[], bool] = lambda: True
+) -> Iterator[Row]:
+    """Trains every setting; a line ends at the first batch that the card cannot hold, all where time is up."""
     for line in settings(plan):
         for setting in line:
+            if not in_time():
+                say("time is up: the settings that follow are left out")
+                return
             try:
                 row = _measure(backend, setting)
             except NotHere as error:
                 say(f"{setting.model} left out: {error}")
                 break
-            rows.append(row)
             say(_said(row))
+            yield row
             if row.measured is None:
                 break
-    return rows
 
 
 def _measure(backend: Backend, setting: Setting) -> Row:
@@ -89,14 +103,31 @@ def _measure(backend: Backend, setting: Setting) -> Row:
         return Row(setting, None)
 
 
-def probe(backend: Backend, plan: Plan, date: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """All measurements as the result file's JSON form. ``date`` is written down; ``say`` hears the progress."""
+def probe(
+    backend: Backend,
+    plan: Plan,
+    date: str,
+    say: Callable[[str], None],
+    *,
+    in_time: Callable[[], bool] = lambda: True,
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """All measurements as the result file's JSON form. ``date`` is written down; ``say`` hears the progress.
+
+    ``keep`` is given the result so far after every setting: a sweep that is cut short has lost nothing. It ends where
+    ``in_time`` says no.
+    """
     card = backend.card()
     say(f"{card.name}, driver {card.driver}, torch {card.torch}")
     found = stages(backend)
     usable = backend.largest_bytes()
     say(f"usable {usable / 2**30:.2f} GiB of {card.total_bytes / 2**30:.2f} GiB")
-    return _result(card, found, usable, sweep(backend, plan, say), date)
+    result = _result(card, found, usable, (), date)
+    keep(result)
+    for row in sweep(backend, plan, say, in_time):
+        result["rows"].append(_row(row))
+        keep(result)
+    return result
 
 
 def _result(card: Card, found: Iterable[Stage], usable: int, rows: Iterable[Row], date: str) -> dict[str, Any]:
@@ -111,12 +142,20 @@ def _result(card: Card, found: Iterable[Stage], usable: int, rows: Iterable[Row]
 
 
 def _row(row: Row) -> dict[str, Any]:
-    setting = row.setting._asdict()
+    setting = {**row.setting._asdict(), "use": use_of(row.setting.model)}
     measured = row.measured
     if measured is None:
         return {**setting, "out_of_memory": True}
     slack = measured.reserved_bytes - measured.allocated_bytes
     return {**setting, "out_of_memory": False, **measured._asdict(), "slack_bytes": slack}
+
+
+def use_of(model: str) -> str:
+    """What a model's rows are for: to ``set`` constants from, or to ``check`` them with. All rows of one are together.
+
+    By a checksum of the name: decided before anything was measured, the same for everybody.
+    """
+    return "set" if zlib.crc32(model.encode()) % 2 else "check"
 
 
 def _said(row: Row) -> str:

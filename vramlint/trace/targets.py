@@ -77,6 +77,7 @@ FAMILIES = (
     "rfdetr",
     "transformers",
     "encoder",
+    "diffusers",
     "user",
 )
 """Modules of ``vramlint.trace.families``, in the order a bare name is looked for."""

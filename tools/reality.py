@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vramlint.trace.events import Shape
 from vramlint.trace.tracer import Job, Options, record
 
 Optimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+aten = torch.ops.aten
 
 
 def real_peak_bytes(build: Callable[[], Job], optimizer: Optimizer, *, steps_before: int = 1) -> int:
@@ -55,6 +59,36 @@ def traced_peak_bytes(build: Callable[[], Job], optimizer: Optimizer, shape: Sha
         level += recording.sizes[event] if event > 0 else -recording.sizes[-event]
         highest = max(highest, level) if inside else highest
     return highest
+
+
+class HollowConvolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While active, convolutions allocate what they return and nothing else; their results are not computed.
+
+    The step around them is real: what its peak then loses is what convolutions allocate inside themselves.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Torch's hook: one call an operator."""
+        del types
+        if func is aten.convolution.default:
+            with torch.no_grad():
+                like = func(*(_on_meta(arg) for arg in args))
+            return torch.zeros(like.shape, dtype=like.dtype)
+        if func is aten.convolution_backward.default:
+            gradient, source, weight, bias_sizes = args[:4]
+            wanted = args[-1]
+            sizes = (source.shape, weight.shape, bias_sizes)
+            return tuple(
+                torch.zeros(size, dtype=gradient.dtype) if want else None
+                for size, want in zip(sizes, wanted, strict=True)
+            )
+        return func(*args, **(kwargs or {}))
+
+
+def _on_meta(value: Any) -> Any:
+    return value.to("meta") if isinstance(value, torch.Tensor) else value
 
 
 def _step(job: Job, optimizer: torch.optim.Optimizer) -> None:
