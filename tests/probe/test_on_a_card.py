@@ -48,9 +48,7 @@ else:
 @pytest.mark.parametrize("broken", ["False", "setting.model == 'timm/convnext_tiny'"])
 def test_every_part_of_the_script_runs_and_keeps_its_results(tmp_path: Path, broken: str) -> None:
     root, log, stub = SCRIPT.parents[1], tmp_path / "log", tmp_path / "python"
-    text = PYTHON.format(
-        python=sys.executable, root=str(root), rules=str(root / "rules"), log=str(log), broken=broken
-    )
+    text = PYTHON.format(python=sys.executable, root=str(root), rules=str(root / "rules"), log=str(log), broken=broken)
     stub.write_text(text, encoding="utf-8")
     stub.chmod(0o755)
     done = subprocess.run(
