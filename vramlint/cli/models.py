@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class KnownModel(NamedTuple):
-    """One model: ``knowledge`` is ``profile`` or ``shape``; ``source`` says where it was read or traced."""
+    """One model: ``knowledge`` is ``profile``, ``shape`` or ``layers``; ``source`` says where it was read or traced."""
 
     name: str
     knowledge: str
@@ -30,7 +30,7 @@ class KnownModel(NamedTuple):
 @click.argument("query", nargs=-1, metavar="[QUERY]...")
 @click.option("--output-format", type=click.Choice(("text", "json")), default="text", show_default=True)
 def command(query: tuple[str, ...], output_format: str) -> int:
-    """List the models whose memory is known by name: traced profiles, and decoder LLMs by their shape.
+    """List the models whose memory is known by name: traced profiles, vision models by their layers, LLMs by shape.
 
     With QUERY, those whose name holds its words, and first the one that a config with that very name gets.
     """
@@ -62,6 +62,7 @@ def _known(query: str) -> Iterator[KnownModel]:
     """The models that ``query`` asks for, all without one; what it stands for by itself first."""
     from vramlint.memory.catalogue import decoders
     from vramlint.memory.diffusion import denoisers
+    from vramlint.memory.layers.named.catalogue import names as layered
     from vramlint.memory.profile_catalogue import find_profile, profiles
 
     exact = _exact(query)
@@ -74,6 +75,9 @@ def _known(query: str) -> Iterator[KnownModel]:
             if profile is not None:
                 made = profile.source.partition("(")[2].rstrip(")")
                 yield KnownModel(name, "profile", profile.parameters, "traced profile", made)
+    for name in layered():
+        if _matches(name, words) and find_profile(name) is None and (exact is None or name != exact.name):
+            yield _layers(name)
     for denoiser in denoisers():
         if _matches(denoiser.name, words) and (exact is None or denoiser.name != exact.name):
             yield _diffusion(denoiser)
@@ -86,6 +90,7 @@ def _exact(query: str) -> KnownModel | None:
     """What a config whose model is called ``query`` gets."""
     from vramlint.memory.catalogue import find_decoder
     from vramlint.memory.diffusion import find_denoiser
+    from vramlint.memory.layers.named.catalogue import find_named
     from vramlint.memory.profile_catalogue import find_profile
 
     if not query:
@@ -94,11 +99,25 @@ def _exact(query: str) -> KnownModel | None:
     if profile is not None:
         made = profile.source.partition("(")[2].rstrip(")")
         return KnownModel(profile.name, "profile", profile.parameters, "traced profile", made)
+    named = find_named(query)
+    if named is not None:
+        return _layers(named.name)
     decoder = find_decoder(query)
     if decoder is not None:
         return _decoder(decoder.name)
     denoiser = find_denoiser(query)
     return None if denoiser is None else _diffusion(denoiser)
+
+
+def _layers(name: str) -> KnownModel:
+    """A vision model that the layer ledger builds from its name."""
+    from vramlint.memory.named_models import find_ledger
+
+    ledger = find_ledger(name)
+    assert ledger is not None
+    return KnownModel(
+        name, "layers", ledger.parameters, "worked out from its layers", "; ".join(ledger.assumptions[1:])
+    )
 
 
 def _diffusion(denoiser: Denoiser) -> KnownModel:

@@ -81,6 +81,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.fill(settings, ("workers_per_rank", "epochs", "image_size"))
     _size(draft, settings)
     draft.put("model", _model(settings))
+    draft.put("implementation", default("yolov5", f"{_SOURCE}: heads with anchors"))
     segments = run.command is not None and "segment/" in run.command.program
     draft.put("task", derived("segment" if segments else "detect", "what train.py trains"))
     draft.put("optimizer", _optimizer(settings))

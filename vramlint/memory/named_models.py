@@ -57,6 +57,11 @@ class NamedLedger:
         return max(TRACE_SPREAD, self._plain.spread)
 
     @property
+    def detects(self) -> bool:
+        """Whether it is a detector of boxes alone."""
+        return self._named.scope == "yolo"
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         return (f"{self._named.name} worked out layer by layer from its name", *self._named.assumptions)
 

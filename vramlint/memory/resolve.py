@@ -16,7 +16,7 @@ from vramlint.memory.knowledge import ModelKnowledge, Resolution
 from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
-from vramlint.memory.named_models import find_ledger, reaches
+from vramlint.memory.named_models import NamedLedger, find_ledger, reaches
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
@@ -152,14 +152,24 @@ def _profile(plan: TrainingPlan, name: str) -> Resolution:
     known = tuple(member for member in map(find_profile, family) if member is not None)
     if known:
         return _family(name, known)
-    for candidate in _spellings(name, plan.task.value):
+    spellings = _spellings(name, plan.task.value)
+    if plan.fact("implementation").value == "yolov5":
+        spellings = (f"{name}-anchors", *spellings)  # the repository's own head, not the later package's
+    for candidate in spellings:
         profile = find_profile(candidate)
         ledger = None if profile is not None and reaches(profile, plan) else find_ledger(candidate)
         if ledger is not None and (profile is None or ledger.parameters == profile.parameters):
-            return Resolution(ledger, assumptions=ledger.assumptions)
+            return _from_ledger(plan, ledger)
         if profile is not None:
             return _with_masks(plan, profile)
     return Resolution(None, because=f"nothing is known of the memory of a model called {name!r}")
+
+
+def _from_ledger(plan: TrainingPlan, ledger: NamedLedger) -> Resolution:
+    """A model worked out from its name; a detector that is trained on masks has more than the detector's parts."""
+    if plan.task.value == "segment" and ledger.detects:
+        return Resolution(None, because=f"the masks of {ledger.name} are not worked out")
+    return Resolution(ledger, assumptions=ledger.assumptions)
 
 
 def _family(name: str, known: tuple[Profile, ...]) -> Resolution:

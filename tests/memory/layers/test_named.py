@@ -15,7 +15,7 @@ import pytest
 from tests.memory.support import VISION, plan
 from vramlint.memory.knowledge import Workload
 from vramlint.memory.layers import LayerModel
-from vramlint.memory.layers.named.catalogue import find_named
+from vramlint.memory.layers.named.catalogue import find_named, names
 from vramlint.memory.layers.stack import TRACED
 from vramlint.memory.named_models import NamedLedger, find_ledger
 from vramlint.memory.profile import Profile
@@ -109,3 +109,60 @@ def test_what_a_package_refuses_is_unknown() -> None:
 @pytest.mark.parametrize("name", ["our-net", "unet-of-ours", "resnet51", "unet_resnet51", "fpn_mit_b9", "vgg12"])
 def test_names_that_are_not_known(name: str) -> None:
     assert find_ledger(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("yolov5n_anchors", 1_872_157), ("yolov5s_anchors", 7_235_389), ("yolov5m_anchors", 21_190_557),
+        ("yolov5l_anchors", 46_563_709), ("yolov5x_anchors", 86_749_405), ("yolov8x.pt", 68_229_648),
+        ("yolo11l.yaml", 25_372_160), ("yolov12x", 59_210_784), ("yolov5su.pt", 9_153_152),
+    ],
+)  # fmt: skip
+def test_detectors_have_the_parameters_that_their_packages_print(name: str, parameters: int) -> None:
+    """ultralytics/yolov5 v7.0 ``models/yolov5*.yaml`` and the package's model files say them."""
+    ledger = find_ledger(name)
+    assert ledger is not None
+    assert ledger.parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("ResNet-50", "resnet50"),
+        ("torchvision/VGG16", "vgg16"),
+        ("Unet-resnet34", "unet_resnet34"),
+        ("deeplabv3+_resnet50", "deeplabv3plus_resnet50"),
+        ("unet++_vgg16_bn", "unetplusplus_vgg16_bn"),
+        ("runs/yolov8n.pt", "yolov8n"),
+    ],
+)
+def test_names_as_people_write_them(written: str, name: str) -> None:
+    found = find_named(written)
+    assert found is not None
+    assert found.name == name
+
+
+def test_every_listed_name_can_be_built() -> None:
+    """Parameters of all of them, without running one."""
+    for name in names():
+        found = find_ledger(name)
+        assert found is not None
+        assert found.parameters > 100_000, name
+
+
+def test_masks_of_a_detector_are_not_passed_over() -> None:
+    facts = {**VISION, "model": "yolov5l", "image_size": ImageSize(640, 640)}
+    assert resolve(plan(**facts, task="detect")).knowledge is not None
+    masked = resolve(plan(**facts, task="segment"))
+    assert masked.knowledge is None
+    assert "masks" in masked.because
+
+
+def test_the_older_repository_has_its_own_head() -> None:
+    facts = {**VISION, "model": "yolov5s", "image_size": ImageSize(640, 640)}
+    older = resolve(plan({"implementation": "yolov5"}, **facts)).knowledge
+    newer = resolve(plan(**facts)).knowledge
+    assert older is not None
+    assert newer is not None
+    assert (older.parameters, newer.parameters) == (7_235_389, 9_153_152)

@@ -258,7 +258,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "trackers",
     ),
     "losses": ("segmentation",),
-    "named": ("segmentation", "torchvision", "unets"),
+    "named": ("segmentation", "torchvision", "unets", "yolo"),
 }
 """The modules of each folder; a module not named here is not found."""
 

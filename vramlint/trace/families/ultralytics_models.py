@@ -32,53 +32,90 @@ _TERMS = ("1", "B", "HW", "BHW", "B(HW)^2")
 """The attention blocks of YOLO11 and YOLO12 hold their scores, the square of the pixels."""
 
 _SHAPES = (Shape(2, 128, 128), Shape(3, 128, 128), Shape(2, 320, 320), Shape(3, 256, 192), Shape(2, 512, 512))
-_CONFIRM = (Shape(5, 640, 640), Shape(1, 640, 640), Shape(2, 1024, 768))
+_CONFIRM = (Shape(5, 640, 640), Shape(2, 1024, 768))
 
 
 def positives(shape: tuple[int, ...]) -> int:
     """How many are true in the loss's masks: of (image, truth, anchor) pairs, or of (image, anchor) foreground."""
     if len(shape) == 3:
         return round(shape[0] * shape[1] * shape[2] * ANCHORS_INSIDE)
+    if len(shape) == 1:
+        return TARGETS_PER_IMAGE * TOP_K
     return shape[0] * TARGETS_PER_IMAGE * TOP_K
 
 
+_SIZES = {
+    "yolov5": "nsmlx", "yolov8": "nsmlx", "yolov9": "tsmce", "yolov10": "nsmblx", "yolo11": "nsmlx", "yolo12": "nsmlx",
+    "yolo26": "nsmlx",
+}  # fmt: skip
+"""Generations and their sizes. The package's YOLOv5 has the heads of v8 ("u")."""
+
+_MASKED = ("yolo11", "yolov8", "yolo12")
+"""Generations whose segmentation models are in the catalogue."""
+
+
+def names() -> list[str]:
+    """Detectors of every generation and size, then segmentation models."""
+    detectors = [f"{generation}{size}" for generation, sizes in _SIZES.items() for size in sizes]
+    return [*detectors, *(f"{generation}{size}-seg" for generation in _MASKED for size in _SIZES[generation])]
+
+
+def other_names() -> dict[str, str]:
+    """``yolov11s`` for ``yolo11s``, ``yolov5su`` for ``yolov5s``, ``yolov8n-segment`` for the models with masks."""
+    found: dict[str, str] = {}
+    for name in names():
+        if re.match(r"yolo\d", name):
+            found[name.replace("yolo", "yolov")] = name
+        if name.startswith("yolov5"):
+            found[f"{name}u"] = name
+        if name.endswith("-seg"):
+            found[f"{name}ment"] = name
+            found[f"{name}ment".replace("yolo", "yolov") if name[4] != "v" else name] = name
+    return {other: name for other, name in found.items() if other != name}
+
+
 def find(name: str) -> Target:
-    """The detector ``name`` (``yolo12s``). Raises UnknownModel where the package has no such model file."""
+    """The detector ``name`` (``yolo12s``, ``yolov8n-seg``). Raises UnknownModel where the package has no such model."""
     torchvision_schemas()
-    check_yaml = importlib.import_module("ultralytics.utils.checks").check_yaml
-    size = re.fullmatch(r"(yolo\D*\d+)([nstmblx])", name)
-    if size is None:
+    tasks = importlib.import_module("ultralytics.nn.tasks")
+    if not re.fullmatch(r"yolo\D*\d+[nstmblxce](-seg)?", name):
         raise UnknownModel(f"{name!r} is no YOLO detector with a size")
     try:
-        check_yaml(f"{size.group(1)}.yaml")
+        tasks.yaml_model_load(f"{name}.yaml")
     except FileNotFoundError as error:
         raise UnknownModel(f"ultralytics has no model {name!r}") from error
 
     def make(shape: Shape, checkpointing: bool) -> Job:
         del checkpointing
-        return Job(_detector(name), lambda: _batch(shape), _loss, _forward)
+        return Job(_detector(name), lambda: _batch(shape, masks=name.endswith("-seg")), _loss, _forward)
 
     return Target(
         name,
         make,
         ("ultralytics", "torch"),
         (
-            f"{CLASSES} classes, the package's detection loss with targets padded to {TARGETS_PER_IMAGE} an image",
+            f"{CLASSES} classes, the package's own loss with targets padded to {TARGETS_PER_IMAGE} an image",
             f"{ANCHORS_INSIDE:.0%} of the anchors inside a ground truth, {TOP_K} positives each",
         ),
         terms=_TERMS,
         shapes=_SHAPES,
         confirm=_CONFIRM,
         positives=positives,
+        real_second_step=False,
     )
 
 
 def _detector(name: str) -> nn.Module:
     tasks = importlib.import_module("ultralytics.nn.tasks")
-    model: Any = tasks.DetectionModel(f"{name}.yaml", nc=CLASSES, verbose=False)
+    kind = tasks.SegmentationModel if name.endswith("-seg") else tasks.DetectionModel
+    model: Any = kind(f"{name}.yaml", nc=CLASSES, verbose=False)
     model.args = importlib.import_module("ultralytics.cfg").get_cfg()
     model.criterion = model.init_criterion()
-    _pad_targets(model.criterion)
+    for each in (model.criterion, *vars(model.criterion).values()):
+        if hasattr(each, "preprocess"):  # detectors without suppression hold two losses
+            _pad_targets(each)
+    if name.endswith("-seg"):
+        _mask_at_once(model.criterion)
     module: nn.Module = model
     return module
 
@@ -92,16 +129,44 @@ def _pad_targets(criterion: Any) -> None:
     criterion.preprocess = padded
 
 
-def _batch(shape: Shape) -> dict[str, torch.Tensor]:
-    """A batch as the trainer has it after preprocessing: images as fp32 in [0, 1]."""
+def _mask_at_once(criterion: Any) -> None:
+    """Makes the masks of all images in one turn instead of image by image: the same bytes are kept either way.
+
+    Which positive belongs to which image is data, and a loop over images would make the number of operations depend on
+    the batch.
+    """
+
+    def of_all(
+        fg_mask: torch.Tensor, masks: torch.Tensor, target_gt_idx: torch.Tensor, target_bboxes: torch.Tensor,
+        _: torch.Tensor, proto: torch.Tensor, pred_masks: torch.Tensor, imgsz: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        boxes = target_bboxes / imgsz[[1, 0, 1, 0]]
+        truths = masks[0] == (target_gt_idx[fg_mask] + 1).view(-1, 1, 1)
+        found = criterion.single_mask_loss(
+            truths.float(), pred_masks[fg_mask], proto[0], boxes[fg_mask], boxes[fg_mask][:, 0]
+        )
+        total: torch.Tensor = found / fg_mask.sum()
+        return total
+
+    criterion.calculate_segmentation_loss = of_all
+
+
+def _batch(shape: Shape, *, masks: bool) -> dict[str, torch.Tensor]:
+    """A batch as the trainer has it after preprocessing: images as fp32 in [0, 1], masks of a quarter the size.
+
+    Overlapping masks are one map an image (``overlap_mask``, ``mask_ratio=4``, the package's defaults).
+    """
     count = shape.batch * TARGETS_PER_IMAGE
     pixels = torch.empty(shape.batch, 3, shape.height, shape.width, dtype=torch.uint8)
-    return {
+    found = {
         "img": pixels.float() / 255,
         "cls": torch.empty(count, 1),
         "bboxes": torch.empty(count, 4),
         "batch_idx": torch.empty(count),
     }
+    if masks:
+        found["masks"] = torch.empty(shape.batch, shape.height // 4, shape.width // 4)
+    return found
 
 
 def _loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:

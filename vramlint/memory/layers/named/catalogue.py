@@ -1,11 +1,13 @@
-"""From a model's name to the tree that the ledger works out, without reading what is not asked for."""
+"""From a model's name to the tree that the ledger works out, without building it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
+
+from vramlint.memory.pack import pack_key
 
 
 class Named(NamedTuple):
@@ -23,56 +25,112 @@ class Named(NamedTuple):
     fixed_size: tuple[int, int] | None = None
 
 
+ANCHORS = "anchors"
+"""After a name: YOLOv5 with the head of its own repository."""
+
+_FILE_SUFFIX = re.compile(r"\.(pt|pth|yaml|yml|onnx|safetensors)$")
+
+
 @lru_cache(maxsize=256)
 def find_named(name: str) -> Named | None:
-    """The model called ``name`` (``resnet50``, ``torchvision/vgg16``, ``unet_resnet34``), None where none is known."""
-    family, _, bare = name.strip().lower().rpartition("/")
-    family = family.rpartition("/")[2]
-    for kind, find in _FINDERS.items():
-        if family not in ("", kind):
-            continue
-        found = find(bare)
-        if found is not None:
-            return found
+    """The model called ``name``, as people spell it: None where none is known.
+
+    ``ResNet-50``, ``torchvision/vgg16``, ``Unet_resnet34``, ``deeplabv3+_resnet50``, ``yolov8n.pt`` are understood.
+    """
+    path, _, last = _FILE_SUFFIX.sub("", name.strip().lower()).rpartition("/")
+    family = path.rpartition("/")[2]
+    chosen = _FINDERS.get(family)
+    spelled = last.replace("++", "plusplus").replace("+", "plus")
+    for key in dict.fromkeys((pack_key(spelled), pack_key(spelled.partition(".")[0]))):
+        for find in dict.fromkeys(_FINDERS.values()) if chosen is None else (chosen,):
+            found = find(key)
+            if found is not None:
+                return found
     return None
 
 
-def _torchvision(name: str) -> Named | None:
+def names() -> tuple[str, ...]:
+    """All models by name, sorted; families before names that two of them have."""
+    from vramlint.memory.layers.named import segmentation, torchvision, unets, yolo
+
+    pairs = (f"{kind}_{encoder}" for kind in segmentation.KINDS for encoder in segmentation.ENCODERS)
+    sized = (f"{each}{size}" for each, kind in yolo.GENERATIONS.items() for size in kind.scales)
+    found = (*torchvision.CLASSIFIERS, *torchvision.SEGMENTORS, *pairs, *unets.KINDS, *sized)
+    return tuple(sorted(name for name in found if _possible(name)))
+
+
+def _possible(name: str) -> bool:
+    """Whether the package builds the pair of decoder and encoder."""
+    kind, _, encoder = name.partition("_")
+    if encoder.startswith("mit"):
+        return kind not in ("unetplusplus", "linknet", "deeplabv3", "deeplabv3plus", "pan")
+    return not (kind in ("deeplabv3", "deeplabv3plus", "pan") and encoder.startswith(("vgg", "densenet")))
+
+
+@cache
+def _torchvision_names() -> dict[str, str]:
     from vramlint.memory.layers.named.torchvision import CLASSIFIERS, SEGMENTORS
 
-    if CLASSIFIERS.fullmatch(name):
-        tree = {"type": "Classifier", "name": name, "classes": 1000}
-        fixed = (224, 224) if name.startswith("vit") else None
-        return Named(name, tree, "torchvision", ("1000 classes, cross-entropy",), fixed_size=fixed)
-    if SEGMENTORS.fullmatch(name):
+    return {pack_key(name): name for name in (*CLASSIFIERS, *SEGMENTORS)}
+
+
+def _torchvision(key: str) -> Named | None:
+    name = _torchvision_names().get(key)
+    if name is None:
+        return None
+    if name.startswith(("fcn", "deeplabv3", "lraspp")):
         tree = {"type": "Segmentor", "name": name, "classes": 21}
         return Named(name, tree, "torchvision", ("21 classes, cross-entropy, auxiliary classifier",))
-    return None
+    fixed = (224, 224) if name.startswith("vit") else None
+    tree = {"type": "Classifier", "name": name, "classes": 1000}
+    return Named(name, tree, "torchvision", ("1000 classes, cross-entropy",), fixed_size=fixed)
 
 
-_PAIR = re.compile(r"([a-z0-9]+?)[-_](.+)")
-
-
-def _segmentation(name: str) -> Named | None:
+@cache
+def _pairs() -> dict[str, tuple[str, str]]:
     from vramlint.memory.layers.named.segmentation import ENCODERS, KINDS
 
-    pair = _PAIR.fullmatch(name)
-    if pair is None or pair[1] not in KINDS or not ENCODERS.fullmatch(pair[2]):
+    return {
+        pack_key(kind + encoder): (kind, encoder)
+        for kind in KINDS
+        for encoder in ENCODERS
+        if _possible(f"{kind}_{encoder}")
+    }
+
+
+def _segmentation(key: str) -> Named | None:
+    pair = _pairs().get(key)
+    if pair is None:
         return None
-    tree = {"type": "SegmentationModel", "architecture": pair[1], "encoder": pair[2], "classes": 1}
-    return Named(name, tree, "smp", ("one class, binary cross-entropy plus Dice",), size_multiple=32)
+    tree = {"type": "SegmentationModel", "architecture": pair[0], "encoder": pair[1], "classes": 1}
+    return Named("_".join(pair), tree, "smp", ("one class, binary cross-entropy plus Dice",), size_multiple=32)
 
 
-def _unet(name: str) -> Named | None:
+def _unet(key: str) -> Named | None:
     from vramlint.memory.layers.named.unets import KINDS
 
-    if name not in KINDS:
+    name = next((each for each in KINDS if pack_key(each) == key), None)
+    if name is None:
         return None
     kind = KINDS[name]
     words = f"{kind.base} channels at first, batch norm, one class, binary cross-entropy plus Dice"
-    return Named(
-        name, {"type": "UNet", "kind": name, "with_cp": False}, "unets", (words,), size_multiple=2 ** (kind.levels - 1)
-    )
+    tree = {"type": "UNet", "kind": name, "with_cp": False}
+    return Named(name, tree, "unets", (words,), size_multiple=2 ** (kind.levels - 1))
+
+
+def _yolo(key: str) -> Named | None:
+    from vramlint.memory.layers.named.yolo import CLASSES, TRUTHS, spelled
+
+    anchors = key.endswith(ANCHORS)
+    found = spelled(re.sub(r"(detect|det|anchors)$", "", key))
+    if found is None or (anchors and found[0] != "yolov5"):
+        return None
+    tree: dict[str, Any] = {"generation": found[0], "size": found[1], "classes": CLASSES}
+    words = f"{CLASSES} classes, targets padded to {TRUTHS} an image, ten places a target"
+    if anchors:
+        words = f"{CLASSES} classes, three anchors a place, as its own repository has it"
+    tree["type"] = "AnchorDetector" if anchors else "Detector"
+    return Named("".join(found), tree, "yolo", (words,), size_multiple=32)
 
 
 _FINDERS: dict[str, Callable[[str], Named | None]] = {
@@ -80,5 +138,6 @@ _FINDERS: dict[str, Callable[[str], Named | None]] = {
     "segmentation": _segmentation,
     "unet": _unet,
     "plain": _unet,
+    "ultralytics": _yolo,
 }
 """By family, as ``vramlint trace`` calls them, in the order in which a bare name is looked for."""

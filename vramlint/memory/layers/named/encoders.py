@@ -67,6 +67,11 @@ RESNETS: Mapping[str, ResNetKind] = {
 }
 
 
+SMP_ONLY = ("resnext101_32x4d", "resnext101_32x16d", "resnext101_32x32d", "resnext101_32x48d")
+TORCHVISION_ONLY = ("resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")
+"""Members that one package alone has."""
+
+
 class GroupedBottleneck(Bottleneck):
     """A bottleneck whose inner width follows from groups and width of a group (torchvision's formula)."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.named import decoders, encoders, mobile
 from vramlint.memory.layers.named.decoders import Made
-from vramlint.memory.layers.named.encoders import DENSENETS, RESNETS, VGGS, Encoder
+from vramlint.memory.layers.named.encoders import DENSENETS, RESNETS, TORCHVISION_ONLY, VGGS, Encoder
 from vramlint.memory.layers.named.mix import MITS, mit
 from vramlint.memory.layers.nn import Conv
 from vramlint.memory.layers.registry import Build, Config, Maps, model
@@ -39,9 +38,6 @@ class _Maps:
         return maps[1:] if self.full else maps
 
 
-_SIZED = re.compile(r"(?:timm-)?efficientnet-(b[0-7])")
-
-
 def _encoder(tape: Tape, name: str, dilations: tuple[int, int]) -> Encoder:
     if name in RESNETS:
         return encoders.resnet(tape, name, (1, 1, *dilations))
@@ -49,9 +45,8 @@ def _encoder(tape: Tape, name: str, dilations: tuple[int, int]) -> Encoder:
         return mit(tape, name, dilations)
     if name == "mobilenet_v2":
         return mobile.mobilenet_v2(tape, dilations)
-    sized = _SIZED.fullmatch(name)
-    if sized and not name.startswith("timm"):
-        return mobile.smp_efficientnet(tape, sized[1], dilations)
+    if name.startswith("efficientnet-"):
+        return mobile.smp_efficientnet(tape, name.partition("-")[2], dilations)
     if dilations != (1, 1):
         raise ValueError(f"the package has no dilated {name}")
     if name in VGGS:
@@ -61,9 +56,9 @@ def _encoder(tape: Tape, name: str, dilations: tuple[int, int]) -> Encoder:
     raise KeyError(name)
 
 
-ENCODERS = re.compile(
-    "|".join([*RESNETS, *VGGS, *DENSENETS, *MITS, "mobilenet_v2", "efficientnet-b[0-7]"])
-    .replace("resnext101_64x4d", "-").replace("wide_resnet50_2", "-").replace("wide_resnet101_2", "-")
+ENCODERS = (
+    *(name for name in RESNETS if name not in TORCHVISION_ONLY), *VGGS, *DENSENETS, *MITS, "mobilenet_v2",
+    *(f"efficientnet-{size}" for size in mobile.EFFICIENTNETS),
 )  # fmt: skip
 """Names of the encoders that are worked out here."""
 

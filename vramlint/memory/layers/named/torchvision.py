@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.named import encoders, mobile
-from vramlint.memory.layers.named.encoders import DENSENETS, RESNETS, VGGS, relu
-from vramlint.memory.layers.named.transformers import convnext, swin, vit
+from vramlint.memory.layers.named.encoders import DENSENETS, RESNETS, SMP_ONLY, VGGS, relu
+from vramlint.memory.layers.named.transformers import CONVNEXTS, SWINS, VITS, convnext, swin, vit
 from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, Linear, chain
 from vramlint.memory.layers.registry import Build, Config, model
 from vramlint.memory.layers.tape import Tape, Tensor
@@ -93,30 +92,23 @@ def _efficientnet(tape: Tape, name: str, classes: int) -> Layer:
     return _mean_head(tape, mobile.efficientnet(tape, blocks, 1280 if second else None), classes, 0.2)
 
 
-_CLASSIFIERS: tuple[tuple[str, Callable[[Tape, str, int], Layer]], ...] = (
-    ("|".join(name for name in RESNETS if not name.startswith("se_")), _resnet),
-    ("|".join(DENSENETS), _densenet),
-    ("|".join(VGGS), _vgg),
-    ("alexnet", _alexnet),
-    ("mobilenet_v2", _mobilenet_v2),
-    ("mobilenet_v3_(large|small)", _mobilenet_v3),
-    ("|".join(mobile.MNASNETS), _mnasnet),
-    ("efficientnet_(b[0-7]|v2_[sml])", _efficientnet),
-    ("convnext_(tiny|small|base|large)", convnext),
-    ("swin_[tsb]", swin),
-    ("vit_([bl]_(16|32)|h_14)", vit),
-)
+_MAKERS: Mapping[str, Callable[[Tape, str, int], Layer]] = {
+    **{name: _resnet for name in RESNETS if not name.startswith("se_") and name not in SMP_ONLY},
+    **dict.fromkeys(DENSENETS, _densenet),
+    **dict.fromkeys(VGGS, _vgg),
+    "alexnet": _alexnet,
+    "mobilenet_v2": _mobilenet_v2,
+    **dict.fromkeys(mobile.V3_LAST, _mobilenet_v3),
+    **dict.fromkeys(mobile.MNASNETS, _mnasnet),
+    **{f"efficientnet_{size}": _efficientnet for size in mobile.EFFICIENTNETS},
+    **{f"efficientnet_v2_{size}": _efficientnet for size in mobile.EFFICIENTNETS_V2},
+    **dict.fromkeys(CONVNEXTS, convnext),
+    **dict.fromkeys(SWINS, swin),
+    **dict.fromkeys(VITS, vit),
+}
 
-CLASSIFIERS = re.compile("|".join(pattern for pattern, _ in _CLASSIFIERS))
+CLASSIFIERS = tuple(_MAKERS)
 """Names of the classifiers that are worked out here."""
-
-
-def classifier(tape: Tape, name: str, classes: int) -> Layer:
-    """Images to logits. Raises KeyError for a name that is not known."""
-    for pattern, make in _CLASSIFIERS:
-        if re.fullmatch(pattern, name):
-            return make(tape, name, classes)
-    raise KeyError(name)
 
 
 @model("torchvision.Classifier")
@@ -125,7 +117,8 @@ class Classifier:
 
     def __init__(self, build: Build, config: Config) -> None:
         self.tape = build.tape
-        self.network = classifier(build.tape, str(config["name"]), int(config.get("classes", 1000)))
+        name = str(config["name"])
+        self.network = _MAKERS[name](build.tape, name, int(config.get("classes", 1000)))
 
     def loss(self, images: Tensor) -> Tensor:
         labels = self.tape.new(images.shape[0], itemsize=8)
@@ -169,7 +162,10 @@ def _deeplab_head(tape: Tape, inside: int, classes: int) -> Layer:
     return chain(Aspp(tape, inside), _unit(tape, 256, 256, 3), Conv(tape, 256, classes))
 
 
-SEGMENTORS = re.compile("(fcn|deeplabv3)_resnet(50|101)|(deeplabv3|lraspp)_mobilenet_v3_large")
+SEGMENTORS = (
+    "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large",
+    "lraspp_mobilenet_v3_large",
+)  # fmt: skip
 _HEADS = {"fcn": _fcn_head, "deeplabv3": _deeplab_head}
 
 

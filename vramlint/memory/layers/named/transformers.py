@@ -16,7 +16,7 @@ def _row_dropped(x: Tensor, rate: float) -> Tensor:
 
 # --- ConvNeXt --------------------------------------------------------------------------------------------------------
 
-_CONVNEXTS = {
+CONVNEXTS = {
     "convnext_tiny": ((3, 3, 9, 3), 96, 0.1),
     "convnext_small": ((3, 3, 27, 3), 96, 0.4),
     "convnext_base": ((3, 3, 27, 3), 128, 0.5),
@@ -45,7 +45,7 @@ class _NextBlock:
 
 def convnext(tape: Tape, name: str, classes: int) -> Layer:
     """Images to logits."""
-    depths, width, top = _CONVNEXTS[name]
+    depths, width, top = CONVNEXTS[name]
     path = rates(top, sum(depths))
     layers: list[Layer] = [Conv(tape, 3, width, 4, 4), MapLayerNorm(tape, width)]
     done = 0
@@ -66,7 +66,7 @@ def convnext(tape: Tape, name: str, classes: int) -> Layer:
 
 # --- Swin ------------------------------------------------------------------------------------------------------------
 
-_SWINS = {
+SWINS = {
     "swin_t": ((2, 2, 6, 2), 96, (3, 6, 12, 24), 0.2),
     "swin_s": ((2, 2, 18, 2), 96, (3, 6, 12, 24), 0.3),
     "swin_b": ((2, 2, 18, 2), 128, (4, 8, 16, 32), 0.5),
@@ -154,7 +154,7 @@ class _Merging:
 
 def swin(tape: Tape, name: str, classes: int) -> Layer:
     """Images to logits."""
-    depths, channels, heads, top = _SWINS[name]
+    depths, channels, heads, top = SWINS[name]
     path = rates(top, sum(depths))
     embed, first = Conv(tape, 3, channels, 4, 4), LayerNorm(tape, channels)
     layers: list[Layer] = []
@@ -180,7 +180,7 @@ def swin(tape: Tape, name: str, classes: int) -> Layer:
 
 # --- ViT -------------------------------------------------------------------------------------------------------------
 
-_VITS = {
+VITS = {
     "vit_b_16": (16, 12, 12, 768), "vit_b_32": (32, 12, 12, 768), "vit_l_16": (16, 24, 16, 1024),
     "vit_l_32": (32, 24, 16, 1024), "vit_h_14": (14, 32, 16, 1280),
 }  # fmt: skip
@@ -216,7 +216,7 @@ class _VitBlock:
 
 def vit(tape: Tape, name: str, classes: int) -> Layer:
     """Images of 224 to logits; positions are for that size (others raise ValueError)."""
-    patch, layers, heads, channels = _VITS[name]
+    patch, layers, heads, channels = VITS[name]
     side = 224 // patch
     embed = Conv(tape, 3, channels, patch, patch)
     token: Parameter = tape.parameter(channels)
