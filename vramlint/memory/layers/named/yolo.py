@@ -13,8 +13,18 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.backbones.vit import gated
-from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, chain
+from vramlint.memory.layers.named.yolo_blocks import (
+    Attention,
+    AttentionBlock,
+    Bottleneck,
+    HalfAttention,
+    Joined,
+    Nested,
+    Pool,
+    Split,
+    unit,
+)
+from vramlint.memory.layers.nn import Conv, Layer, chain
 from vramlint.memory.layers.registry import Build, Config, Maps, model
 from vramlint.memory.layers.tape import Tape, Tensor
 
@@ -118,150 +128,6 @@ def spelled(name: str) -> tuple[str, str] | None:
     return generation, found[2]
 
 
-def _unit(
-    tape: Tape, inside: int, channels: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, act: bool = True
-) -> Layer:
-    """Convolution, norm, SiLU in place (which keeps a copy of its input)."""
-    padding = 2 if kernel == 6 else kernel // 2
-    layers: list[Layer] = [
-        Conv(tape, inside, channels, kernel, stride, padding, 1, groups, bias=False),
-        BatchNorm(tape, channels),
-    ]
-    return chain(*layers, lambda x: ops.keeps_input(x, inplace=True)) if act else chain(*layers)
-
-
-class _Bottleneck:
-    def __init__(
-        self, tape: Tape, inside: int, channels: int, *, first: int = 3, ratio: float = 1.0, joined: bool
-    ) -> None:
-        middle = int(channels * ratio)
-        self.first, self.last = _unit(tape, inside, middle, first), _unit(tape, middle, channels, 3)
-        self.joined = joined and inside == channels
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return ops.add(x, self.last(self.first(x))) if self.joined else self.last(self.first(x))
-
-
-class _C3:
-    """Two branches, one through bottlenecks, joined."""
-
-    def __init__(
-        self, tape: Tape, inside: int, channels: int, count: int, *, first: int = 1, joined: bool = True
-    ) -> None:
-        middle = channels // 2
-        self.main, self.side = _unit(tape, inside, middle), _unit(tape, inside, middle)
-        self.last = _unit(tape, 2 * middle, channels)
-        self.blocks = chain(*(_Bottleneck(tape, middle, middle, first=first, joined=joined) for _ in range(count)))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.last(ops.concatenate([self.blocks(self.main(x)), self.side(x)]))
-
-
-class _C2f:
-    """Split in two, blocks one after the other on the second part, every result joined."""
-
-    def __init__(self, tape: Tape, inside: int, channels: int, middle: int, blocks: list[Layer]) -> None:
-        self.middle, self.blocks = middle, blocks
-        self.first, self.last = _unit(tape, inside, 2 * middle), _unit(tape, (2 + len(blocks)) * middle, channels)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        parts = ops.split(self.first(x), [self.middle] * 2)
-        for block in self.blocks:
-            parts.append(block(parts[-1]))
-        return self.last(ops.concatenate(parts))
-
-
-class _Pool:
-    """Three poolings in a row, joined."""
-
-    def __init__(self, tape: Tape, channels: int) -> None:
-        self.first, self.last = _unit(tape, channels, channels // 2), _unit(tape, 2 * channels, channels)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        parts = [self.first(x)]
-        for _ in range(3):
-            parts.append(ops.max_pool(parts[-1], 5, 1, 2))
-        return self.last(ops.concatenate(parts))
-
-
-class _Attention:
-    """Attention whose scores exist, over the whole map or ``area`` parts of it, with a depthwise convolution beside."""
-
-    def __init__(self, tape: Tape, channels: int, heads: int, *, key_share: float, area: int, kernel: int) -> None:
-        self.channels, self.heads, self.area = channels, heads, area
-        self.keys = int(channels // heads * key_share) * heads
-        self.whole = key_share == 1
-        self.joint = _unit(tape, channels, channels + 2 * self.keys, act=False)
-        self.out = _unit(tape, channels, channels, act=False)
-        self.around = _unit(tape, channels, channels, kernel, groups=channels, act=False)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        length = height * width
-        parts, count = batch * self.area, length // self.area
-        joined = self.joint(x)
-        if self.area > 1:
-            joined = ops.copy(joined)
-        query, key, value = ops.split(joined, [self.keys, self.keys, channels])
-        scores = ops.matmul(ops.copy(ops.scaled(query)), ops.copy(key), (parts, self.heads, count, count))
-        scores = ops.softmax(scores)
-        found = ops.matmul(ops.copy(value), scores, (batch, channels, height, width))
-        if self.whole:
-            found = ops.copy(found)
-        value = ops.copy(value, (batch, channels, height, width))
-        return self.out(ops.add(found, self.around(value)))
-
-
-class _AttentionBlock:
-    """Attention and two convolutions, each beside an identity."""
-
-    def __init__(self, tape: Tape, attention: _Attention, channels: int, ratio: float) -> None:
-        width = int(channels * ratio)
-        self.attention = attention
-        self.ffn = chain(_unit(tape, channels, width), _unit(tape, width, channels, act=False))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        x = ops.add(x, self.attention(x))
-        return ops.add(x, self.ffn(x))
-
-
-class _Psa:
-    """Half of the channels through attention blocks."""
-
-    def __init__(self, tape: Tape, channels: int, count: int) -> None:
-        self.middle = middle = channels // 2
-        self.first, self.last = _unit(tape, channels, 2 * middle), _unit(tape, 2 * middle, channels)
-        heads = middle // 64
-        self.blocks = chain(
-            *(
-                _AttentionBlock(tape, _Attention(tape, middle, heads, key_share=0.5, area=1, kernel=3), middle, 2.0)
-                for _ in range(count)
-            )
-        )
-
-    def __call__(self, x: Tensor) -> Tensor:
-        kept, used = ops.split(self.first(x), [self.middle] * 2)
-        used = self.blocks(used)
-        return self.last(ops.concatenate([kept, used]))
-
-
-class _Area:
-    """Blocks one after the other, every result joined; ``scaled`` adds them, times a learned number, to the input."""
-
-    def __init__(self, tape: Tape, inside: int, channels: int, blocks: list[Layer], *, scaled: bool) -> None:
-        middle = channels // 2
-        self.first, self.last = _unit(tape, inside, middle), _unit(tape, (1 + len(blocks)) * middle, channels)
-        self.scale = tape.parameter(channels) if scaled else None
-        self.blocks = blocks
-
-    def __call__(self, x: Tensor) -> Tensor:
-        parts = [self.first(x)]
-        for block in self.blocks:
-            parts.append(block(parts[-1]))
-        y = self.last(ops.concatenate(parts))
-        return y if self.scale is None else ops.add(x, gated(y, self.scale))
-
-
 class _Maker:
     """Makes the blocks of one generation at one size."""
 
@@ -280,11 +146,11 @@ class _Maker:
         channels = self.width(block.channels)
         count = max(round(block.repeats * self.scale.depth), 1) if block.repeats > 1 else 1
         if block.kind == "c3":
-            return _C3(self.tape, inside, channels, count, joined=bool(block.option))
+            return Nested(self.tape, inside, channels, count, joined=bool(block.option))
         if block.kind == "pool":
-            return _Pool(self.tape, channels)
+            return Pool(self.tape, channels)
         if block.kind == "psa":
-            return _Psa(self.tape, channels, count)
+            return HalfAttention(self.tape, channels, count)
         if block.kind in ("area", "a2"):
             return self._joined(block, inside, channels, count)
         return self._split(block, inside, channels, count)
@@ -294,32 +160,32 @@ class _Maker:
         middle = channels // {"c2f": 2, "c3k2": 2, "narrow": 4}[block.kind]
         made: list[Layer]
         if block.kind == "c2f":
-            made = [_Bottleneck(self.tape, middle, middle, joined=bool(block.option)) for _ in range(count)]
+            made = [Bottleneck(self.tape, middle, middle, joined=bool(block.option)) for _ in range(count)]
         else:
             nested = self.large or bool(block.option)
             made = [self._inner(middle, nested=nested) for _ in range(count)]
-        return _C2f(self.tape, inside, channels, middle, made)
+        return Split(self.tape, inside, channels, middle, made)
 
     def _joined(self, block: Block, inside: int, channels: int, count: int) -> Layer:
         """Pairs of area-attention blocks (``area``), or nested bottlenecks (``a2``)."""
         middle = channels // 2
         if block.kind == "a2":
-            inner: list[Layer] = [_C3(self.tape, middle, middle, 2, first=3) for _ in range(count)]
-            return _Area(self.tape, inside, channels, inner, scaled=False)
+            inner: list[Layer] = [Nested(self.tape, middle, middle, 2, first=3) for _ in range(count)]
+            return Joined(self.tape, inside, channels, inner, scaled=False)
         ratio = 1.2 if self.larger else 2.0
         pairs: list[Layer] = [
             chain(*(self._areal(middle, int(block.option), ratio) for _ in range(2))) for _ in range(count)
         ]
-        return _Area(self.tape, inside, channels, pairs, scaled=self.larger)
+        return Joined(self.tape, inside, channels, pairs, scaled=self.larger)
 
     def _inner(self, middle: int, *, nested: bool) -> Layer:
         if nested:
-            return _C3(self.tape, middle, middle, 2, first=3)
-        return _Bottleneck(self.tape, middle, middle, ratio=0.5, joined=True)
+            return Nested(self.tape, middle, middle, 2, first=3)
+        return Bottleneck(self.tape, middle, middle, ratio=0.5, joined=True)
 
     def _areal(self, channels: int, area: int, ratio: float) -> Layer:
-        attention = _Attention(self.tape, channels, channels // 32, key_share=1, area=area, kernel=7)
-        return _AttentionBlock(self.tape, attention, channels, ratio)
+        attention = Attention(self.tape, channels, channels // 32, key_share=1, area=area, kernel=7)
+        return AttentionBlock(self.tape, attention, channels, ratio)
 
 
 class _Trunk:
@@ -328,14 +194,14 @@ class _Trunk:
     def __init__(self, maker: _Maker, generation: Generation) -> None:
         tape, width = maker.tape, maker.width
         inside = width(_STRIDED[0])
-        self.stem = _unit(tape, 3, inside, generation.stem, 2)
+        self.stem = unit(tape, 3, inside, generation.stem, 2)
         self.reduces = generation.reduces
         self.stages: list[Layer] = []
         channels: list[int] = []
         for index, block in enumerate(generation.stages):
             before = generation.stages[index - 1].channels if index else 0
             strided = width(max(_STRIDED[index + 1], before))
-            down = _unit(tape, inside, strided, 3, 2)
+            down = unit(tape, inside, strided, 3, 2)
             inside = width(block.channels)
             layers: list[Layer] = [down, maker.block(block, strided)]
             if index == len(generation.stages) - 1:
@@ -346,20 +212,20 @@ class _Trunk:
         first, second, third, last = generation.neck
         self.reduce: list[Layer] = []
         if generation.reduces:
-            self.reduce.append(_unit(tape, high, width(first.channels)))
+            self.reduce.append(unit(tape, high, width(first.channels)))
             high = width(first.channels)
         self.up = [maker.block(first, high + middle)]
         inside = width(first.channels)
         if generation.reduces:
-            self.reduce.append(_unit(tape, inside, width(second.channels)))
+            self.reduce.append(unit(tape, inside, width(second.channels)))
             inside = width(second.channels)
         self.up.append(maker.block(second, inside + low))
         other = inside if generation.reduces else width(first.channels)
         low = width(second.channels)
-        self.down = [_unit(tape, low, low, 3, 2)]
+        self.down = [unit(tape, low, low, 3, 2)]
         self.merge = [maker.block(third, low + other)]
         middle = width(third.channels)
-        self.down.append(_unit(tape, middle, middle, 3, 2))
+        self.down.append(unit(tape, middle, middle, 3, 2))
         self.merge.append(maker.block(last, middle + (high if generation.reduces else channels[3])))
         self.channels = (low, middle, width(last.channels))
 
@@ -387,9 +253,9 @@ class _Head:
         self.classes = classes
         boxes, scores = max(16, channels[0] // 4, 4 * BINS), max(channels[0], min(classes, 100))
         self.boxes = [
-            chain(_unit(tape, c, boxes, 3), _unit(tape, boxes, boxes, 3), Conv(tape, boxes, 4 * BINS)) for c in channels
+            chain(unit(tape, c, boxes, 3), unit(tape, boxes, boxes, 3), Conv(tape, boxes, 4 * BINS)) for c in channels
         ]
-        part = _unit_three if plain else _separable
+        part = _three if plain else _separable
         self.scores = [
             chain(part(tape, c, scores), part(tape, scores, scores), Conv(tape, scores, classes)) for c in channels
         ]
@@ -406,12 +272,12 @@ class _Head:
         return found[0], found[1]
 
 
-def _unit_three(tape: Tape, inside: int, channels: int) -> Layer:
-    return _unit(tape, inside, channels, 3)
+def _three(tape: Tape, inside: int, channels: int) -> Layer:
+    return unit(tape, inside, channels, 3)
 
 
 def _separable(tape: Tape, inside: int, channels: int) -> Layer:
-    return chain(_unit(tape, inside, inside, 3, groups=inside), _unit(tape, inside, channels))
+    return chain(unit(tape, inside, inside, 3, groups=inside), unit(tape, inside, channels))
 
 
 def _flat(x: Tensor) -> Tensor:
