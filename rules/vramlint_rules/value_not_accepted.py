@@ -44,4 +44,4 @@ INVALID = (
 
 def check(run: Run) -> Iterator[Verdict]:
     """Ask the rows that state a range or the accepted words."""
-    yield from verdicts(run, "accepts")
+    yield from verdicts(run, "accepts", "exceeds")

@@ -69,6 +69,18 @@ def _is_of(finding: Finding, row: Row) -> bool:
     return finding.message.startswith(row.message.split("{")[0]) and finding.severity is row.severity
 
 
+def test_settings_are_found_inside_a_job() -> None:
+    """A job file of MosaicML keeps the config under ``parameters``."""
+    text = (
+        "name: job\ncommand: composer train.py /mnt/config/parameters.yaml\ncompute: {gpus: 8}\nparameters:\n"
+        "  model: {name: mpt_causal_lm, d_model: 768, n_heads: 12, n_layers: 12}\n  train_loader: {name: text}\n"
+        "  max_duration: 10ba\n  global_train_batch_size: 64\n  device_train_microbatch_size: 4\n"
+        "  tp_config: {strategy: ffn}\n"
+    )
+    result = check_source("mcli.yaml", text.encode(), CheckOptions(select=("VL7",), isolated=True))
+    assert [finding.code for finding in result.findings] == ["VL702"]
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_file_of_rows_is_complete(framework: str) -> None:
     rows = rows_of(framework)

@@ -41,7 +41,8 @@ def requests(framework: str) -> list[tuple[Row, bool, Request]]:
 
 
 def _request(framework: str, row: Row, settings: Mapping[str, Any]) -> Request:
-    words = _nested(settings, row.example.get("base") or {})
+    base = row.example.get("base") or {}
+    words = {**base, **settings} if "command" in row.example else _nested(settings, base)
     if "call" in row.example:
         words["@call"] = row.example["call"]
     return {"framework": framework, "settings": words, "gpus": row.example.get("gpus", 1)}

@@ -9,6 +9,7 @@ accepts    ``key``, ``values``; ``when`` may narrow it    ``key`` does not meet 
 exclusive  ``keys``; ``when`` may narrow it               more than one of ``keys`` is set
 divides    ``key``, ``by``; ``when`` may narrow it        ``key`` is no multiple of the product of ``by``
 equals     ``key``, ``by``; ``when`` may narrow it        ``key`` is not the product of ``by``
+exceeds    ``key``, ``by``; ``when`` may narrow it        ``key`` is above the product of ``by``
 removed    ``key``; ``instead`` names its successor       ``key`` is set
 ========== ============================================== ====================================================
 
@@ -166,6 +167,14 @@ def _equals(terms: Mapping[str, Any], look: _Look) -> str | None:
     return str(terms["key"]) if numbers and numbers[0] != numbers[1] else None
 
 
+def _exceeds(terms: Mapping[str, Any], look: _Look) -> str | None:
+    numbers = _numbers(terms, look)
+    if numbers is None or numbers[0] <= numbers[1]:
+        return None
+    by = terms["by"] if isinstance(terms["by"], list) else [terms["by"]]
+    return look.first_spelled(iter((terms["key"], *by)))
+
+
 def _numbers(terms: Mapping[str, Any], look: _Look) -> tuple[int, int] | None:
     """The value of ``key`` and the product of ``by``, where all are whole numbers and ``when`` holds."""
     by = terms["by"] if isinstance(terms["by"], list) else [terms["by"]]
@@ -196,5 +205,6 @@ TEMPLATES: Mapping[str, Template] = {
     "exclusive": Template(_exclusive, ("keys",), ("when",)),
     "divides": Template(_divides, ("key", "by"), ("when",)),
     "equals": Template(_equals, ("key", "by"), ("when",)),
+    "exceeds": Template(_exceeds, ("key", "by"), ("when",)),
     "removed": Template(_removed, ("key",), ("when", "instead")),
 }

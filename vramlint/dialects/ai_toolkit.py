@@ -130,7 +130,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("model", settings.fact("model"))
     _card(draft, settings)
     draft.put("batch_unit", derived("images", "one image or clip is one sample"))
-    return draft.close(world(document, None, context, alone="run.py is one process"))
+    reading = draft.close(world(document, None, context, alone="run.py is one process"))
+    reading.settings = process
+    return reading
 
 
 def _card(draft: Draft, settings: Settings[Process]) -> None:

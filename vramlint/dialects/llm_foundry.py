@@ -66,7 +66,7 @@ from vramlint.dialects.places import Source, locate, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_count, as_precision
 from vramlint.plan import CeiledAccumulation, DecoderShape, Fact, Origin, Precision, default, derived, unknown
-from vramlint.sources.model import Command, Document, Scalar, Sequence
+from vramlint.sources.model import Command, Document, Mapping, Scalar, Sequence
 
 NAME = "llm_foundry"
 TITLE = "llm-foundry / composer"
@@ -137,7 +137,10 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if draft.plan.sharding.value in ("fsdp", "zero2"):
         low_precision_weights(draft, "FSDP gathers the weights in the precision of the run")
         sharded_accumulation(draft, "composer lets FSDP reduce at every micro batch")
-    return draft.close(found, CeiledAccumulation())
+    reading = draft.close(found, CeiledAccumulation())
+    parameters = document.root.get("parameters") if isinstance(document.root, Mapping) else None
+    reading.settings = parameters if isinstance(parameters, Mapping) else None
+    return reading
 
 
 def _sources(document: Document, context: Context) -> list[Source]:

@@ -68,6 +68,8 @@ class Reading:
     """Every file the plan was read from, ``document`` first."""
     subject: Document | Command | Definition | Mapping | None = None
     """What was claimed: the engine sets it, for rules that look at single keys."""
+    settings: Mapping | None = None
+    """Where the run's settings stand, where that is a part of the subject: one process of a job, a job's parameters."""
     spoken_in: Document | None = None
     """The part of ``document`` that holds the subject, where it is a command inside a job's YAML."""
     launches: Sequence[tuple[Document, Command]] = ()

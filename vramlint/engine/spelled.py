@@ -67,6 +67,9 @@ def _environments(reading: Reading) -> Iterator[Source]:
 
 def _own_sources(reading: Reading) -> Iterator[Source]:
     document = reading.spoken_in or reading.document
+    if reading.settings is not None:
+        yield Source(document, reading.settings)
+        return
     match reading.subject:
         case Command() as command:
             yield FlagSource(document, command.options)
@@ -102,7 +105,7 @@ def _is_complete(reading: Reading) -> bool:
         return not any(_names_config(node) for node in named)
     if isinstance(subject, Definition):
         return subject.kind == "call"
-    root = reading.document.root
+    root = reading.settings or reading.document.root
     return isinstance(root, Mapping) and not any(root.get(key) is not None for key in _INHERITING)
 
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.rules.witnesses.archives import unpacked
+from tests.rules.witnesses.place import Place
 from tests.rules.witnesses.stand_ins import stand_in_for
-from tests.rules.witnesses.starts import STARTS, TRANSFORMERS, Place
+from tests.rules.witnesses.starts import STARTS, TRANSFORMERS
 
 Request = dict[str, Any]
 Answer = dict[str, str] | None
