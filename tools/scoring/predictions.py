@@ -13,7 +13,7 @@ from scoring.rows_megatron import megatron_plan
 from scoring.rows_vision import vision_plan
 from vramlint.errors import TargetError
 from vramlint.hardware import Target, find_gpu
-from vramlint.memory import Interval, estimate
+from vramlint.memory import Estimate, Interval, estimate
 from vramlint.plan import TrainingPlan
 
 
@@ -74,8 +74,11 @@ def predicted(row: Row) -> Prediction | None:
     plan = plan_of(row)
     if plan is None:
         return None
-    found = estimate(plan, target_of(row))
-    interval = {"allocated": found.allocated, "reserved": found.reserved, "device": found.device}.get(
-        row["metric_group"]
-    )
-    return Prediction(*interval) if isinstance(interval, Interval) else None
+    interval = metric_of(estimate(plan, target_of(row)), row)
+    return None if interval is None else Prediction(*interval)
+
+
+def metric_of(found: Estimate, row: Row) -> Interval | None:
+    """The row's own metric of an estimate."""
+    metrics = {"allocated": found.allocated, "reserved": found.reserved, "device": found.device}
+    return metrics.get(row["metric_group"])
