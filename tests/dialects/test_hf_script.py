@@ -118,7 +118,8 @@ model = FastLanguageModel.get_peft_model(model, r=16, use_gradient_checkpointing
 SFTTrainer(model=model, args=SFTConfig(output_dir="out", per_device_train_batch_size=2)).train()
 """
     plan = reading("sft.py", unsloth).plan
-    assert "unsloth" in plan.model.note
+    assert plan.model.value == "unsloth/Llama-3.2-1B"
+    assert plan.fact("implementation").value == "unsloth"
     assert (plan.adapter.value, plan.adapter_rank.value, plan.grad_checkpointing.value) == ("qlora", 16, True)
     assert plan.seq_len.value == 4096
 

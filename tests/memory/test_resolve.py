@@ -170,3 +170,17 @@ def test_vessel_segmentation_follows_the_field_report() -> None:
     after = estimate(plan(**facts, micro_batch=1, accumulation=4, precision=Precision.FP16), target)
     assert before.verdict == "over"
     assert after.verdict == "fits"
+
+
+def test_unsloth_spans_its_loss_in_chunks_and_over_whole_logits() -> None:
+    run = {**LANGUAGE, "adapter": "qlora", "grad_checkpointing": True, "micro_batch": 8}
+    extra = {"activation_offload": True, "packing": True, "adapter_targets": "all-linear"}
+    own = estimate(plan({**extra, "implementation": "unsloth"}, **run), Target()).allocated
+    plain = estimate(plan({**extra, "implementation": "transformers"}, **run), Target()).allocated
+    assert own is not None
+    assert plain is not None
+    logits = 2 * 8 * LANGUAGE["seq_len"] * 128_256
+    assert own.value < plain.value
+    assert own.high - own.value > logits / 4
+    oft = estimate(plan({**extra, "implementation": "unsloth"}, **{**run, "adapter": "oft"}), Target())
+    assert "unsloth" in oft.unknown_because

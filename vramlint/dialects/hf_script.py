@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import plain_value
-from vramlint.plan import Fact, ImageSize, Origin, Precision, derived, unknown
+from vramlint.plan import Fact, ImageSize, Origin, Precision, derived
 from vramlint.sources.model import Definition, Document, Unknown
 
 _LOADER = re.compile(
@@ -87,8 +87,7 @@ def _model(draft: Draft, calls: list[_Call], loaders: list[_Call]) -> None:
     if found is None or not isinstance(found.value, str):
         return
     if any(call.matches(_UNSLOTH) for call in loaders):
-        draft.put("model", unknown("the memory of unsloth's own kernels is not worked out", found.location))
-        return
+        draft.put("implementation", derived("unsloth", "its loader puts its own kernels in"))
     draft.put("model", Fact(found.value, found.origin, found.location))
     kinds = {call.name.split(".")[-2] for call in loaders}
     size = _SIZE.search(found.value)

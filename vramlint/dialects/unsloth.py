@@ -33,8 +33,8 @@ precision: bf16 derived
 ```
 
 ``"unsloth"`` is checkpointing that also keeps the checkpoints in host memory. ``max_steps: 0`` and ``save_steps: 0``
-mean off. bf16 where the card has it, else fp16. The memory of unsloth's own kernels is not worked out. Model default
-files without ``model:`` are the Studio's suggestions for that model and are read all the same.
+mean off. bf16 where the card has it, else fp16. Model default files without ``model:`` are the Studio's suggestions for
+that model and are read all the same.
 
 Sources: unsloth 2026-08-22, ``studio/backend/core/training/trainer.py`` lines 298 (4 bit), 686 (precision) and 3328
 (batch and accumulation), ``studio/backend/assets/configs/*.yaml``. PyYAML reads the file, but Studio converts the
@@ -46,7 +46,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import half
+from vramlint.dialects.language import half, language_facts
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
@@ -94,10 +94,15 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     _checkpointing(draft, settings)
     _adapter(draft, settings)
     draft.put("packing", settings.fact("packing"))
-    draft.put("task", derived("causal-lm", "a language model is trained"))
-    where = settings.fact("model").location
-    draft.put("model", unknown("the memory of unsloth's own kernels is not worked out", where))
+    draft.put("model", _model(settings))
+    language_facts(draft, "unsloth")
     return draft.close(world(document, None, context))
+
+
+def _model(settings: Settings[Config]) -> Fact[str]:
+    """The model of the file; files of model defaults are for the model that Studio's user chose."""
+    fact: Fact[str] = settings.fact("model")
+    return fact if fact.known else unknown("the file holds a model's default settings, and names none", fact.location)
 
 
 def _checkpointing(draft: Draft, settings: Settings[Config]) -> None:

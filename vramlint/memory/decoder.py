@@ -30,7 +30,8 @@ of litgpt, torchtune and the PEFT comparison (``tools/score_memory.py`` prints t
 repository left out)."""
 
 QUANTISED_SPREAD = 0.18
-"""The same over a 4-bit base, where the library's own copies vary with its version."""
+"""The same over a 4-bit base, where the library's own copies vary with its version, and for unsloth, of which no
+published run was held against the formula."""
 
 
 class Decoder(NamedTuple):
@@ -52,7 +53,7 @@ class Decoder(NamedTuple):
     @property
     def spread(self) -> float:
         """Half-width of the interval as a share of the activations."""
-        return QUANTISED_SPREAD if self.quantised else SPREAD
+        return QUANTISED_SPREAD if self.quantised or self.implementation.name.startswith("unsloth") else SPREAD
 
     @property
     def parameters(self) -> int:

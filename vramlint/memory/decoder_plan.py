@@ -11,6 +11,8 @@ from vramlint.memory.implementations import (
     IMPLEMENTATIONS,
     TORCHTUNE_COMPILED,
     TORCHTUNE_PLAIN,
+    UNSLOTH,
+    UNSLOTH_PLAIN_LOSS,
     Implementation,
 )
 from vramlint.memory.knowledge import Resolution
@@ -53,11 +55,27 @@ def decoder_of(plan: TrainingPlan, name: str, config: DecoderConfig, source: str
     text = f"{implementation.name} implementation ({implementation.source}), flash attention"
     base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
+    if implementation.name == UNSLOTH.name:
+        return _unsloth(plan, base, kind)
     if kind in ("none", "full"):
         return Resolution(base, assumptions=(text,))
     if kind not in ("lora", "qlora") and kind not in METHODS:
         return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
     return _adapted(plan, base, plan.adapter.value == "qlora", implementation, text)
+
+
+def _unsloth(plan: TrainingPlan, base: Decoder, kind: str) -> Resolution:
+    """unsloth's blocks by those of transformers, which keep more than its kernels do; its loss in chunks or whole."""
+    text = f"{base.implementation.source}; the upper bound is for a loss over whole logits"
+    if kind not in ("none", "full", "lora", "qlora"):
+        return Resolution(None, because=f"no formula here covers the adapter method {kind!r} in unsloth")
+    whole = UNSLOTH_PLAIN_LOSS
+    if kind in ("none", "full"):
+        return Resolution(base, (base._replace(implementation=whole),), (text,))
+    found = _adapted(plan, base, plan.adapter.value == "qlora", base.implementation, text)
+    adapted = [each for each in (found.knowledge, *found.alternatives) if isinstance(each, Decoder)]
+    others = tuple(each._replace(implementation=whole) for each in adapted)
+    return found._replace(alternatives=(*found.alternatives, *others))
 
 
 def _implementation(plan: TrainingPlan) -> Implementation:

@@ -119,6 +119,21 @@ TORCHTUNE_PLAIN = TORCHTUNE._replace(
     loss=HUGGING_FACE.loss,
 )
 
+UNSLOTH = HUGGING_FACE._replace(
+    name="unsloth",
+    source="unsloth 2026-08 models/llama.py, unsloth_zoo fused_losses: the loss in chunks that fit the free memory",
+    fused_loss=True,
+)
+
+UNSLOTH_PLAIN_LOSS = UNSLOTH._replace(
+    name="unsloth with whole logits",
+    source="unsloth kernels/cross_entropy_loss.py: 16-bit logits, whose gradient takes their place",
+    loss=Loss(forward_low=1, forward_fp32=0, backward_low=1, backward_fp32=0),
+    fused_loss=False,
+)
+"""Its loss up to 2025, and with ``UNSLOTH_RETURN_LOGITS``."""
+
 IMPLEMENTATIONS = {
-    each.name: each for each in (HUGGING_FACE, LITGPT, LITGPT_2024, TORCHTUNE, TORCHTUNE_COMPILED, TORCHTUNE_PLAIN)
+    each.name: each
+    for each in (HUGGING_FACE, LITGPT, LITGPT_2024, TORCHTUNE, TORCHTUNE_COMPILED, TORCHTUNE_PLAIN, UNSLOTH)
 }

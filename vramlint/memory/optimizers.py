@@ -114,8 +114,8 @@ _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
 
 def other_libraries(name: str | None, found: Optimizer | None) -> Optimizer | None:
     """What ``name`` may be beside ``found``: bitsandbytes and torchao both call a class ``AdamW8bit``."""
-    spelled = (name or "").lower()
-    return _TORCHAO_8BIT if found is _ADAM_8BIT and not re.search(r"bnb|bitsandbytes|paged", spelled) else None
+    is_class = re.match(r"adamw?8bit", (name or "").lower())  # transformers' word adamw_8bit is bitsandbytes'
+    return _TORCHAO_8BIT if found is _ADAM_8BIT and is_class else None
 
 
 def find_optimizer(name: str | None, momentum: float | None = None) -> Optimizer | None:

@@ -67,6 +67,7 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     _assume_parallelism(plan, settings, ranks)
     _assume_shape(plan, settings)
     _assume_compiled(plan, settings)
+    _assume_kernels(settings)
     _assume_lengths(plan, settings)
     return settings
 
@@ -198,6 +199,14 @@ def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> N
         settings.assume(f"{ranks} ranks, sharding unknown: DistributedDataParallel assumed")
     if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):
         settings.assume("wrapping unknown: the whole model is taken as gathered in its forward pass")
+
+
+def _assume_kernels(settings: Settings) -> None:
+    """unsloth's Triton kernels keep what compiled blocks keep: no fp32 copies, no product of gate and up."""
+    model = settings.chosen.knowledge
+    if isinstance(model, Decoder) and model.implementation.name.startswith("unsloth") and not model.config.experts:
+        settings.assume("unsloth's kernels keep less than transformers' blocks: the lower bound is for fused ones")
+        settings.also(compiled=True)
 
 
 def _assume_compiled(plan: TrainingPlan, settings: Settings) -> None:
