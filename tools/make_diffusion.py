@@ -94,22 +94,27 @@ MODES = {
 def main(wanted: list[str]) -> int:
     checked = "--check" in wanted
     wanted = [name for name in wanted if name != "--check"]
-    document = json.loads(TARGET.read_text()) if TARGET.exists() else {"models": []}
-    kept = {each["names"][0]: each for each in document["models"]}
     failed = 0
     for denoiser in MODELS:
         name = denoiser.names[0]
         if wanted and name not in wanted:
             continue
         try:
-            kept[name] = entry(denoiser, checked=checked)
+            keep(entry(denoiser, checked=checked))
         except Exception as error:  # noqa: BLE001 - one model that cannot be traced must not stop the others; printed
             failed += 1
             print(f"{name}: {type(error).__name__}: {str(error)[:300]}", flush=True)
-            continue
-        rows = ",\n".join(json.dumps(each, separators=(",", ":")) for each in kept.values())
-        TARGET.write_text(f'{{"schema":2,"models":[\n{rows}\n]}}\n')
     return 1 if failed else 0
+
+
+def keep(made: dict[str, Any]) -> None:
+    """Put one model into the file, which is read again: its methods, and what others wrote meanwhile, stay."""
+    document = json.loads(TARGET.read_text()) if TARGET.exists() else {"models": []}
+    kept = {each["names"][0]: each for each in document["models"]}
+    name = made["names"][0]
+    kept[name] = {**{key: value for key, value in kept.get(name, {}).items() if key == "methods"}, **made}
+    rows = ",\n".join(json.dumps(each, separators=(",", ":")) for each in kept.values())
+    TARGET.write_text(f'{{"schema":2,"models":[\n{rows}\n]}}\n')
 
 
 def entry(denoiser: Denoiser, *, checked: bool) -> dict[str, Any]:

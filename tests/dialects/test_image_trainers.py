@@ -1,4 +1,4 @@
-"""OneTrainer and ai-toolkit: batches per GPU, parts and data sets that disagree, two keys of accumulation."""
+"""OneTrainer, ai-toolkit, SimpleTuner: batches per GPU, parts and data sets that disagree, two keys of accumulation."""
 
 from __future__ import annotations
 
@@ -136,3 +136,44 @@ def test_ai_toolkit_alone_is_one_process() -> None:
 )
 def test_ai_toolkits_other_facts(found: str, name: str, value: object) -> None:
     assert reading("x.yaml", found).plan.fact(name).value == value
+
+
+def tuned(**more: object) -> str:
+    return json.dumps({"model_family": "flux", "model_type": "lora", "train_batch_size": 2, **more}, indent=1)
+
+
+@pytest.mark.parametrize(
+    ("more", "facts"),
+    [
+        ({}, {"adapter": "lora", "adapter_rank": 16, "adapter_bytes": 2, "architecture_like": "flux.1-dev"}),
+        ({"lora_rank": 64}, {"adapter_rank": 64, "image_size": ImageSize(1024, 1024), "grad_checkpointing": True}),
+        ({"lora_type": "lycoris"}, {"adapter": None}),
+        ({"model_type": "full"}, {"adapter": "none", "weights_in_16_bits": True}),
+        ({"base_model_precision": "int8-quanto"}, {"base_quantization": "int8"}),
+        ({"base_model_precision": "fp8wo-torchao"}, {"base_quantization": "fp8"}),
+        ({"base_model_precision": "no_change"}, {"base_quantization": None}),
+        ({"resolution": 1.0, "resolution_type": "area"}, {"image_size": ImageSize(1024, 1024)}),
+        ({"resolution": 768}, {"image_size": ImageSize(768, 768)}),
+        ({"model_family": "hidream", "model_flavour": "full"}, {"architecture_like": None, "model": "hidream full"}),
+        ({"pretrained_model_name_or_path": "black-forest-labs/FLUX.1-dev"}, {"model": "black-forest-labs/FLUX.1-dev"}),
+        ({"mixed_precision": "no"}, {"precision": Precision.FP32}),
+    ],
+)
+def test_simpletuner(more: dict[str, object], facts: dict[str, object]) -> None:
+    plan = reading("config.json", tuned(**more)).plan
+    assert {name: plan.fact(name).value for name in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("more", "facts"),
+    [
+        ({}, {"vae_resident": False, "text_encoders_resident": False, "base_quantization": None}),
+        ({"latent_caching": False}, {"vae_resident": None, "text_encoders_resident": None}),
+        ({"transformer": {"weight_dtype": "NFLOAT_4"}}, {"base_quantization": "nf4"}),
+        ({"unet": {"weight_dtype": "BFLOAT_16"}}, {"weights_in_16_bits": True}),
+    ],
+)
+def test_what_onetrainer_keeps_on_the_card(more: dict[str, object], facts: dict[str, object]) -> None:
+    plan = reading("x.json", preset(**more)).plan
+    assert {name: plan.fact(name).value for name in facts} == facts
+    assert plan.fact("architecture_like").value == "flux.1-dev"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vramlint.memory.catalogue import decoder_from_config, decoders, find_decoder
+from vramlint.memory.catalogue import decoder_from_config, decoders, find_decoder, find_related
 
 NAMES = [
     ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Meta-Llama-3.1-8B-Instruct"),
@@ -197,3 +197,38 @@ def test_loading_the_catalogue_takes_milliseconds() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert float(printed) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("Skywork/Skywork-Reward-V2-Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("open-r1/Qwen2.5-Math-7B-RoPE-300k", "Qwen/Qwen2.5-Math-7B"),
+        ("NousResearch/Hermes-3-Llama-3.1-8B", "meta-llama/Llama-3.1-8B"),
+        ("dolphin-2.9-llama3-8b", "meta-llama/Meta-Llama-3-8B"),
+    ],
+)
+def test_a_fine_tune_whose_name_holds_its_base(name: str, base: str) -> None:
+    assert find_decoder(name) is None
+    found = find_related(name)
+    assert found is not None
+    assert found.name == base
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "agentica-org/DeepCoder-14B-Preview",  # no family
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",  # Qwen2.5, which the name does not say
+        "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B",  # a draft head
+        "lmms-lab/llava-next-llama-3-8b",  # with a vision tower
+        "nvidia/Llama-3_1-Nemotron-51B-Instruct",  # another size
+        "Qwen/Qwen3.5-9B",  # another family
+        "Qwen2.5-14B-to-7B",  # two sizes
+        "chargoddard/mixtralnt-4x7b-test",
+        "llama-3",
+        "",
+    ],
+)
+def test_a_name_that_does_not_say_its_shape(name: str) -> None:
+    assert find_related(name) is None

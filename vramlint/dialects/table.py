@@ -58,7 +58,7 @@ _LANGUAGE: tuple[Row, ...] = (
             "steps_per_print wall_clock_breakdown",
             least=2,
             none_of="num_layers num-layers base_model model_name_or_path output_dir max_bucket_reso LoRA_type "
-            "train_text_encoder epoch",
+            "model_family train_text_encoder epoch",
             syntaxes=JSON,
         ),
         module="deepspeed",
@@ -216,6 +216,17 @@ _DIFFUSION: tuple[Row, ...] = (
         "OneTrainer",
         keys("training_method", "model_type base_model_name __version", syntaxes=JSON),
         module="onetrainer",
+    ),
+    row(
+        "simpletuner",
+        "SimpleTuner",
+        keys("model_family", "data_backend_config lora_type model_type train_batch_size", syntaxes=(*JSON, *TOML)),
+        keys(
+            "--data_backend_config",
+            "--model_family --lora_type --model_type --train_batch_size",
+            syntaxes=JSON,
+        ),
+        module="simpletuner",
     ),
     row(
         "kohya",

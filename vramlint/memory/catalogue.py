@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from vramlint.memory.architecture import DecoderConfig
@@ -66,6 +67,40 @@ def _versioned(key: str) -> NamedDecoder | None:
 def _called(key: str) -> str | None:
     """The entry under ``key``; an entry's own key goes before one that lost its role."""
     return _own_keys().get(key) or _plain_keys().get(key)
+
+
+def find_related(name: str) -> NamedDecoder | None:
+    """The decoder that a fine-tune's name says it was made from: ``Skywork-Reward-V2-Qwen3-8B`` holds ``Qwen3-8B``.
+
+    The longest entry whose words, a size among them, stand together in the name. None where other words say that the
+    shape is another one (a draft head, a merge into experts, a pruned model, a vision model), or a second size does.
+    """
+    words = key_of(name).split("-")
+    if _RESHAPED & set(words) or len(_sizes(words)) != 1:
+        return None
+    keys = _plain_keys()
+    for length in range(len(words), 2, -1):
+        for start in range(len(words) - length + 1):
+            part = words[start : start + length]
+            found = keys.get("-".join(part))
+            if found is not None and _sizes(part):
+                return _entry(found)
+    return None
+
+
+_RESHAPED = frozenset(
+    {
+        *("draft", "eagle", "medusa", "speculator", "mtp", "moe", "merge", "x", "expanded", "upscaled"),
+        *("pruned", "prune", "minitron", "shortgpt", "distill", "distilled", "lite", "nano", "mini", "small", "tiny"),
+        *("embed", "embedding", "vl", "vlm", "vision", "visual", "llava", "audio", "omni", "speech", "ocr"),
+    }
+)
+"""Words after which a name's size may not be the shape's."""
+
+
+def _sizes(words: Sequence[str]) -> list[str]:
+    """The sizes among a name's words: a number before ``b`` or ``m``."""
+    return [one for one, unit in pairwise(words) if one.isdigit() and unit in ("b", "m")]
 
 
 def named_decoder(name: str, data: Mapping[str, Any], source: str) -> NamedDecoder | None:

@@ -51,6 +51,8 @@ def trained(plan: TrainingPlan, denoiser: Denoiser) -> Resolution:
 def _adapted(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> list[Denoiser] | str:
     """The chosen reading first; why there is none, in words, where the adapters were not traced."""
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
+    if plan.adapter.value is None and plan.adapter.location is not None:
+        return f"adapters unknown: {plan.adapter.note}"
     if kind in ("none", "full"):
         return [denoiser._replace(half=bool(plan.fact("weights_in_16_bits").value))]
     quantised = _quantised(plan, denoiser)

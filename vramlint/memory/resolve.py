@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from vramlint.memory.architecture import DecoderConfig
-from vramlint.memory.catalogue import NamedDecoder, find_decoder
+from vramlint.memory.catalogue import NamedDecoder, find_decoder, find_related
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.decoder_plan import decoder_of, spelled_config
 from vramlint.memory.diffusion import find_denoiser, local_denoiser
@@ -93,7 +93,17 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
         return _self_supervised(plan, found)
     like = plan.fact("architecture_like").value
     denoiser = local_denoiser(name, plan.path) or find_denoiser(name) or (find_denoiser(like) if like else None)
-    return found if denoiser is None else trained(plan, denoiser)
+    if denoiser is not None:
+        return trained(plan, denoiser)
+    related = find_related(name)
+    return found if related is None else _fine_tune(plan, name, related)
+
+
+def _fine_tune(plan: TrainingPlan, name: str, base: NamedDecoder) -> Resolution:
+    """A model that its name says was made from a known one, whose shape it then has."""
+    found = _named(plan, base, f"closed form, shape of {base.name} ({base.source})")
+    text = f"{name.rstrip('/').rpartition('/')[2]} taken as a fine-tune of {base.name}, as its name says"
+    return found._replace(assumptions=(text, *found.assumptions))
 
 
 def _own(own: OwnProfile, profile: Profile) -> Resolution:
