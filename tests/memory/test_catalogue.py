@@ -202,8 +202,8 @@ def test_loading_the_catalogue_takes_milliseconds() -> None:
 @pytest.mark.parametrize(
     ("name", "base"),
     [
-        ("Skywork/Skywork-Reward-V2-Qwen3-8B", "Qwen/Qwen3-8B"),
-        ("open-r1/Qwen2.5-Math-7B-RoPE-300k", "Qwen/Qwen2.5-Math-7B"),
+        ("our-lab/reward-Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("our-lab/Qwen2.5-Math-7B-proofs", "Qwen/Qwen2.5-Math-7B"),
         ("NousResearch/Hermes-3-Llama-3.1-8B", "meta-llama/Llama-3.1-8B"),
         ("dolphin-2.9-llama3-8b", "meta-llama/Meta-Llama-3-8B"),
     ],
