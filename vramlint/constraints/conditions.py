@@ -22,6 +22,8 @@ from vramlint.plan import Fact, Origin
 
 Answer = bool | None
 
+_DEFAULT = Origin.DEFAULT
+
 _NUMBER = re.compile(r"[+-]?[\d._]+(?:[eE][+-]?\d+)?")
 """A text that some loaders make a number of: whether they do is the framework's affair, so the answer is unknown."""
 
@@ -45,7 +47,7 @@ def every(answers: Iterable[Answer]) -> Answer:
 
 def is_absent(fact: Fact[Any]) -> bool:
     """Whether nobody spells the setting and no default of it is known."""
-    return fact.origin is Origin.DEFAULT and fact.value is None
+    return fact.value is None and fact.origin is _DEFAULT
 
 
 def wrong_condition(condition: object) -> str | None:

@@ -19,6 +19,10 @@ _REFERENCES = ("${", "{{", "???")
 """What an interpolation and a mandatory value look like before they are resolved."""
 
 
+_NOT_SET: Fact[Any] = Fact(None, Origin.DEFAULT, None, "not set")
+_SET_ELSEWHERE: Fact[Any] = unknown("another file or an expression may set it")
+
+
 class SpelledSettings:
     """Looks settings up in the claimed part of a file and on the launch line that uses it, which goes first."""
 
@@ -30,6 +34,7 @@ class SpelledSettings:
         ]
         self._environments = list(_environments(reading))
         self._complete = _is_complete(reading)
+        self._top = _top_keys([*self._own, *(source for sources in self._launches for source in sources)])
         self._known: dict[str, Fact[Any]] = {}
 
     def fact(self, key: str) -> Fact[Any]:
@@ -42,6 +47,8 @@ class SpelledSettings:
     def _found(self, key: str) -> Fact[Any]:
         if key.startswith("$"):
             return self._variable(key[1:])
+        if self._top is not None and key.partition(".")[0] not in self._top:
+            return _NOT_SET if self._complete else _SET_ELSEWHERE
         overriding = [place for sources in self._launches if (place := _first(sources, key)) is not None]
         if overriding and len(self._launches) > 1:
             return unknown("the launch lines differ", location(overriding[0]))
@@ -49,8 +56,8 @@ class SpelledSettings:
         if place is not None:
             return _fact(place)
         if not self._complete or any(_is_hidden(source.mapping, key) for source in self._own):
-            return unknown("another file or an expression may set it")
-        return Fact(None, Origin.DEFAULT, None, "not set")
+            return _SET_ELSEWHERE
+        return _NOT_SET
 
     def _variable(self, name: str) -> Fact[Any]:
         place = _first(self._environments, name)
@@ -81,6 +88,17 @@ def _own_sources(reading: Reading) -> Iterator[Source]:
         case Document() | None:
             if isinstance(document.root, Mapping):
                 yield Source(document, document.root)
+
+
+def _top_keys(sources: list[Source]) -> frozenset[str] | None:
+    """The keys at the top of a file whose settings nothing overrides: most that rules ask for are not among them.
+
+    None where a key may be spelled in another way than as it is: flags, words, what ``**`` unpacks.
+    """
+    if len(sources) != 1 or type(sources[0]) is not Source:
+        return None
+    keys = frozenset(sources[0].mapping.keys())
+    return None if "**" in keys else keys
 
 
 def _first(sources: list[Source], key: str) -> Place | None:

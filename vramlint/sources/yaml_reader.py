@@ -42,7 +42,8 @@ MAX_VALUES = 100_000
 _span = cast("Callable[[tuple[int, int]], Span]", partial(tuple.__new__, Span))
 """Makes a Span of a pair. NamedTuple's own constructor is a Python function, and each setting has three spans."""
 
-_STYLES = {"'": Style.SINGLE, '"': Style.DOUBLE, "|": Style.BLOCK, ">": Style.BLOCK}
+_PLAIN, _EMPTY, _BLOCK = Style.PLAIN, Style.EMPTY, Style.BLOCK  # a member of an enum takes long to look up
+_STYLES = {"'": Style.SINGLE, '"': Style.DOUBLE, "|": _BLOCK, ">": _BLOCK}
 
 
 class _Mark(Protocol):
@@ -179,15 +180,16 @@ class _Builder:
             self._key(top, event, start, end)
             return
         style = _STYLES.get(event.style or "")
+        is_plain = style is None
         text = self.text[start:end]
         if style is None:
-            style = Style.PLAIN if text else Style.EMPTY
-        elif style is Style.BLOCK:
+            style = _PLAIN if text else _EMPTY
+        elif style is _BLOCK:
             self.block_starts.add(start)
             end, text = _trim_block(text, start)
         node: Node
         if tag is None:
-            value = yaml11(event.value) if event.implicit[0] and style in (Style.PLAIN, Style.EMPTY) else event.value
+            value = yaml11(event.value) if is_plain and event.implicit[0] else event.value
             node = Scalar(_span((start, end)), text, value, style)
         else:
             node = tagged_value(tag, event.value, style, Span(start, end), self.text[whole:end], text)
