@@ -206,8 +206,11 @@ Signature = Keys | Line | Defined | Tree
 def present(node: Node, pattern: str) -> bool:
     """Whether a key pattern (see the module) holds below ``node``."""
     wanted = _pattern(pattern)
-    if isinstance(node, Mapping) and wanted.steps[0] != "*" and wanted.steps[0] not in _names_of(node):
-        return False
+    if isinstance(node, Mapping) and wanted.steps[0] != "*":
+        if wanted.steps[0] not in _names_of(node):
+            return False
+        if wanted.is_bare:
+            return True
     return any(_fits(found, wanted) for found in _follow(node, wanted.steps))
 
 
@@ -249,13 +252,16 @@ class _Pattern(NamedTuple):
     steps: tuple[str, ...]
     kind: type[Node] | None
     text: str
+    is_bare: bool
+    """A key at the top, whatever its value."""
 
 
 @cache
 def _pattern(pattern: str) -> _Pattern:
     path, _, text = pattern.partition("=")
     kind = Sequence if path.endswith("[]") else Mapping if path.endswith("{}") else None
-    return _Pattern(tuple(path.removesuffix("[]").removesuffix("{}").split(".")), kind, text)
+    steps = tuple(path.removesuffix("[]").removesuffix("{}").split("."))
+    return _Pattern(steps, kind, text, len(steps) == 1 and kind is None and not text)
 
 
 @lru_cache(maxsize=1)

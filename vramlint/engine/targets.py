@@ -87,7 +87,7 @@ def _gpu_names(comments: list[_Voice], options: CheckOptions, rest: list[_Voice]
 
 
 def _comment_voices(document: Document) -> Iterator[_Voice]:
-    for comment in document.comments:
+    for comment in document.comments if "vramlint" in document.text else ():
         match = _COMMENT.search(comment.text)
         if match is not None:
             yield _Voice("comment in the file", _comment_table(document, comment, match["words"]))

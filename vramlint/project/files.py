@@ -13,7 +13,7 @@ from vramlint.sources.model import Document
 SHELL_SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch")
 JOB_SUFFIXES = (".yaml", ".yml")
 _LISTED_SUFFIXES = (*SHELL_SUFFIXES, *JOB_SUFFIXES, ".py")
-_SCRIPT_FOLDERS = ("", "scripts", "tools")
+_SCRIPT_FOLDERS = ("scripts", "tools")
 _MOST_SCRIPTS = 200
 """Scripts looked at in one folder; a folder with more of them holds generated ones."""
 _LARGEST_SCRIPT_BYTES = 256 * 1024
@@ -27,6 +27,7 @@ class ProjectFiles:
         self._overlay = overlay or {}
         self._data: dict[str, bytes] = {}
         self._documents: dict[str, Document] = {}
+        self._contents: dict[str, tuple[str, ...]] = {}
         self._listings: dict[str, tuple[str, ...]] = {}
         self._roots: dict[str, str] = {}
         self._above: dict[str, tuple[str, ...]] = {}
@@ -90,20 +91,31 @@ class ProjectFiles:
 
     def script_folders(self, folder: str) -> tuple[str, ...]:
         """Where the scripts that launch a config of ``folder`` are looked for."""
-        above = self.folders_up(folder)
-        return tuple(dict.fromkeys(os.path.join(at, name) if name else at for at in above for name in _SCRIPT_FOLDERS))
+        found: dict[str, None] = {}
+        for at in self.folders_up(folder):
+            found[at] = None
+            found.update((os.path.join(at, name), None) for name in _SCRIPT_FOLDERS if name in self._names(at))
+        return tuple(found)
 
     def listed(self, folder: str, suffixes: tuple[str, ...]) -> tuple[str, ...]:
         """The files of ``folder`` with one of ``suffixes``, of those that may hold or import a launch."""
         known = self._listings.get(folder)
         if known is None:
-            try:
-                names = sorted(os.listdir(folder))
-            except OSError:
-                names = []
-            paths = (os.path.join(folder, name) for name in names if name.endswith(_LISTED_SUFFIXES))
-            known = self._listings[folder] = tuple(display_path(path) for path in paths)
+            at = display_path(folder).rstrip("/")
+            names = (name for name in self._names(folder) if name.endswith(_LISTED_SUFFIXES))
+            known = self._listings[folder] = tuple(name if at == "." else f"{at}/{name}" for name in names)
         return tuple(path for path in known if path.endswith(suffixes))[:_MOST_SCRIPTS]
+
+    def _names(self, folder: str) -> tuple[str, ...]:
+        """What is in ``folder``, in order; nothing where it cannot be listed."""
+        known = self._contents.get(folder)
+        if known is None:
+            try:
+                known = tuple(sorted(os.listdir(folder)))
+            except OSError:
+                known = ()
+            self._contents[folder] = known
+        return known
 
     def find(self, word: str, beside: str) -> str | None:
         """The file that ``word`` in the file ``beside`` names: from its folder, then each folder up to the root.
