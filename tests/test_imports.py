@@ -60,8 +60,10 @@ def test_a_check_imports_nothing_heavy(tmp_path: Path, name: str, text: str, out
     assert modules.isdisjoint(NEVER)
 
 
-def test_parsers_and_schemas_wait_for_a_config(tmp_path: Path) -> None:
-    assert imported(tmp_path, "plain.yml", NO_CONFIG)[1].isdisjoint(ONLY_FOR_CONFIGS)
+@pytest.mark.parametrize("options", [(), ("--gpu", "t4")])
+def test_parsers_and_schemas_wait_for_a_config(tmp_path: Path, options: tuple[str, ...]) -> None:
+    _, modules = imported(tmp_path, "plain.yml", NO_CONFIG, *options)
+    assert modules.isdisjoint(ONLY_FOR_CONFIGS)
 
 
 @pytest.mark.parametrize(("name", "text"), [("plain.yml", NO_CONFIG), ("config.yml", CONFIG)])

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 from pydantic_core import ValidationError
 
 from vramlint import dialects
+from vramlint.cli.main import main
 from vramlint.dialects import reading
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Size, Text, Whole, keys
 from vramlint.dialects.schema import model, validate
@@ -61,6 +65,9 @@ def dialects_schemas() -> list[type[Schema]]:
     return sorted((each for each in schemas() if each.__module__.startswith("vramlint.")), key=repr)
 
 
+modelled = cache(model)
+
+
 def outcome(of: type[Schema] | type[BaseModel], data: Mapping[str, Any]) -> object:
     """The values by name, spelled out so that nan is nan and True is not 1; or every error's field, kind and words."""
     try:
@@ -71,7 +78,7 @@ def outcome(of: type[Schema] | type[BaseModel], data: Mapping[str, Any]) -> obje
 
 
 def agree(schema: type[Schema], data: Mapping[str, Any]) -> None:
-    assert outcome(schema, data) == outcome(model(schema), data)
+    assert outcome(schema, data) == outcome(modelled(schema), data)
 
 
 WORDS = st.sampled_from(
@@ -141,6 +148,22 @@ def test_the_model_is_spelled_as_the_framework_spells_it() -> None:
     described = made.model_json_schema()["properties"]
     assert described["train.count"]["anyOf"] == [{"minimum": 1, "type": "integer"}, {"type": "null"}]
     assert described["train.count"]["default"] == 2
+
+
+def test_a_dialects_schema_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dialects", "--schema", "megatron"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    Draft202012Validator.check_schema(printed)
+    accepts = Draft202012Validator(printed)
+    assert accepts.is_valid({"micro_batch_size": 2, "another": "key"})
+    assert not accepts.is_valid({"micro_batch_size": 0})
+    (spelled,) = (part for part in printed["$defs"].values() if "micro_batch_size" in part["properties"])
+    assert spelled["properties"]["micro_batch_size"]["title"] == "micro_batch"
+
+
+def test_a_dialect_without_a_schema_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dialects", "--schema", "skypilot"]) == 2
+    assert "declares no settings of its own" in capsys.readouterr().err
 
 
 def test_reading_needs_the_engine_and_not_the_library() -> None:

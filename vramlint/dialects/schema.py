@@ -9,8 +9,7 @@ it, whose import takes as long as a linter's whole run, makes a ``BaseModel`` of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeVar, get_args, get_type_hints
 
@@ -120,7 +119,6 @@ def _plain(kind: type, least: int | None) -> CoreSchema:
     return core_schema.str_schema() if kind is str else core_schema.is_instance_schema(kind)
 
 
-@cache
 def model(schema: type[Schema]) -> type[BaseModel]:
     """``schema`` as a pydantic model whose fields are spelled as the framework spells them."""
     from pydantic import AliasChoices, ConfigDict, Field, create_model
@@ -129,7 +127,13 @@ def model(schema: type[Schema]) -> type[BaseModel]:
     fields: dict[str, Any] = {
         name: (
             _annotation(accepted[name]),
-            Field(default=setting.default, validate_default=True, validation_alias=AliasChoices(*setting.keys)),
+            Field(
+                title=name,
+                description=f"Also spelled {', '.join(setting.keys[1:])}." if setting.keys[1:] else None,
+                default=setting.default,
+                validate_default=True,
+                validation_alias=AliasChoices(*setting.keys),
+            ),
         )
         for name, setting in schema.model_fields.items()
     }
@@ -137,6 +141,15 @@ def model(schema: type[Schema]) -> type[BaseModel]:
     return create_model(
         schema.__name__, __config__=config, __doc__=schema.__doc__, __module__=schema.__module__, **fields
     )
+
+
+def json_schema(schemas: Sequence[type[Schema]], title: str) -> dict[str, Any]:
+    """``schemas`` as one JSON Schema; a property is the key that a file spells, its title the plan's fact."""
+    from pydantic.json_schema import models_json_schema
+
+    _, found = models_json_schema([(model(schema), "validation") for schema in schemas], title=title)
+    parts = [{"$ref": f"#/$defs/{name}"} for name in found.get("$defs", {})]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "allOf": parts}
 
 
 def _annotation(annotation: Any) -> Any:

@@ -60,7 +60,9 @@ def check_candidates(
 ) -> CheckResult:
     """Check files that were already chosen."""
     session: Session | None = None
-    if options.gpu or options.select or options.ignore:
+    for name in options.gpu:
+        _expect_gpu(name)
+    if options.select or options.ignore:
         session = _session(finder, options, overlay, candidates)
         session.validate()
     failures = []
@@ -82,6 +84,13 @@ def check_candidates(
             finder.for_file(candidate.path)  # broken settings are said even where nothing needs them
     found = CheckResult((), (), (), 0, 0) if session is None else session.result()
     return found._replace(failures=(*failures, *found.failures), files_seen=len(candidates))
+
+
+def _expect_gpu(name: str) -> None:
+    """Raises TargetError where no card is called ``name``."""
+    from vramlint.hardware.catalogue import find_gpu
+
+    find_gpu(name)
 
 
 def _narrowed(data: bytes) -> bytes:

@@ -54,13 +54,8 @@ class Session:
         return self._project.files.glance(path)
 
     def validate(self) -> None:
-        """Raises UsageError and TargetError for rules and GPUs on the command line that do not exist."""
-        for name in self._options.gpu:
-            from vramlint.hardware.catalogue import find_gpu
-
-            find_gpu(name)
-        if self._options.select or self._options.ignore:
-            self._rules(self._finder.for_folder(os.getcwd())).expect((*self._options.select, *self._options.ignore))
+        """Raises UsageError for rules on the command line that do not exist."""
+        self._rules(self._finder.for_folder(os.getcwd())).expect((*self._options.select, *self._options.ignore))
 
     def look(self, candidate: Candidate, data: bytes, *, may_be_config: bool) -> None:
         """Check one file, unless it was already. A file that is no training config leaves no trace.
