@@ -97,5 +97,13 @@ class PointRegionHead(RegionHead):
             extra_saved_bytes=8 * regions * self.count,
         )  # fmt: skip
         scores = self.points.forward(fine, coarse)
+        self._point_targets(regions // batch.images, batch)
         picked = ops.gather(scores, (regions, self.count), 16 * regions)
         return [*losses, ops.total(ops.pointwise_loss(picked, kept=2))]
+
+    def _point_targets(self, positives: int, batch: Batch) -> None:
+        """``MaskPointHead.get_targets``: each image's bitmaps as floats, picked once more for its positives."""
+        for objects in batch.counts:
+            whole = self.tape.new(objects, batch.height, batch.width)
+            picked = self.tape.new(positives, batch.height, batch.width)
+            del whole, picked
