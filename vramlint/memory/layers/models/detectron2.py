@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.detectron2 import Named, at, backbone_of
+from vramlint.memory.layers.heads.deeplab import InstanceHead, semantic_head
 from vramlint.memory.layers.heads.densepose import DensePose
 from vramlint.memory.layers.heads.detection.common import OBJECT_SPREAD, Batch, batch_of
 from vramlint.memory.layers.heads.detectron2 import (
@@ -146,11 +147,26 @@ class DenseNetwork:
 
 @model("detectron2.SemanticSegmentor")
 class SemanticNetwork:
-    """Semantic FPN."""
+    """Semantic FPN, or DeepLab."""
 
     def __init__(self, build: Build, tree: Config) -> None:
-        self.backbone, channels = backbone_of(build.tape, tree)
-        self.head = SemanticBranch(build.tape, tree, channels)
+        self.backbone, self.channels = backbone_of(build.tape, tree)
+        own = str(at(tree, "SEM_SEG_HEAD.NAME", "SemSegFPNHead")) == "SemSegFPNHead"
+        make = SemanticBranch if own else semantic_head
+        self.head = make(build.tape, tree, self.channels)
 
     def loss(self, images: Tensor) -> Tensor:
         return ops.total_loss(self.head.losses(self.backbone(images)))
+
+
+@model("detectron2.PanopticDeepLab")
+class PanopticByCentres(SemanticNetwork):
+    """A semantic head, and one for centres and offsets."""
+
+    def __init__(self, build: Build, tree: Config) -> None:
+        super().__init__(build, tree)
+        self.instances = InstanceHead(build.tape, tree, self.channels)
+
+    def loss(self, images: Tensor) -> Tensor:
+        maps = self.backbone(images)
+        return ops.total_loss([*self.head.losses(maps), *self.instances.losses(maps)])
