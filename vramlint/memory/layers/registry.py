@@ -227,6 +227,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "detection.dense",
         "detection.guided",
         "detection.mask2former",
+        "detection.maskformer",
         "detection.point_rend",
         "detection.points",
         "detection.prototypes",

@@ -152,7 +152,7 @@ class ByPrototypes(SingleStage):
         return ops.total_loss(losses)
 
 
-@model("Mask2Former")
+@model("Mask2Former", "MaskFormer")
 class QueryMasks:
     """Backbone, neck, a panoptic head of queries."""
 

@@ -9,82 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.attention import MultiheadAttention
 from vramlint.memory.layers.heads.detection.common import OBJECT_SPREAD, Batch, Losses, batch_of, focal, row_entropy
-from vramlint.memory.layers.heads.detection.mask2former import DeformableAttention, FeedForward
+from vramlint.memory.layers.heads.detection.transformers import Decoder, Encoder
 from vramlint.memory.layers.nn import LayerNorm, Linear, as_input
 from vramlint.memory.layers.registry import Build, Config, Maps, model
-from vramlint.memory.layers.tape import Tape, Tensor
+from vramlint.memory.layers.tape import Tensor
 
 DENOISING_QUERIES = 200
 """DINO's noised copies of the objects (``num_dn_queries=100`` groups of pairs at least)."""
-
-
-class _Encoder:
-    """Self-attention, dense or deformable, and feed-forward layers over all tokens."""
-
-    def __init__(self, tape: Tape, config: Config, channels: int, levels: int) -> None:
-        layer = config["layer_cfg"]
-        attention = layer["self_attn_cfg"]
-        self.deformable = levels > 1 or "num_levels" in attention
-        width = int(layer["ffn_cfg"].get("feedforward_channels", 1024))
-        rate = float(layer["ffn_cfg"].get("ffn_drop", 0.0))
-        self.layers = [
-            (
-                DeformableAttention(tape, {**attention, "num_levels": levels}, channels)
-                if self.deformable
-                else MultiheadAttention(tape, channels, int(attention["num_heads"]),
-                                        dropout=float(attention.get("dropout", 0.0))),
-                LayerNorm(tape, channels), FeedForward(tape, channels, width, rate), LayerNorm(tape, channels),
-            )
-            for _ in range(int(config["num_layers"]))
-        ]  # fmt: skip
-
-    def __call__(self, x: Tensor, position: Tensor) -> Tensor:
-        for attention, first, feed, second in self.layers:
-            if isinstance(attention, DeformableAttention):
-                found = attention(x, position, x)
-            else:
-                placed = ops.add(x, position)
-                found = ops.add(x, attention(placed, placed, x))
-            x = second(feed(first(found)))
-        return x
-
-
-class _Decoder:
-    """Queries attend to each other and to the tokens."""
-
-    def __init__(self, tape: Tape, config: Config, channels: int, levels: int) -> None:
-        layer = config["layer_cfg"]
-        own, cross = layer["self_attn_cfg"], layer["cross_attn_cfg"]
-        self.deformable = levels > 1 or "num_levels" in cross
-        width = int(layer["ffn_cfg"].get("feedforward_channels", 1024))
-        rate = float(layer["ffn_cfg"].get("ffn_drop", 0.0))
-        self.layers = [
-            (
-                MultiheadAttention(tape, channels, int(own["num_heads"]), dropout=float(own.get("dropout", 0.0))),
-                DeformableAttention(tape, {**cross, "num_levels": levels}, channels)
-                if self.deformable
-                else MultiheadAttention(tape, channels, int(cross["num_heads"]),
-                                        dropout=float(cross.get("dropout", 0.0))),
-                FeedForward(tape, channels, width, rate), [LayerNorm(tape, channels) for _ in range(3)],
-            )
-            for _ in range(int(config["num_layers"]))
-        ]  # fmt: skip
-
-    def __call__(self, query: Tensor, place: Tensor, memory: Tensor, position: Tensor) -> list[Tensor]:
-        found: list[Tensor] = []
-        for own, cross, feed, (first, second, third) in self.layers:
-            placed = ops.add(query, place)
-            query = first(ops.add(query, own(placed, placed, query)))
-            if isinstance(cross, DeformableAttention):
-                query = second(cross(query, place, memory))
-            else:
-                keys = ops.add(memory, position)
-                query = second(ops.add(query, cross(ops.add(query, place), keys, memory)))
-            query = third(feed(query))
-            found.append(query)
-        return found
 
 
 @model("DETR", "DeformableDETR", "DINO")
@@ -103,8 +35,8 @@ class QueryDetector:
         channels = self.channels = int(neck["out_channels"])
         encoder, decoder = config["encoder"], config["decoder"]
         self.encoder, self.decoder = (
-            _Encoder(tape, encoder, channels, levels),
-            _Decoder(tape, decoder, channels, levels),
+            Encoder(tape, encoder, channels, levels),
+            Decoder(tape, decoder, channels, levels),
         )
         self.queries = int(config.get("num_queries", 100))
         self.level = tape.parameter(levels * channels) if levels > 1 else None

@@ -13,50 +13,10 @@ from vramlint.memory.layers.attention import MultiheadAttention
 from vramlint.memory.layers.bricks import RELU, ConvModule
 from vramlint.memory.layers.heads.detection.common import Batch, row_entropy
 from vramlint.memory.layers.heads.detection.solo import dice
+from vramlint.memory.layers.heads.detection.transformers import DeformableAttention, FeedForward
 from vramlint.memory.layers.nn import Conv, LayerNorm, Linear, as_input
 from vramlint.memory.layers.registry import Build, Config, Maps, head
 from vramlint.memory.layers.tape import Tape, Tensor
-
-
-class DeformableAttention:
-    """MultiScaleDeformableAttention: values at a few learnt places of every level, weighted."""
-
-    def __init__(self, tape: Tape, config: Config, channels: int) -> None:
-        self.tape, self.channels = tape, channels
-        heads, levels = int(config.get("num_heads", 8)), int(config.get("num_levels", 4))
-        self.points = heads * levels * int(config.get("num_points", 4))
-        self.offsets = Linear(tape, channels, 2 * self.points)
-        self.weights = Linear(tape, channels, self.points)
-        self.value, self.out = Linear(tape, channels, channels), Linear(tape, channels, channels)
-        self.rate = float(config.get("dropout", 0.1))
-
-    def __call__(self, query: Tensor, position: Tensor, memory: Tensor) -> Tensor:
-        tape = self.tape
-        placed = ops.add(query, position)
-        values = self.value(memory)
-        offsets = self.offsets(placed)
-        weights = ops.softmax(self.weights(placed))
-        del placed
-        places = ops.shifted(ops.scaled(offsets))
-        del offsets
-        shape = (query.shape[0], query.shape[1], self.channels)
-        found = tape.record(
-            shape, values.itemsize, (values, places, weights), (values.bytes, places.bytes, weights.bytes),
-            (values, places, weights),
-        )  # fmt: skip
-        del values, places, weights
-        return ops.add(ops.dropout(self.out(found), self.rate), query)
-
-
-class FeedForward:
-    """mmcv's FFN: linear, ReLU in place, linear, and the identity."""
-
-    def __init__(self, tape: Tape, channels: int, width: int, rate: float = 0.0) -> None:
-        self.first, self.second, self.rate = Linear(tape, channels, width), Linear(tape, width, channels), rate
-
-    def __call__(self, x: Tensor) -> Tensor:
-        inside = ops.dropout(ops.relu(self.first(x), inplace=True), self.rate)
-        return ops.add(x, ops.dropout(self.second(inside), self.rate))
 
 
 class PixelDecoder:
@@ -135,14 +95,12 @@ class _DecoderLayer:
         return third(self.feed(query))
 
 
-@head("Mask2FormerHead", "MaskFormerHead")
+@head("Mask2FormerHead")
 class Mask2FormerHead:
     """Queries to classes and masks after every decoder layer; each time a loss with its own assignment."""
 
     def __init__(self, build: Build, config: Config) -> None:
         tape = self.tape = build.tape
-        if str(config.get("type")).rpartition(".")[2] != "Mask2FormerHead":
-            raise KeyError("type")
         channels, outside = int(config["feat_channels"]), int(config["out_channels"])
         self.queries = int(config.get("num_queries", 100))
         stuff = config.get("num_stuff_classes")

@@ -13,8 +13,8 @@ from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.attention import MultiheadAttention
 from vramlint.memory.layers.backbones.resnet import DEPTHS, Bottleneck, options_of, run_block, stage_of
 from vramlint.memory.layers.heads.detection.common import Batch, Losses, RegionExtractor
-from vramlint.memory.layers.heads.detection.mask2former import FeedForward
 from vramlint.memory.layers.heads.detection.roi_heads import listed
+from vramlint.memory.layers.heads.detection.transformers import FeedForward
 from vramlint.memory.layers.nn import LayerNorm, Linear, as_input
 from vramlint.memory.layers.registry import Build, Config, Maps, head, register
 from vramlint.memory.layers.tape import Parameter, Tensor
