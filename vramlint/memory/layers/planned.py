@@ -12,7 +12,9 @@ from vramlint.memory.layers.registry import UnknownType
 from vramlint.memory.layers.stack import STACKS, Stack
 from vramlint.plan import Precision, TrainingPlan
 
-FACTS = ("clip_len", "frames", "ground_truths", "in_channels", "num_clips", "proposals", "shapes_vary")
+FACTS = (
+    "clip_len", "depth", "frames", "ground_truths", "in_channels", "num_clips", "patches", "proposals", "shapes_vary",
+)  # fmt: skip
 """What builders may ask of the plan beside the architecture."""
 
 

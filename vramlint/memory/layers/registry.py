@@ -195,6 +195,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "hourglass",
         "hrnet",
         "light",
+        "medical",
         "mit",
         "mobilenet",
         "mscan",
@@ -253,6 +254,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "models": (
         "detectors",
         "detectron2",
+        "medical",
         "queries",
         "recognizers",
         "segmentors",
