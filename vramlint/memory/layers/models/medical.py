@@ -25,6 +25,7 @@ class VolumeSegmentor:
         self.channels = int(config["backbone"].get("in_channels", 1))
         self.loss_config: Config = config["loss"]
         self.kind = str(self.loss_config["type"]).rpartition(".")[2]
+        self.held: tuple[Tensor, ...] = ()
         if self.kind not in (*_DICE, *_JOINT, "CrossEntropyLoss", "FocalLoss"):
             raise UnknownType(f"loss {self.kind!r} of MONAI")
 
@@ -42,9 +43,8 @@ class VolumeSegmentor:
         if heads > 1:
             found = found.view(found.shape[0] * heads, *found.shape[2:])
             label = tape.new(batch * heads, *label.shape[1:])
-        total = ops.total_loss(self._losses(found, label))
-        del label, volume
-        return total
+        self.held = volume, label  # the engine holds its batch to the end of the step
+        return ops.total_loss(self._losses(found, label))
 
     def _losses(self, logits: Tensor, label: Tensor) -> list[Tensor]:
         losses: list[Tensor] = []
