@@ -272,6 +272,15 @@ _LOADER_AND_TRAINER = (
 
 _LAYOUTS: tuple[Row, ...] = (
     row(
+        "monai",
+        "MONAI bundles",
+        keys(
+            any_of="network_def._target_ network._target_ network_def network",
+            also="train.trainer._target_=(^|\\.)SupervisedTrainer$",
+        ),
+        module="monai",
+    ),
+    row(
         "hydra_objects",
         "Hydra configs with _target_",
         keys(syntaxes=YAML, path=NOT_EVALUATION, text=_LOADER_AND_TRAINER),
