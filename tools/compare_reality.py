@@ -4,8 +4,9 @@ A step of each model with SGD and momentum on the CPU, in a process of its own, 
 bytes themselves, kernels as the CPU chooses them. (Under AdamW most peaks lie in its update, where every trace is
 exact.) What convolutions allocate inside themselves is in no trace. So a model with convolutions takes its step three
 ways: as torch runs it (oneDNN), with oneDNN off, and with convolutions that allocate what they return and nothing else
-(``tools/reality.py``); the trace is the same throughout. The bar is 0.5 % for the last column. Needs torch, and timm
-and transformers for their models.
+(``tools/reality.py``); the trace is the same throughout. A model passes within 0.5 % of the step as it is, or, where it
+is further off, of the step with hollow convolutions: then the difference is all inside convolutions. Needs torch, and
+timm and transformers for their models.
 """
 
 from __future__ import annotations
@@ -55,17 +56,18 @@ def main() -> int:
         f"{'model':<18}{'traced':>11}{'real':>11}{'off by':>9}{'no oneDNN':>11}{'off by':>9}{'hollow':>11}{'off by':>9}"
     )
     worst = max(_row(name) for name in options.names)
-    print(f"worst without what convolutions allocate inside: {worst:.3%} (bar {BAR:.1%})")
+    print(f"worst, without what convolutions allocate inside where that is needed: {worst:.3%} (bar {BAR:.1%})")
     return 0 if worst <= BAR else 1
 
 
 def _row(name: str) -> float:
-    """Prints a model's row; how far the trace is from the step whose convolutions are hollow."""
+    """Prints a model's row; how far the trace is from the real step, from the hollow one where that is not within."""
     peaks = _apart(name)
     traced = peaks.pop("traced")
     cells = "".join(f"{size / 2**20:>11.2f}{traced / size - 1:>9.2%}" for size in peaks.values())
     print(f"{name:<18}{traced / 2**20:>11.2f}{cells}", flush=True)
-    return abs(traced / list(peaks.values())[-1] - 1)
+    real = abs(traced / peaks["real"] - 1)
+    return real if real <= BAR else abs(traced / peaks.get("hollow", peaks["real"]) - 1)
 
 
 def _apart(name: str) -> dict[str, int]:

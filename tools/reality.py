@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.autograd import DeviceType
+from torch.distributed.tensor import DTensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -103,6 +104,7 @@ def _held_bytes(job: Job, optimizer: torch.optim.Optimizer) -> int:
     tensors = [*job.model.parameters(), *job.model.buffers()]
     for state in optimizer.state.values():
         tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    tensors = [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
     storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
 

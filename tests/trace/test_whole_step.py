@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,44 @@ def test_buckets_against_a_real_step(apart: Apart, parallel: str) -> None:
     real = apart(lambda: _real_with_ddp(choices))
     traced = apart(lambda: memory(choices, decoder=True)).peak_bytes
     assert traced / real - 1 == pytest.approx(0, abs=0.005)
+
+
+def _real_with_shards(folder: str, rank: int) -> int:
+    """One rank of two of the same step, sharded for real over gloo, as its allocator saw it."""
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    store = dist.FileStore(str(Path(folder, "store")), 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=90))
+
+    def build() -> Any:
+        job = nets.decoder_job(TOKENS)
+        mesh = init_device_mesh("cpu", (2,))
+        for block in job.model.blocks:
+            fully_shard(block, mesh=mesh)
+        fully_shard(job.model, mesh=mesh)
+        return job
+
+    peak = reality.real_peak_bytes(build, nets.adamw, steps_before=2)
+    dist.barrier()
+    dist.destroy_process_group()
+    return peak
+
+
+def test_shards_against_a_real_step_of_two_processes(apart: Apart, tmp_path: Path) -> None:
+    if not torch.distributed.is_gloo_available():
+        pytest.skip("this torch has no gloo")
+    other = os.fork()
+    if other == 0:
+        try:
+            _real_with_shards(str(tmp_path), 1)
+        finally:
+            os._exit(0)  # whatever came of it: the rest of the tests is the parent's
+    real = apart(lambda: _real_with_shards(str(tmp_path), 0))
+    os.waitpid(other, 0)
+    traced = apart(lambda: memory(ADAMW._replace(parallel="fsdp2", ranks=2), decoder=True)).peak_bytes
+    assert traced / real - 1 == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ TESTED = {
     "diffusers": ("0.42",),
     "segmentation-models-pytorch": ("0.6",),
     "ultralytics": ("8.4",),
+    "bitsandbytes": ("0.50",),
     "rfdetr": ("1.11",),
 }
 """Versions that the tracer was used with, by package; another one is said in the profile's assumptions."""
