@@ -103,7 +103,8 @@ def test_a_model_is_traced_as_chosen_with_a_whole_step(repository: Path, capsys:
     )  # 864 bytes of one weight, three of a block each
     plain, recomputed = data["steps"]
     assert (plain["shape"], plain["variant"], recomputed["variant"]) == ([4, 64, 96], "amp", "amp+checkpointing")
-    assert plain["parts"]["ema"] == plain["parts"]["weights"] == 5 * 512
+    assert plain["parts"]["weights"] == 5 * 512
+    assert plain["parts"]["ema"] == 6 * 512  # it counts its updates in a buffer
     assert plain["peak_bytes"] == sum(plain["parts"].values()) > recomputed["peak_bytes"]
     assert "whole step at 4x64x96, amp, SGD: at its peak, in " in capsys.readouterr().out
 
