@@ -184,3 +184,22 @@ def test_unsloth_spans_its_loss_in_chunks_and_over_whole_logits() -> None:
     assert own.high - own.value > logits / 4
     oft = estimate(plan({**extra, "implementation": "unsloth"}, **{**run, "adapter": "oft"}), Target())
     assert "unsloth" in oft.unknown_because
+
+
+def test_dpo_runs_pairs_beside_a_reference_model() -> None:
+    run = {**LANGUAGE, "micro_batch": 2}
+    alone = estimate(plan({"packing": True}, **run), Target())
+    pairs = estimate(plan({"packing": True, "preference": "dpo"}, **run), Target())
+    doubled = estimate(plan({"packing": True}, **{**run, "micro_batch": 4}), Target())
+    assert alone.allocated is not None
+    assert pairs.allocated is not None
+    assert doubled.allocated is not None
+    states = {part.name: part.bytes for part in pairs.components}
+    assert states["frozen parameters"] == states["parameters"]  # the reference, in the weights' own type
+    assert alone.allocated.value + states["frozen parameters"] < pairs.allocated.value
+    assert pairs.allocated.value < doubled.allocated.value + states["frozen parameters"]
+    assert pairs.allocated.high > doubled.allocated.high
+
+    adapted = {**run, "adapter": "lora"}
+    behind = estimate(plan({"packing": True, "preference": "dpo"}, **adapted), Target())
+    assert "frozen parameters" not in {part.name for part in behind.components}

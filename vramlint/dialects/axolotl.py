@@ -53,6 +53,7 @@ from vramlint.dialects.language import (
     half,
     language_facts,
     offer_keys,
+    preference,
     product,
     spelled_true,
     torch_prefetch,
@@ -104,6 +105,8 @@ class Config(Schema):
     fp16: Any = keys("fp16")
     bfloat16: Any = keys("bfloat16")
     adapter: Text | None = keys("adapter")
+    trainer: Text | None = keys("rl")
+    reward: Flag | None = keys("reward_model", "process_reward_model")
     packing: Flag | None = keys("sample_packing")
     adapter_targets: Any = keys("lora_target_modules")
     target_linear: Flag | None = keys("lora_target_linear")
@@ -140,6 +143,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("sharding", derived("fsdp", "fsdp is configured"))
     draft.put("packing", settings.fact("packing"))
     language_facts(draft, "transformers")
+    if settings.values.trainer or settings.values.reward:
+        preference(draft, settings.values.trainer or "a reward model")
     _kernels(draft, settings)
     torch_prefetch(draft)
     offer_keys(draft, document, _INSERTABLE, after="micro_batch_size")

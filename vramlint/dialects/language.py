@@ -94,6 +94,17 @@ def language_facts(draft: Draft, implementation: str) -> None:
     draft.put("implementation", derived(implementation, f"the models of {implementation}"))
 
 
+def preference(draft: Draft, trainer: str) -> None:
+    """For the estimator: each sample is a pair in one forward pass, and DPO compares with a frozen reference model.
+
+    Only DPO's step is worked out; of the other ``trainer`` s the model is said to be unknown.
+    """
+    if trainer == "dpo":
+        draft.put("preference", derived("dpo", "chosen and rejected run as one batch, beside a reference model"))
+        return
+    draft.put("model", unknown(f"{trainer} holds more than one sequence or model a sample", draft.plan.model.location))
+
+
 def low_precision_weights(draft: Draft, note: str) -> None:
     """For the estimator: weights are held or gathered in 16 bits beside fp32 main copies, and nothing autocasts."""
     draft.put("low_precision_weights", derived(value=True, note=note))

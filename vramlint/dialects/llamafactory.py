@@ -46,7 +46,14 @@ from typing import Any, ClassVar
 
 from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft
-from vramlint.dialects.language import deepspeed_sharding, language_facts, offer_keys, product, torch_prefetch
+from vramlint.dialects.language import (
+    deepspeed_sharding,
+    language_facts,
+    offer_keys,
+    preference,
+    product,
+    torch_prefetch,
+)
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import word_sources
@@ -82,6 +89,7 @@ class Config(Schema):
     eval_batch: Count | None = keys("per_device_eval_batch_size")
 
     stage: Text | None = keys("stage")
+    pref_loss: Text | None = keys("pref_loss")
     finetuning_type: Text | None = keys("finetuning_type", "peft_config.name", default="lora")
     disable_checkpointing: Flag | None = keys("disable_gradient_checkpointing", default=False)
     bf16: Flag | None = keys("bf16")
@@ -148,8 +156,8 @@ def _preferences(draft: Draft, settings: Settings[Config]) -> None:
     if stage in _PAIRS:
         draft.put("batch_unit", derived("pairs", f"{stage} counts pairs"))
     if stage in _SEVERAL:
-        told = f"{stage} holds more than one sequence or model a sample"
-        draft.put("model", unknown(told, draft.plan.model.location))
+        own = str(settings.values.pref_loss or "sigmoid")  # orpo and simpo compare with no reference model
+        preference(draft, stage if own in ("sigmoid", "hinge", "ipo", "kto_pair") else own)
 
 
 def _adapter(draft: Draft, settings: Settings[Config]) -> None:

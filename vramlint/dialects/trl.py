@@ -45,6 +45,7 @@ from typing import Any, ClassVar
 from vramlint.dialects import hf_trainer
 from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft, title_of
+from vramlint.dialects.language import preference
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.reading import Count, Settings, keys, read_settings
@@ -137,7 +138,9 @@ def _unit(draft: Draft, trainer: str, settings: Settings[Arguments]) -> None:
             draft.put("task", derived("causal-lm", "a language model is trained"))
         return
     draft.put("batch_unit", derived(unit, f"{trainer} counts {unit}"))
-    draft.put("model", unknown(f"{trainer} holds more than one sequence or model a sample", draft.plan.model.location))
+    preference(draft, trainer)
+    if trainer == "dpo" and not draft.plan.seq_len.known:
+        draft.put("seq_len", default(1024, f"default of {_SOURCE}"))
     if unit == "completions":
         draft.put("responses_per_prompt", settings.fact("generations"))
         if settings.values.prompt and settings.values.completion:

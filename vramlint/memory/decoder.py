@@ -49,6 +49,10 @@ class Decoder(NamedTuple):
     tower: Tower | None = None
     """The vision encoder of a vision-language model; frozen, it runs without a graph and only its weights count."""
     tower_trains: bool = False
+    pairs: bool = False
+    """Whether each sample is a pair of sequences in one forward pass (DPO)."""
+    reference: bool = False
+    """Whether a frozen copy of the model stands beside it; behind adapters the model without them serves."""
 
     @property
     def spread(self) -> float:
@@ -58,7 +62,8 @@ class Decoder(NamedTuple):
     @property
     def parameters(self) -> int:
         adapters = self.adapter.parameters(self.config) if self.adapter else 0
-        return self.config.parameters + self.tower_parameters + adapters
+        copies = 2 if self.reference else 1
+        return copies * (self.config.parameters + self.tower_parameters) + adapters
 
     @property
     def tower_parameters(self) -> int:
@@ -122,6 +127,8 @@ class Decoder(NamedTuple):
         """Forward end, loss, and backward at the last and the first block; see :class:`_Step` for the terms."""
         if not workload.seq_len or not workload.micro_batch or not self._covers(workload):
             return ()
+        if self.pairs:
+            workload = workload._replace(micro_batch=2 * workload.micro_batch)
         moments = _Step(self, workload).moments()
         if self.tower is None or not self.tower_trains:
             return moments

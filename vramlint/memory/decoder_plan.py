@@ -9,6 +9,9 @@ from vramlint.memory.decoder import Decoder
 from vramlint.memory.implementations import (
     HUGGING_FACE,
     IMPLEMENTATIONS,
+    PAIRS,
+    PAIRS_IN_FP32,
+    PAIRS_SOURCE,
     TORCHTUNE_COMPILED,
     TORCHTUNE_PLAIN,
     UNSLOTH,
@@ -55,27 +58,47 @@ def decoder_of(plan: TrainingPlan, name: str, config: DecoderConfig, source: str
     text = f"{implementation.name} implementation ({implementation.source}), flash attention"
     base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
+    if kind not in (*_WHOLE, *_LORA, *METHODS):
+        return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
+    if plan.fact("preference").value is not None:
+        return _preferring(plan, base, kind)
     if implementation.name == UNSLOTH.name:
         return _unsloth(plan, base, kind)
-    if kind in ("none", "full"):
-        return Resolution(base, assumptions=(text,))
-    if kind not in ("lora", "qlora") and kind not in METHODS:
-        return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
-    return _adapted(plan, base, plan.adapter.value == "qlora", implementation, text)
+    return _up_to(plan, base, kind, (), text)
+
+
+_WHOLE, _LORA = ("none", "full"), ("lora", "qlora")
+"""Kinds of training: all weights, or low-rank adapters; the others are names of ``METHODS``."""
+
+
+def _preferring(plan: TrainingPlan, base: Decoder, kind: str) -> Resolution:
+    """DPO: pairs in one batch; a frozen copy as reference, or the model without its adapters."""
+    full = kind in _WHOLE
+    name, loss = f"{base.implementation.name} under DPO", base.implementation
+    pairs = base._replace(pairs=True, reference=full, implementation=loss._replace(name=name, loss=PAIRS))
+    text = f"{PAIRS_SOURCE}{', a frozen copy of the model beside it' if full else ''}; the upper bound: fp32 logits"
+    if loss.fused_loss:
+        text += "; a fused loss is taken as whole logits"
+        pairs = pairs._replace(implementation=pairs.implementation._replace(fused_loss=False))
+    return _up_to(plan, pairs, kind, (pairs.implementation._replace(loss=PAIRS_IN_FP32),), text)
 
 
 def _unsloth(plan: TrainingPlan, base: Decoder, kind: str) -> Resolution:
     """unsloth's blocks by those of transformers, which keep more than its kernels do; its loss in chunks or whole."""
     text = f"{base.implementation.source}; the upper bound is for a loss over whole logits"
-    if kind not in ("none", "full", "lora", "qlora"):
+    if kind not in (*_WHOLE, *_LORA):
         return Resolution(None, because=f"no formula here covers the adapter method {kind!r} in unsloth")
-    whole = UNSLOTH_PLAIN_LOSS
-    if kind in ("none", "full"):
-        return Resolution(base, (base._replace(implementation=whole),), (text,))
-    found = _adapted(plan, base, plan.adapter.value == "qlora", base.implementation, text)
-    adapted = [each for each in (found.knowledge, *found.alternatives) if isinstance(each, Decoder)]
-    others = tuple(each._replace(implementation=whole) for each in adapted)
-    return found._replace(alternatives=(*found.alternatives, *others))
+    return _up_to(plan, base, kind, (UNSLOTH_PLAIN_LOSS,), text)
+
+
+def _up_to(plan: TrainingPlan, base: Decoder, kind: str, others: tuple[Implementation, ...], text: str) -> Resolution:
+    """``base`` whole or behind adapters, with the same in ``others`` as further readings."""
+    found = Resolution(base, assumptions=(text,))
+    if kind not in _WHOLE:
+        found = _adapted(plan, base, plan.adapter.value == "qlora", base.implementation, text)
+    decoders = [each for each in (found.knowledge, *found.alternatives) if isinstance(each, Decoder)]
+    further = tuple(each._replace(implementation=other) for other in others for each in decoders)
+    return found._replace(alternatives=(*found.alternatives, *further))
 
 
 def _implementation(plan: TrainingPlan) -> Implementation:

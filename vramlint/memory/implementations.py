@@ -119,6 +119,16 @@ TORCHTUNE_PLAIN = TORCHTUNE._replace(
     loss=HUGGING_FACE.loss,
 )
 
+PAIRS = Loss(forward_low=2, forward_fp32=1, backward_low=2, backward_fp32=1)
+"""DPO in trl 1.x ``DPOTrainer.concatenated_forward`` and ``selective_log_softmax``: the policy's logits, their
+log-softmax, and the reference's logits, made while the policy's graph waits; then the logits' gradient, row by row and
+stacked. Not traced: no published run of DPO was held against it."""
+
+PAIRS_IN_FP32 = Loss(forward_low=2, forward_fp32=3, backward_low=1, backward_fp32=3)
+"""The same where the logits of both are cast to fp32 first (LLaMA-Factory 0.9 ``dpo/trainer.py``, older trl)."""
+
+PAIRS_SOURCE = "DPO as trl runs it: chosen and rejected in one batch"
+
 UNSLOTH = HUGGING_FACE._replace(
     name="unsloth",
     source="unsloth 2026-08 models/llama.py, unsloth_zoo fused_losses: the loss in chunks that fit the free memory",
