@@ -47,8 +47,8 @@ def test_defaults(line: str, precision: Precision | None, checkpointing: bool | 
     [
         ("a.yaml", SFT.format(""), "samples", True),
         ("a.yaml", SFT.format("num_generations: 16"), "completions", False),
-        ("a.yaml", SFT.format("beta: 0.1\nmax_prompt_length: 512"), "pairs", False),
-        ("a.sh", "trl dpo --model_name_or_path x --per_device_train_batch_size 2", "pairs", False),
+        ("a.yaml", SFT.format("beta: 0.1\nmax_prompt_length: 512"), "pairs", True),
+        ("a.sh", "trl dpo --model_name_or_path x --per_device_train_batch_size 2", "pairs", True),
         ("a.sh", "trl sft --model_name_or_path x --per_device_train_batch_size 2", "samples", True),
         (
             "a.py",
@@ -63,6 +63,7 @@ def test_defaults(line: str, precision: Precision | None, checkpointing: bool | 
 def test_units(path: str, text: str, unit: str, knows_model: bool) -> None:
     found = reading(path, text)
     assert (found.plan.dialect, found.plan.batch_unit.value, found.plan.model.known) == ("trl", unit, knows_model)
+    assert (found.plan.fact("preference").value == "dpo") == (unit == "pairs")
 
 
 @pytest.mark.parametrize(("gpus", "effective"), [(1, 32), (2, 64), (3, 96), (8, 256)])
