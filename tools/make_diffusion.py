@@ -125,7 +125,8 @@ def entry(denoiser: Denoiser, *, checked: bool) -> dict[str, Any]:
         raise ValueError(f"{denoiser.names[0]} has {parameters:,} parameters, not {denoiser.parameters:,}")
     variants = {}
     for name, mode in MODES.items():
-        for checkpointing in (False, True):
+        # Nobody trains a whole stack of transformer blocks without checkpointing.
+        for checkpointing in (True,) if denoiser.stacks and not mode.adapted else (False, True):
             key = f"{name}+checkpointing" if checkpointing else name
             variants[key] = variant(denoiser, mode, checkpointing)
             print(denoiser.names[0], key, {part: len(variants[key][part]) for part in ("fresh", "kept")}, flush=True)

@@ -218,7 +218,7 @@ def test_a_fine_tune_whose_name_holds_its_base(name: str, base: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "agentica-org/DeepCoder-14B-Preview",  # no family
+        "our-lab/coder-14B-preview",  # no family
         "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",  # Qwen2.5, which the name does not say
         "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B",  # a draft head
         "lmms-lab/llava-next-llama-3-8b",  # with a vision tower

@@ -68,7 +68,8 @@ _NAMES = (
 )
 """The checkpoint behind the family and flavour that the tables name (``simpletuner/helpers/models``)."""
 
-_QUANTISED = {"int8": "int8", "fp8": "fp8"}
+_QUANTISED = {"int8": "int8", "fp8wo": "fp8", "fp8": "fp8 with activations"}
+"""torchao's ``fp8`` works on activations in 8 bits too and keeps more of them; ``fp8wo`` is of weights alone."""
 
 
 def _simpletuner(row: Row) -> TrainingPlan | None:

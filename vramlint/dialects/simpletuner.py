@@ -157,9 +157,19 @@ def _adapter(draft: Draft, settings: Settings[Options]) -> None:
     draft.put("adapter_targets", derived("attention", "DEFAULT_LORA_TARGET of the model families"))
     held = str(settings.fact("held_as").value)
     if held != "no_change":
-        word = held.split("-")[0]
-        draft.put("base_quantization", derived("fp8" if word == "fp8wo" else word, f"base_model_precision {held}"))
+        draft.put("base_quantization", derived(_HELD_AS.get(held, held), f"base_model_precision {held}"))
 
+
+_HELD_AS = {
+    "int8-quanto": "int8",
+    "int8-torchao": "int8",
+    "int8-sdnq": "int8",
+    "fp8-quanto": "fp8",
+    "fp8uz-quanto": "fp8",
+    "fp8wo-torchao": "fp8",
+    "nf4-bnb": "nf4",
+}
+"""Weights alone. ``fp8-torchao`` works on activations in 8 bits too, and keeps other tensors for that."""
 
 _FAMILIES = {
     "sd1x": "stable-diffusion-v1-5",

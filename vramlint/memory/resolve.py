@@ -13,6 +13,7 @@ from vramlint.memory.decoder_plan import decoder_of, spelled_config
 from vramlint.memory.diffusion import find_denoiser, local_denoiser
 from vramlint.memory.diffusion_plan import trained
 from vramlint.memory.knowledge import ModelKnowledge, Resolution
+from vramlint.memory.local_encoders import local_encoder
 from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
@@ -81,9 +82,9 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     own = plan.fact("own_profile").value
     if isinstance(own, OwnProfile) and own.profile is not None:
         return _own(own, own.profile)
-    local = local_decoder(name, plan.path)
+    local = _in_folder(plan, name)
     if local is not None:
-        return _named(plan, local, f"closed form, {local.source}")
+        return local
     # No decoder has a profile. Its entry is looked up before the ledger's, whose modules take longer to import.
     decoder = None if _is_traced(plan, name) else find_decoder(name)
     if decoder is not None:
@@ -92,11 +93,23 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     if found.knowledge is not None:
         return _self_supervised(plan, found)
     like = plan.fact("architecture_like").value
-    denoiser = local_denoiser(name, plan.path) or find_denoiser(name) or (find_denoiser(like) if like else None)
+    denoiser = find_denoiser(name) or (find_denoiser(like) if like else None)
     if denoiser is not None:
         return trained(plan, denoiser)
     related = find_related(name)
     return found if related is None else _fine_tune(plan, name, related)
+
+
+def _in_folder(plan: TrainingPlan, name: str) -> Resolution | None:
+    """The model that a folder's config.json describes, None where there is no such folder or it is not known."""
+    decoder = local_decoder(name, plan.path)
+    if decoder is not None:
+        return _named(plan, decoder, f"closed form, {decoder.source}")
+    encoder = local_encoder(name, plan.path)
+    if encoder is not None:
+        return Resolution(encoder, assumptions=encoder.assumptions)
+    denoiser = local_denoiser(name, plan.path)
+    return None if denoiser is None else trained(plan, denoiser)
 
 
 def _fine_tune(plan: TrainingPlan, name: str, base: NamedDecoder) -> Resolution:

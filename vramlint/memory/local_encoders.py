@@ -1,0 +1,50 @@
+"""Text encoders and encoder-decoders in folders of the repository, known by the sizes in their ``config.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from vramlint.memory.local_models import folders_of, read_json
+from vramlint.memory.profile import Profile
+from vramlint.memory.profile_catalogue import find_profile
+
+_DATA = os.path.join(os.path.dirname(__file__), "data", "encoders.json")
+
+
+def local_encoder(name: str, config_path: str) -> Profile | None:
+    """The traced profile whose sizes the folder ``name``, which the file ``config_path`` names, has in its config.
+
+    None where any size differs: a vocabulary of its own is another model.
+    """
+    for folder in folders_of(name, config_path):
+        data = read_json(os.path.join(folder, "config.json"))
+        known = None if data is None else _alike(data)
+        profile = None if known is None else find_profile(known)
+        if profile is not None:
+            shown = os.path.relpath(folder).replace(os.sep, "/")
+            text = f"sizes of {shown}/config.json are those of {profile.name}"
+            return profile._replace(assumptions=(text, *profile.assumptions))
+    return None
+
+
+def _alike(data: Mapping[str, Any]) -> str | None:
+    """A config.json leaves out what is a default of its type, but not its type."""
+    if not isinstance(data.get("model_type"), str):
+        return None
+    for name, sizes, spelled in _sizes():
+        if all(key in data for key in ("model_type", *spelled)) and all(
+            data.get(key, value) == value for key, value in sizes.items()
+        ):
+            return name
+    return None
+
+
+@lru_cache(maxsize=1)
+def _sizes() -> list[tuple[str, dict[str, Any], list[str]]]:
+    """Name, sizes, and the sizes that a config.json spells because they are no defaults of the type."""
+    with open(_DATA, "rb") as file:
+        return [(name, sizes, spelled) for name, sizes, spelled in json.load(file)["models"]]
