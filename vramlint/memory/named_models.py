@@ -17,10 +17,18 @@ _CHECKPOINTING = "with_cp"
 """Member of a tree whose builder can recompute its blocks."""
 
 
-class NamedLedger:
-    """What the layer ledger knows of a model by its name; a step runs when it is asked for."""
+_PIXELS = ("smp", "unets")
+"""Scopes of models that end in a map of one class unless told otherwise."""
 
-    def __init__(self, named: Named) -> None:
+
+class NamedLedger:
+    """What the layer ledger knows of a model by its name; a step runs when it is asked for.
+
+    ``options`` replace members of its tree: ``classes``, ``in_channels``.
+    """
+
+    def __init__(self, named: Named, **options: int) -> None:
+        named = named._replace(architecture={**named.architecture, **options})
         self._named = named
         self._plain = self._model(named, checkpointing=False)
 
@@ -29,7 +37,7 @@ class NamedLedger:
         from vramlint.memory.layers import LayerModel  # most plans name no such model
 
         tree = {**named.architecture, _CHECKPOINTING: True} if checkpointing else named.architecture
-        return LayerModel(tree, named.scope)
+        return LayerModel(tree, named.scope, facts={"in_channels": tree.get("in_channels", 3)})
 
     @property
     def name(self) -> str:
@@ -57,13 +65,21 @@ class NamedLedger:
         return max(TRACE_SPREAD, self._plain.spread)
 
     @property
+    def maps_pixels(self) -> bool:
+        """Whether it has a logit a pixel and class."""
+        return self._named.scope in _PIXELS
+
+    @property
     def detects(self) -> bool:
         """Whether it is a detector of boxes alone."""
         return self._named.scope == "yolo"
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        return (f"{self._named.name} worked out layer by layer from its name", *self._named.assumptions)
+        tree, words = self._named.architecture, self._named.assumptions
+        if self._named.scope in _PIXELS and tree["classes"] > 1:
+            words = (f"{tree['classes']} classes, cross-entropy",)
+        return (f"{self._named.name} worked out layer by layer from its name", *words)
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The moments that can be the peak; empty for a size or a way of checkpointing that the model does not have."""
@@ -81,12 +97,40 @@ class NamedLedger:
 
 
 @lru_cache(maxsize=64)
-def find_ledger(name: str) -> NamedLedger | None:
-    """The ledger of the model called ``name``, None where none is known."""
+def find_ledger(name: str, in_channels: int = 3, classes: int | None = None) -> NamedLedger | None:
+    """The ledger of the model called ``name``, None where none is known.
+
+    ``classes`` matter to models of a logit a pixel and class. Raises UnknownType where the model cannot be built so.
+    """
     from vramlint.memory.layers.named.catalogue import find_named
 
     named = find_named(name)
-    return None if named is None else NamedLedger(named)
+    if named is None:
+        return None
+    options = {} if in_channels == 3 else {"in_channels": in_channels}
+    if classes is not None and named.scope in _PIXELS:
+        options["classes"] = classes
+    return NamedLedger(named, **options)
+
+
+def planned_ledger(name: str, plan: TrainingPlan, profile: Profile | None) -> NamedLedger | None:
+    """The ledger of ``name`` where the plan needs it: nothing was traced, or not for what the plan trains.
+
+    None where the traced model is another one than the ledger's.
+    """
+    from vramlint.memory.layers import UnknownType  # most plans name no such model
+
+    channels, classes = plan.fact("in_channels").value or 3, plan.num_classes.value
+    usual = find_ledger(name)
+    if usual is None or (profile is not None and usual.parameters != profile.parameters):
+        return None
+    mapped = usual.maps_pixels and classes is not None and classes > 1
+    if profile is not None and channels == 3 and not mapped and reaches(profile, plan):
+        return None
+    try:
+        return find_ledger(name, channels, classes if mapped else None)
+    except UnknownType:
+        return None
 
 
 def reaches(profile: Profile, plan: TrainingPlan) -> bool:

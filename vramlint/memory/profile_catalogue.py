@@ -21,6 +21,7 @@ FAMILIES = (
     "segmentation",
     "ultralytics",
     "rfdetr",
+    "detr",
     "transformers",
     "encoder",
 )

@@ -17,7 +17,7 @@ from vramlint.memory.local_encoders import local_encoder
 from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
-from vramlint.memory.named_models import NamedLedger, find_ledger, reaches
+from vramlint.memory.named_models import NamedLedger, planned_ledger
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
@@ -180,8 +180,8 @@ def _profile(plan: TrainingPlan, name: str) -> Resolution:
         spellings = (f"{name}-anchors", *spellings)  # the repository's own head, not the later package's
     for candidate in spellings:
         profile = find_profile(candidate)
-        ledger = None if profile is not None and reaches(profile, plan) else find_ledger(candidate)
-        if ledger is not None and (profile is None or ledger.parameters == profile.parameters):
+        ledger = planned_ledger(candidate, plan, profile)
+        if ledger is not None:
             return _from_ledger(plan, ledger)
         if profile is not None:
             return _with_masks(plan, profile)

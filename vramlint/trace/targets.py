@@ -75,6 +75,7 @@ FAMILIES = (
     "segmentation",
     "ultralytics",
     "rfdetr",
+    "detr",
     "transformers",
     "encoder",
     "diffusers",

@@ -42,13 +42,13 @@ def _skips(channels: Sequence[int]) -> list[int]:
 
 
 def _center(tape: Tape, channels: int, *, there: bool) -> Layer:
-    """Two convolutions on the last map, which the package adds behind VGG."""
+    """Two convolutions on the last map, which the package adds behind VGG (no other starts with 64 and 128)."""
     return chain(unit(tape, channels, channels, 3), unit(tape, channels, channels, 3)) if there else lambda x: x
 
 
 def unet(tape: Tape, channels: Sequence[int]) -> Made:
     """U-Net: nearest resizing to each skip's size."""
-    center = _center(tape, channels[-1], there=channels[0] != 3)
+    center = _center(tape, channels[-1], there=tuple(channels[:2]) == (64, 128))
     insides = (channels[-1], *_WIDTHS[:-1])
     blocks = [_Doubled(tape, *row) for row in zip(insides, _skips(channels), _WIDTHS, strict=True)]
 
@@ -65,7 +65,7 @@ def unet(tape: Tape, channels: Sequence[int]) -> Made:
 
 def unet_plus_plus(tape: Tape, channels: Sequence[int]) -> Made:
     """U-Net++: every level joined with all before it."""
-    _center(tape, channels[-1], there=channels[0] != 3)  # made, but its forward pass does not use it
+    _center(tape, channels[-1], there=tuple(channels[:2]) == (64, 128))  # made, but its forward pass does not use it
     insides, skips = (channels[-1], *_WIDTHS[:-1]), _skips(channels)
     blocks: dict[tuple[int, int], _Doubled] = {}
     for layer in range(4):

@@ -5,7 +5,7 @@ Sources: torchvision 0.28 ``models/{resnet,vgg,densenet}.py``, segmentation_mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
@@ -132,8 +132,11 @@ def unit(
     )
 
 
-def resnet(tape: Tape, name: str, dilations: Sequence[int] = (1, 1, 1, 1), *, whole: bool = True) -> Encoder:
-    """ResNet, ResNeXt, wide ResNet and their squeeze-and-excite forms; ``dilations`` of the four stages.
+def resnet(
+    tape: Tape, name: str, dilations: Sequence[int] = (1, 1, 1, 1), *, whole: bool = True, image: int = 3
+) -> Encoder:
+    """ResNet, ResNeXt, wide ResNet and their squeeze-and-excite forms; ``dilations`` of the four stages,
+    ``image``: its channels.
 
     ``whole``: a dilated stage dilates all its blocks (smp); else its first block dilates as the stage before it
     (torchvision).
@@ -142,7 +145,7 @@ def resnet(tape: Tape, name: str, dilations: Sequence[int] = (1, 1, 1, 1), *, wh
     block = GroupedBottleneck if kind.bottleneck else BasicBlock
     options = {"norm": BN, "kind": kind}
     pool: Layer = _ceiling_pool if kind.squeeze else _pool
-    stages: list[Layer] = [unit_seven(tape)]
+    stages: list[Layer] = [unit(tape, image, 64, 7, 2)]
     channels, inside = [64], 64
     before = 1
     for index, count in enumerate(kind.depths):
@@ -155,11 +158,6 @@ def resnet(tape: Tape, name: str, dilations: Sequence[int] = (1, 1, 1, 1), *, wh
         inside, before = planes * block.expansion, dilation
         channels.append(inside)
     return Encoder(stages, tuple(channels))
-
-
-def unit_seven(tape: Tape) -> Layer:
-    """The stem: 7x7 with stride 2."""
-    return unit(tape, 3, 64, 7, 2)
 
 
 def _residual(block: BasicBlock | Bottleneck) -> Layer:
@@ -187,11 +185,11 @@ def halved(x: Tensor) -> Tensor:
     return ops.max_pool(x, 2)
 
 
-def vgg(tape: Tape, name: str) -> Encoder:
+def vgg(tape: Tape, name: str, image: int = 3) -> Encoder:
     """Convolutions of VGG; the first stage keeps the image's size, and the last result is pooled once more."""
     depth, normed = VGGS[name]
     stages: list[Layer] = []
-    inside = 3
+    inside = image
     for index, (count, width) in enumerate(zip(_VGG_DEPTHS[depth], _VGG_WIDTHS, strict=True)):
         layers: list[Layer] = [] if index == 0 else [halved]
         for _ in range(count):
@@ -233,10 +231,10 @@ class _DenseBlock:
         return ops.concatenate(features)
 
 
-def densenet(tape: Tape, name: str) -> Encoder:
+def densenet(tape: Tape, name: str, image: int = 3) -> Encoder:
     """Stages end after the norm and ReLU of each transition; the last after ``norm5``."""
     growth, counts, inside = DENSENETS[name]
-    stages: list[Layer] = [unit(tape, 3, inside, 7, 2)]
+    stages: list[Layer] = [unit(tape, image, inside, 7, 2)]
     channels = [inside]
     before: list[Layer] = [_pool]
     for index, count in enumerate(counts):
@@ -250,6 +248,3 @@ def densenet(tape: Tape, name: str) -> Encoder:
             before = [Conv(tape, inside, inside // 2, bias=False), lambda x: ops.avg_pool(x, 2)]
             inside //= 2
     return Encoder(stages, tuple(channels))
-
-
-Make = Callable[[Tape, str], Encoder]

@@ -68,7 +68,7 @@ class _TokenNorm:
         return as_map(self.norm(tokens(x)), x.size)
 
 
-def mit(tape: Tape, name: str, dilations: tuple[int, int]) -> Encoder:
+def mit(tape: Tape, name: str, dilations: tuple[int, int], image: int = 3) -> Encoder:
     """The first map has no channels; stages follow from a quarter of the image on."""
     if dilations != (1, 1):
         raise ValueError("dilated Mix Transformers are not worked out")
@@ -76,7 +76,7 @@ def mit(tape: Tape, name: str, dilations: tuple[int, int]) -> Encoder:
     path = rates(0.1, sum(depths))
     heads, ratios = (1, 2, 5, 8), (8, 4, 2, 1)
     stages: list[Layer] = []
-    channels, inside, done = [0], 3, 0
+    channels, inside, done = [0], image, 0
     for index, depth in enumerate(depths):
         outside = width * heads[index]
         kernel, stride = (7, 4) if index == 0 else (3, 2)

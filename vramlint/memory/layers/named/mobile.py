@@ -114,12 +114,12 @@ def mobilenet_v2_blocks() -> list[Block]:
     return found
 
 
-def mobilenet_v2(tape: Tape, dilations: tuple[int, int] = (1, 1)) -> Encoder:
+def mobilenet_v2(tape: Tape, dilations: tuple[int, int] = (1, 1), image: int = 3) -> Encoder:
     """As smp cuts it: the last stage holds the 1x1 convolution to 1280 channels; ``dilations`` of the last two."""
     blocks = mobilenet_v2_blocks()
     blocks = [_dilated(each, dilations[0]) if 6 <= i < 13 else each for i, each in enumerate(blocks)]
     blocks = [_dilated(each, dilations[1]) if i >= 13 else each for i, each in enumerate(blocks)]
-    stem = _unit(tape, 3, 32, 3, 2, 1, 1, relu6)
+    stem = _unit(tape, image, 32, 3, 2, 1, 1, relu6)
     made = [Inverted(tape, block, Style(relu6)) for block in blocks]
     last = _unit(tape, 320, 1280, 1, 1, 1, 1, relu6)
     stages = [
@@ -335,7 +335,7 @@ def _static_padding(side: int, kernel: int, stride: int) -> tuple[int, ...]:
     return (total // 2, total - total // 2) * 2
 
 
-def smp_efficientnet(tape: Tape, size: str, dilations: tuple[int, int] = (1, 1)) -> Encoder:
+def smp_efficientnet(tape: Tape, size: str, dilations: tuple[int, int] = (1, 1), image: int = 3) -> Encoder:
     """The encoder; its convolution to 4 times the channels is made and never used."""
     side = EFFICIENTNETS[size][2]
     cuts = _CUTS[size]
@@ -344,7 +344,7 @@ def smp_efficientnet(tape: Tape, size: str, dilations: tuple[int, int] = (1, 1))
     blocks = [_dilated(each, dilations[1]) if i > cuts[2] else each for i, each in enumerate(blocks)]
     first = blocks[0].inside
     stem_pads = _static_padding(side, 3, 2)
-    stem = chain(Conv(tape, 3, first, 3, 2, bias=False), BatchNorm(tape, first), ops.keeps_input)
+    stem = chain(Conv(tape, image, first, 3, 2, bias=False), BatchNorm(tape, first), ops.keeps_input)
     side = -(-side // 2)
     made: list[Layer] = []
     for block, plain in zip(blocks, efficientnet_blocks(size), strict=True):

@@ -17,16 +17,16 @@ from vramlint.memory.layers.tape import Tape, Tensor
 class _Maps:
     """An encoder at a depth: the image and the maps a decoder gets, and the channels of each."""
 
-    def __init__(self, tape: Tape, name: str, depth: int, stride: int) -> None:
+    def __init__(self, tape: Tape, name: str, depth: int, stride: int, image: int) -> None:
         self.depth = depth
         last = {32: (1, 1), 16: (1, 2), 8: (2, 4)}[stride]
         self.tape = tape
         self.full = name in VGGS
         """VGG's first map has the image's size, and the image itself is left out."""
         self.mixed = name in MITS
-        self.encoder = _encoder(tape, name, last)
+        self.encoder = _encoder(tape, name, last, image)
         found = self.encoder.channels
-        self.channels = [*found] if self.full else [3, *found]
+        self.channels = [*found] if self.full else [image, *found]
         self.channels = self.channels[: depth + 1]
 
     def __call__(self, x: Tensor) -> Maps:
@@ -38,21 +38,21 @@ class _Maps:
         return maps[1:] if self.full else maps
 
 
-def _encoder(tape: Tape, name: str, dilations: tuple[int, int]) -> Encoder:
+def _encoder(tape: Tape, name: str, dilations: tuple[int, int], image: int) -> Encoder:
     if name in RESNETS:
-        return encoders.resnet(tape, name, (1, 1, *dilations))
+        return encoders.resnet(tape, name, (1, 1, *dilations), image=image)
     if name in MITS:
-        return mit(tape, name, dilations)
+        return mit(tape, name, dilations, image)
     if name == "mobilenet_v2":
-        return mobile.mobilenet_v2(tape, dilations)
+        return mobile.mobilenet_v2(tape, dilations, image)
     if name.startswith("efficientnet-"):
-        return mobile.smp_efficientnet(tape, name.partition("-")[2], dilations)
+        return mobile.smp_efficientnet(tape, name.partition("-")[2], dilations, image)
     if dilations != (1, 1):
         raise ValueError(f"the package has no dilated {name}")
     if name in VGGS:
-        return encoders.vgg(tape, name)
+        return encoders.vgg(tape, name, image)
     if name in DENSENETS:
-        return encoders.densenet(tape, name)
+        return encoders.densenet(tape, name, image)
     raise KeyError(name)
 
 
@@ -93,7 +93,7 @@ class SegmentationModel:
         self.tape = tape = build.tape
         kind = KINDS[str(config["architecture"])]
         self.classes = int(config.get("classes", 1))
-        self.encoder = _Maps(tape, str(config["encoder"]), kind.depth, kind.stride)
+        self.encoder = _Maps(tape, str(config["encoder"]), kind.depth, kind.stride, int(config.get("in_channels", 3)))
         self.decoder, channels, kernel, self.factor = kind.make(tape, self.encoder.channels)
         self.last = Conv(tape, channels, self.classes, kernel, 1, kernel // 2)
 
@@ -103,11 +103,17 @@ class SegmentationModel:
         return ops.enlarged(x, self.factor) if self.factor > 1 else x
 
     def loss(self, images: Tensor) -> Tensor:
-        if self.classes > 1:
-            labels = self.tape.new(images.shape[0], *images.size, itemsize=8)
-            return ops.cross_entropy(self._logits(images), labels, reduced=True)
-        target = self.tape.new(images.shape[0], 1, *images.size)
-        return mask_loss(self._logits(images), target)
+        return pixel_loss(self._logits, images, self.classes)
+
+
+def pixel_loss(network: Callable[[Tensor], Tensor], images: Tensor, classes: int) -> Tensor:
+    """One class with binary cross-entropy and Dice; several with cross-entropy."""
+    tape = images.storage.tape
+    if classes > 1:
+        labels = tape.new(images.shape[0], *images.size, itemsize=8)
+        return ops.cross_entropy(network(images), labels, reduced=True)
+    target = tape.new(images.shape[0], 1, *images.size)
+    return mask_loss(network(images), target)
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ def _mean_head(tape: Tape, trunk: Trunk, classes: int, rate: float = 0.0) -> Lay
     return lambda x: layer(ops.dropout(pooled(trunk[0](x)), rate))
 
 
-def _resnet(tape: Tape, name: str, classes: int) -> Layer:
-    encoder = encoders.resnet(tape, name)
+def _resnet(tape: Tape, name: str, classes: int, image: int = 3) -> Layer:
+    encoder = encoders.resnet(tape, name, image=image)
     return _mean_head(tape, (chain(*encoder.stages), encoder.channels[-1]), classes)
 
 
@@ -92,7 +92,7 @@ def _efficientnet(tape: Tape, name: str, classes: int) -> Layer:
     return _mean_head(tape, mobile.efficientnet(tape, blocks, 1280 if second else None), classes, 0.2)
 
 
-_MAKERS: Mapping[str, Callable[[Tape, str, int], Layer]] = {
+_MAKERS: Mapping[str, Callable[..., Layer]] = {
     **{name: _resnet for name in RESNETS if not name.startswith("se_") and name not in SMP_ONLY},
     **dict.fromkeys(DENSENETS, _densenet),
     **dict.fromkeys(VGGS, _vgg),
@@ -118,7 +118,11 @@ class Classifier:
     def __init__(self, build: Build, config: Config) -> None:
         self.tape = build.tape
         name = str(config["name"])
-        self.network = _MAKERS[name](build.tape, name, int(config.get("classes", 1000)))
+        image, classes = int(config.get("in_channels", 3)), int(config.get("classes", 1000))
+        if image != 3 and name not in RESNETS:
+            raise KeyError(f"in_channels of {name}")
+        options = {} if image == 3 else {"image": image}
+        self.network = _MAKERS[name](build.tape, name, classes, **options)
 
     def loss(self, images: Tensor) -> Tensor:
         labels = self.tape.new(images.shape[0], itemsize=8)

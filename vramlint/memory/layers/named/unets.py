@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.named.encoders import halved, relu, unit
-from vramlint.memory.layers.named.segmentation import mask_loss
+from vramlint.memory.layers.named.segmentation import pixel_loss
 from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, chain
 from vramlint.memory.layers.registry import Build, Config, model
 from vramlint.memory.layers.tape import Tape, Tensor
@@ -100,20 +100,21 @@ KINDS: Mapping[str, Kind] = {
 
 @model("unets.UNet")
 class UNet:
-    """One class, binary cross-entropy plus Dice; ``with_cp`` recomputes every block."""
+    """One class with binary cross-entropy and Dice, several with cross-entropy; ``with_cp`` recomputes blocks."""
 
     def __init__(self, build: Build, config: Config) -> None:
         self.tape = tape = build.tape
         self.kind = kind = KINDS[str(config["kind"])]
         self.checkpointing = bool(config.get("with_cp", False))
         widths = [min(kind.base * 2**level, kind.most) for level in range(kind.levels)]
-        insides = [3, *widths[:-1]]
+        insides = [int(config.get("in_channels", 3)), *widths[:-1]]
         self.down = [kind.block(tape, a, b) for a, b in zip(insides, widths, strict=True)]
         pairs = [*zip(widths[:0:-1], widths[-2::-1], strict=True)]
         self.up = [self._raise(tape, wide, narrow) for wide, narrow in pairs]
         self.gates = [_Gate(tape, narrow) for _, narrow in pairs] if kind.gated else []
         self.merge = [kind.block(tape, 2 * narrow, narrow) for _, narrow in pairs]
-        self.out = Conv(tape, widths[0], int(config.get("classes", 1)))
+        self.classes = int(config.get("classes", 1))
+        self.out = Conv(tape, widths[0], self.classes)
 
     def _raise(self, tape: Tape, wide: int, narrow: int) -> Layer:
         if self.kind.transposed:
@@ -139,5 +140,4 @@ class UNet:
         return self.out(x)
 
     def loss(self, images: Tensor) -> Tensor:
-        target = self.tape.new(images.shape[0], 1, *images.size)
-        return mask_loss(self._logits(images), target)
+        return pixel_loss(self._logits, images, self.classes)
