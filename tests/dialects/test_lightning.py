@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.dialects.support import Surroundings, reading, readings, told, values
+from vramlint.memory.resolve import resolve
 from vramlint.plan import Precision
 
 FIT = """\
@@ -109,3 +110,54 @@ def test_litgpt_checkpoints_where_it_shards(devices: int, checkpointing: bool) -
 )
 def test_other_trainers(text: str) -> None:
     assert [found.plan.dialect for found in readings("x.yaml", text) if found.plan.dialect == "lightning"] == []
+
+
+TORCHGEO = """\
+trainer:
+  devices: 1
+model:
+  class_path: torchgeo.trainers.SemanticSegmentationTask
+  init_args:
+    model: deeplabv3+
+    backbone: resnet50
+    in_channels: 13
+    num_classes: 8
+data:
+  class_path: torchgeo.datamodules.Sentinel2NCCMDataModule
+  init_args:
+    batch_size: 8
+    patch_size: 256
+"""
+
+
+def test_torchgeo_names_its_network_by_arguments() -> None:
+    found = reading("fit.yaml", TORCHGEO)
+    assert values(found, "model", "task", "num_classes") == ("deeplabv3+_resnet50", "segment", 8)
+    assert str(found.plan.image_size.value) == "256x256"
+    assert found.plan.fact("in_channels").value == 13
+    assert resolve(found.plan).knowledge is not None
+
+
+@pytest.mark.parametrize(
+    ("changed", "model", "because"),
+    [
+        (("deeplabv3+", "fcn"), None, "torchgeo's fcn is not known"),
+        (("num_classes: 8", "num_classes: 8\n    freeze_backbone: true"), None, "frozen part"),
+        (("num_classes: 8", "num_classes: 8\n    freeze_backbone: false"), "deeplabv3+_resnet50", ""),
+        (("SemanticSegmentationTask", "ClassificationTask"), "deeplabv3+", ""),
+        (("SemanticSegmentationTask", "MoCoTask"), None, "builds its model itself"),
+        (("SemanticSegmentationTask", "OwnTask"), None, "builds its model itself"),
+    ],
+)
+def test_what_torchgeo_s_tasks_say(changed: tuple[str, str], model: str | None, because: str) -> None:
+    found = reading("fit.yaml", TORCHGEO.replace(*changed))
+    assert found.plan.model.value == model
+    assert because in (found.plan.model.note or "")
+
+
+@pytest.mark.parametrize(
+    ("patch", "size"), [("256", "256x256"), ("[128, 192]", "128x192"), ("[1, 2, 3]", "None"), ("big", "None")]
+)
+def test_the_patch_is_the_sample(patch: str, size: str) -> None:
+    found = reading("fit.yaml", TORCHGEO.replace("patch_size: 256", f"patch_size: {patch}"))
+    assert str(found.plan.image_size.value) == size

@@ -61,6 +61,7 @@ from vramlint.dialects.reading import (
     plain_value,
     read_settings,
 )
+from vramlint.dialects.torchgeo_tasks import put_model
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Mapping, lookup
@@ -75,6 +76,11 @@ def _data(*names: str) -> Any:
     """A setting of the data module: ``data.init_args.x``, or ``data.x`` where the class is fixed by the program."""
     homes = ("data.init_args", "data.dict_kwargs", "data", "data.init_args.dict_kwargs")
     return keys(*(f"{prefix}{home}.{name}" for name in names for prefix in ("", "fit.") for home in homes))
+
+
+def _task(name: str) -> Any:
+    """An argument of the model's task."""
+    return keys(f"model.init_args.{name}", f"fit.model.init_args.{name}")
 
 
 class Config(Schema):
@@ -101,6 +107,13 @@ class Config(Schema):
     strategy: Any = keys("trainer.strategy", "fit.trainer.strategy")
     optimizer_class: Text | None = keys("optimizer.class_path", "optimizer")
     model_class: Text | None = keys("model.class_path", "fit.model.class_path")
+    network: Text | None = _task("model")
+    backbone: Text | None = _task("backbone")
+    in_channels: Count | None = _task("in_channels")
+    num_classes: Count | None = _task("num_classes")
+    freeze_backbone: Flag | None = _task("freeze_backbone")
+    freeze_decoder: Flag | None = _task("freeze_decoder")
+    patch_size: Any = _data("patch_size")
 
 
 _DIRECT = tuple(Config.model_fields)[:10]
@@ -124,7 +137,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("optimizer", Fact(optimizer.value.rsplit(".", 1)[-1], optimizer.origin, optimizer.location))
     model = settings.values.model_class
     draft.put("model", unknown(f"{model} builds its model itself" if model else "the program builds its model itself"))
-    if model and re.search(r"(?i)segment", model):
+    if not put_model(draft, settings) and model and re.search(r"(?i)segment", model):
         draft.put("task", derived("segment", model))
     found = _world(document, context, settings)
     put_sharding(draft, settings, found.ranks)

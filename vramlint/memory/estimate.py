@@ -30,8 +30,10 @@ from vramlint.memory.intervals import added, shifted, spanning, varied, with_sla
 from vramlint.memory.knowledge import ModelKnowledge
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
+from vramlint.memory.named_models import NamedLedger
 from vramlint.memory.peak import Peak, covers, peak_of, setting_states
 from vramlint.memory.plan_setting import missing_facts, settings_of
+from vramlint.memory.profile import Profile
 from vramlint.memory.resolve import resolve
 from vramlint.memory.setting import Setting, readings
 from vramlint.plan import Precision, TrainingPlan, revise
@@ -56,6 +58,14 @@ def estimate(plan: TrainingPlan, target: Target, limits: Headroom | None = None)
     found = _corrected(plan, target, limits)
     own = plan.fact("own_profile").value
     return found._replace(caveat=f"{own.path} is stale: {own.stale}") if own is not None and own.stale else found
+
+
+def _not_covered(setting: Setting) -> str:
+    """Why the model's knowledge says nothing of this way to run it."""
+    knowledge = setting.knowledge
+    if isinstance(knowledge, (Profile, NamedLedger)):
+        return f"{knowledge.name} is known, but {knowledge.missing(setting.workload)}"
+    return f"the {knowledge.source} does not cover this precision, size or checkpointing"
 
 
 def _corrected(plan: TrainingPlan, target: Target, limits: Headroom | None) -> Estimate:
@@ -95,7 +105,7 @@ def _calculated(plan: TrainingPlan, target: Target, limits: Headroom | None) -> 
     deterministic = bool(plan.fact("deterministic").value)
     peaks = [peak for setting in readings(settings) if (peak := peak_of(setting, deterministic=deterministic))]
     if not peaks or not covers(settings.chosen):
-        because = f"the {found.knowledge.source} does not cover this precision, size or checkpointing"
+        because = _not_covered(settings.chosen)
         components = setting_states(settings.chosen).components
         return _unknown(plan, target, because, components, tuple(settings.assumptions), found.knowledge.name)
     lengths = [peak_of(setting, deterministic=deterministic) for setting in settings.lengths]

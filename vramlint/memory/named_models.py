@@ -91,6 +91,15 @@ class NamedLedger:
             return ()
         return self._model(self._named, checkpointing=True).moments(workload)
 
+    def missing(self, workload: Workload) -> str:
+        """Why :meth:`moments` is empty for this workload, in words that follow the model's name."""
+        fixed, step = self._named.fixed_size, self._named.size_multiple
+        if self._takes(workload.height, workload.width):
+            if workload.checkpointing:
+                return "worked out without activation checkpointing alone: its package has no switch for it"
+            return f"not worked out in {workload.precision}"
+        return f"takes {fixed[0]}x{fixed[1]} alone" if fixed else f"takes sides that are multiples of {step} alone"
+
     def _takes(self, height: int, width: int) -> bool:
         fixed, step = self._named.fixed_size, self._named.size_multiple
         return fixed in (None, (height, width)) and height % step == 0 and width % step == 0

@@ -127,6 +127,16 @@ class Profile(NamedTuple):
         training = variant.kept if workload.gradients_kept else variant.fresh
         return tuple([moment.at(factors) for moment in (*training, *variant.evaluation)])
 
+    def missing(self, workload: Workload) -> str:
+        """Why :meth:`moments` is empty for this workload, in words that follow the model's name."""
+        if self.variant(workload.precision, checkpointing=workload.checkpointing) is None:
+            have = ", ".join(variant.replace("+", " with ") for variant in self.variants)
+            wanted = f"{workload.precision}{' with checkpointing' if workload.checkpointing else ''}"
+            return f"traced as {have}, not as {wanted}"
+        if self.fixed_size is not None and (workload.height, workload.width) != self.fixed_size:
+            return f"traced at {self.fixed_size[0]}x{self.fixed_size[1]} alone, which its positions are for"
+        return "traced for inputs of another kind"
+
     def forward_without_graph_bytes(self, workload: Workload) -> int | None:
         """Peak bytes of a forward pass under ``no_grad`` (a momentum encoder, evaluation), None where not traced."""
         variant = self.variant(workload.precision, checkpointing=False)

@@ -166,3 +166,14 @@ def test_the_older_repository_has_its_own_head() -> None:
     assert older is not None
     assert newer is not None
     assert (older.parameters, newer.parameters) == (7_235_389, 9_153_152)
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(3, 1), (13, 1), (3, 19), (4, 8)])
+def test_channels_and_classes_of_the_plan_change_the_model(channels: int, classes: int) -> None:
+    """By the first and the last convolution exactly, and never less memory for more of them."""
+    facts = {**VISION, "model": "fpn_resnet50", "image_size": ImageSize(256, 256), "num_classes": classes}
+    found = resolve(plan({"in_channels": channels}, **facts)).knowledge
+    usual = find_ledger("fpn_resnet50")
+    assert found is not None
+    assert usual is not None
+    assert found.parameters - usual.parameters == 64 * 49 * (channels - 3) + (128 + 1) * (classes - 1)

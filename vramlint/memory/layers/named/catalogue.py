@@ -103,7 +103,8 @@ def _segmentation(key: str) -> Named | None:
     if pair is None:
         return None
     tree = {"type": "SegmentationModel", "architecture": pair[0], "encoder": pair[1], "classes": 1}
-    return Named("_".join(pair), tree, "smp", ("one class, binary cross-entropy plus Dice",), size_multiple=32)
+    step = 1 if pair[0] == "unet" and not pair[1].startswith("mit") else 32  # the others refuse what 32 does not divide
+    return Named("_".join(pair), tree, "smp", ("one class, binary cross-entropy plus Dice",), size_multiple=step)
 
 
 def _unet(key: str) -> Named | None:
