@@ -77,3 +77,10 @@ def test_what_is_shipped_is_the_corpus_word_for_word(configs: Any) -> None:
     assert len(paths) > 80
     for path in paths:
         assert configs.document(path.relative_to(CORPUS).as_posix()).text == path.read_text(), path
+
+
+def test_a_slip_of_the_pen_finds_its_file(configs: Any) -> None:
+    assert configs.near("configs/COCO-Keypoints/kkeypoint_rcnn_R_50_FPN_1x.yaml").endswith(
+        "/keypoint_rcnn_R_50_FPN_1x.yaml"
+    )
+    assert configs.near("configs/COCO-Keypoints/other.yaml") == "configs/COCO-Keypoints/other.yaml"

@@ -33,7 +33,7 @@ def _config_plan(row: Row, project: str) -> TrainingPlan | None:
     ranks = int(float(row["n_gpus"] or 1))
     path = row["config_path"]
     path = path if project == "detectron2" else path.partition("configs/")[2] or path
-    plan = None if found is None else found.plan(path, Target(None, ranks, source="--gpus"))
+    plan = None if found is None else found.plan(found.near(path), Target(None, ranks, source="--gpus"))
     if plan is None:
         return None
     common = common_plan(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import posixpath
 import zipfile
@@ -35,6 +36,15 @@ class Wheel:
     def configs(self) -> Iterator[str]:
         """Every config that is no base file, sorted."""
         return (name for name in sorted(self._files) if "_base_" not in name)
+
+    def near(self, path: str) -> str:
+        """``path``, or the one file of its folder whose name differs by a letter or two, as slips of the pen do."""
+        if path in self._files:
+            return path
+        folder = posixpath.dirname(path)
+        beside = [name for name in self._files if posixpath.dirname(name) == folder]
+        found = difflib.get_close_matches(path, beside, n=2, cutoff=0.98)
+        return found[0] if len(found) == 1 else path
 
     def document(self, path: str) -> Document | None:
         """The file at ``path``; None where the wheel has none or it cannot be read."""

@@ -45,7 +45,9 @@ class LayerModel:
         self._facts = dict(facts or {})
         self._steps: dict[tuple[int | bool, ...], Step] = {}
         tape = Tape(stack=stack)
-        self._spread = float(getattr(self._make(tape, architecture), "spread", LEDGER_SPREAD))
+        made = self._make(tape, architecture)
+        self._spread = float(getattr(made, "spread", LEDGER_SPREAD))
+        self._counts_objects = bool(getattr(made, "counts_objects", self._spread > LEDGER_SPREAD))
         self._parameters, self._trainable, self._buffers = tape.parameter_count, tape.trainable_count, tape.buffer_bytes
 
     def _make(self, tape: Tape, architecture: Mapping[str, Any]) -> Model:
@@ -90,7 +92,7 @@ class LayerModel:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """What was taken for the parts that depend on the data."""
-        if self._spread <= LEDGER_SPREAD:
+        if not self._counts_objects:
             return ()
         objects = self._facts.get("ground_truths")
         count = f"{objects} objects" if objects else "as many objects as the fullest image of COCO or LVIS has"
