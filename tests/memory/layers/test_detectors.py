@@ -99,4 +99,4 @@ def test_what_depends_on_the_data_is_said() -> None:
     assert LayerModel(FASTER, "mmdet", facts={"ground_truths": 252}).assumptions == (
         "252 objects in an image, samplers at their limits, the largest batch that the pipeline allows",
     )
-    assert LayerModel(FASTER, "mmdet").spread == pytest.approx(0.15)
+    assert LayerModel(FASTER, "mmdet").spread == pytest.approx(0.13)

@@ -12,7 +12,7 @@ from typing import Any
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.bricks import RELU, ConvModule
 from vramlint.memory.layers.heads.detection.common import Batch, stack, through
-from vramlint.memory.layers.heads.detection.regions import mask_loss
+from vramlint.memory.layers.heads.detection.mask_heads import mask_loss
 from vramlint.memory.layers.heads.detection.roi_heads import RegionHead
 from vramlint.memory.layers.nn import Conv, Linear
 from vramlint.memory.layers.registry import Build, Config, Maps, head

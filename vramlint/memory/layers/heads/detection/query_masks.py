@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vramlint.memory.layers import functions as ops
-from vramlint.memory.layers.heads.detection.regions import MaskHead
+from vramlint.memory.layers.heads.detection.mask_heads import MaskHead
 from vramlint.memory.layers.nn import LayerNorm, Linear
 from vramlint.memory.layers.registry import Build, Config, head
 from vramlint.memory.layers.tape import Tensor
