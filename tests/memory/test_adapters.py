@@ -124,3 +124,41 @@ def test_trained_parameters(name: str, extra: dict[str, int], parameters: int) -
     """As the comparison prints them for Llama 3.2 3B; VeRA of rank 256 on q_proj and v_proj."""
     llama = DecoderConfig(DecoderShape(3072, 28, 24, 8, 128, 8192, 128256, tied=True))
     assert Adapter(256, QV, 4, method=METHODS[name], **extra).parameters(llama) == parameters
+
+
+UNTIED = DecoderConfig(DecoderShape(1024, 3, 16, 4, 64, 2816, 16000, tied=False))
+# Peaks in MiB of the second AdamW step behind LoRA of rank 8 on q_proj and v_proj with peft's modules_to_save, traced
+# (torch 2.13, transformers 5.24, peft 0.21.2) at 4 x 1,024 and 1 x 256 tokens.
+COPIED = {
+    (): (1329.8, 203.1),
+    ("embed_tokens",): (1439.6, 297.8),
+    ("lm_head",): (1431.6, 297.3),
+    ("embed_tokens", "lm_head"): (1541.3, 441.0),
+}
+
+
+@pytest.mark.parametrize("copied", COPIED)
+def test_modules_trained_whole_beside_adapters(copied: tuple[str, ...]) -> None:
+    adapter = Adapter(8, QV, 4, fused=True, copied=copied)
+    decoder = Decoder("llama", UNTIED, "test", adapter)
+    copies = adapter.copied_parameters(UNTIED)
+    low_rank, frozen = decoder.trainable - copies, 2 * (decoder.parameters - decoder.trainable)
+    each = (4 * low_rank + 2 * copies) / decoder.trainable  # peft keeps LoRA in fp32, copies in the base's type
+    for (batch, length), traced in zip(((4, 1024), (1, 256)), COPIED[copied], strict=True):
+        moments = decoder.moments(Workload(batch, Precision.PURE_BF16, checkpointing=False, seq_len=length))
+        states = frozen + 3 * (4 * low_rank + 2 * copies)
+        worst = max(states + moment.activation_bytes + each * moment.gradient_elements for moment in moments)
+        found = max(worst, frozen + 5 * (4 * low_rank + 2 * copies))
+        assert found / 2**20 == pytest.approx(traced, rel=0.001)
+
+
+def test_modules_to_save_are_read_by_the_names_of_models() -> None:
+    run = {**LANGUAGE, "model": "meta-llama/Llama-3.1-8B", "adapter": "lora"}
+    extra = {"adapter_targets": QV, "packing": True}
+    alone = estimate(plan(extra, **run), Target())
+    both = estimate(plan({**extra, "modules_to_save": ("embed_tokens", "lm_head")}, **run), Target())
+    copies = next(part.bytes for part in both.components if part.name == "modules trained whole")
+    assert copies == 2 * 2 * 128_256 * 4096
+    assert both.allocated is not None
+    assert alone.allocated is not None
+    assert both.allocated.value > alone.allocated.value + 3 * copies

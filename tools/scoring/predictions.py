@@ -45,8 +45,8 @@ def plan_of(row: Row) -> TrainingPlan | None:
         return megatron_plan(row)
     if group_of(row) == "diffusion":
         return diffusion_plan(row)
-    if row["seq_len"] and row["framework"] in rows_llm.FRAMEWORKS:
-        return language_plan(row)
+    if row["seq_len"]:
+        return None if rows_llm.is_split(row) else language_plan(row)
     if row["image_h"] and not row["seq_len"]:
         return vision_plan(row)
     return None

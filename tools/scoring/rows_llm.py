@@ -7,7 +7,15 @@ import re
 from scoring.rows import Row, common_plan, fact
 from vramlint.plan import Precision, TrainingPlan
 
-FRAMEWORKS = ("litgpt", "peft/transformers", "torchtune", "transformers+peft", "ms-swift")
+_OWN = ("litgpt", "torchtune", "unsloth")
+"""Frameworks with an implementation of their own; every other one runs transformers' models."""
+
+
+def is_split(row: Row) -> bool:
+    """Whether a model is divided over ranks, or a framework of another kind trains it (Megatron behind ms-swift)."""
+    return "megatron" in f"{row['framework']} {row['parallelism']}" or bool(
+        re.search(r"\b[tp]p ?[2-9]", row["parallelism"])
+    )
 
 
 def language_plan(row: Row) -> TrainingPlan | None:
@@ -16,13 +24,12 @@ def language_plan(row: Row) -> TrainingPlan | None:
         return None
     if adapter == "lora" and re.search(r"quant (bnb4|hqq4)|Int4", f"{row['precision']} {row['model']}"):
         adapter = "qlora"
-    implementation = {"litgpt": "litgpt", "torchtune": "torchtune"}.get(row["framework"], "transformers")
+    implementation = next((name for name in _OWN if name in row["framework"]), "transformers")
     if implementation == "litgpt" and adapter == "qlora":
         implementation = "litgpt with bitsandbytes 0.42"  # what litgpt pinned when these tables were published
-    mixed = "mixed" in row["precision"]
     plan = common_plan(row)
     plan.model = fact(_checkpoint(row))
-    plan.precision = fact(Precision.BF16 if mixed else Precision.PURE_BF16)
+    plan.precision = fact(_precision(row["precision"].lower()))
     plan.adapter = fact(adapter)
     plan.seq_len = fact(int(float(row["seq_len"])))
     zero = re.search(r"zero[123]", row["parallelism"])
@@ -37,6 +44,16 @@ def language_plan(row: Row) -> TrainingPlan | None:
         _torchtune_facts(plan, row)
     _adapter_facts(plan, row)
     return plan
+
+
+def _precision(text: str) -> Precision:
+    """``bf16-true`` and a plain ``bf16`` hold the weights so too; ``mixed`` or ``amp`` casts."""
+    half = Precision.FP16 if "fp16" in text and "bf16" not in text else Precision.BF16
+    if "mixed" in text or "amp" in text:
+        return half
+    if text.startswith(("fp32", "float32", "tf32")):
+        return Precision.FP32
+    return Precision.PURE_FP16 if half is Precision.FP16 else Precision.PURE_BF16
 
 
 _LADDER = ("Baseline (unpacked)", "+ packed", "+ compile", "+ chunked CE")

@@ -16,6 +16,12 @@ def whole(value: Any) -> int | None:
     return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else None
 
 
+def listed(value: Any) -> tuple[str, ...]:
+    """Names in a list, or in one text with commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    return tuple(str(part).strip() for part in parts)
+
+
 def elements(value: Any) -> int | str | None:
     """A number of elements, also spelled ``5e8``; ``auto`` is left to who knows the model's width."""
     return "auto" if value == "auto" else whole(float(value) if isinstance(value, str) else value)

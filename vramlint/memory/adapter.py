@@ -26,6 +26,14 @@ class Adapter(NamedTuple):
     method: Method | None = None
     trained: int | None = None
     virtual_tokens: int = 0
+    copied: tuple[str, ...] = ()
+    """Modules that are trained whole, each in a copy beside the frozen one (peft ``modules_to_save``):
+    ``embed_tokens``, ``lm_head``."""
+
+    def copied_parameters(self, config: DecoderConfig) -> int:
+        """Elements of the copies."""
+        sizes = {"embed_tokens": config.shape.vocabulary * config.shape.hidden, "lm_head": config.head_parameters}
+        return sum(sizes[name] for name in self.copied)
 
     @property
     def trains_norms(self) -> bool:
@@ -39,7 +47,8 @@ class Adapter(NamedTuple):
     @property
     def trains_input(self) -> bool:
         """Whether the first block's input needs a gradient: embeddings, or tokens before them, are trained."""
-        return self.method is not None and self.method.trains in ("prompt", "tokens")
+        copied = "embed_tokens" in self.copied
+        return copied or (self.method is not None and self.method.trains in ("prompt", "tokens"))
 
     @property
     def added_tokens(self) -> int:
@@ -61,6 +70,10 @@ class Adapter(NamedTuple):
         """Trained parameters: the spelled number, else what the method's kind comes to; 0 where only that would say."""
         if self.trained is not None:
             return self.trained
+        return self.low_rank_parameters(config) + self.copied_parameters(config)
+
+    def low_rank_parameters(self, config: DecoderConfig) -> int:
+        """Trained parameters of the adapters themselves."""
         shape, chosen = config.shape, self.chosen(config)
         head = self.rank * (shape.hidden + shape.vocabulary) if self.head else 0
         kinds = {

@@ -163,7 +163,9 @@ class _Step:
         full = decoder.adapter is None
         norms = full or (decoder.adapter is not None and decoder.adapter.trains_norms)
         self.retied = decoder.adapter is not None and decoder.adapter.trains_tokens and shape.tied
-        self.final_norm = tokens * final_norm_bytes(config, numbers, trains_norm=norms, trains_head=full or self.retied)
+        self.final_norm = tokens * final_norm_bytes(
+            config, numbers, trains_norm=norms, trains_head=full or self.retied or self._copies_head()
+        )
         self.first_block_unsaved = 0 if full or workload.checkpointing else self._unsaved_in_first_block()
 
     def _unsaved_in_first_block(self) -> int:
@@ -175,6 +177,9 @@ class _Step:
         each = unsaved_in_first_block(config, self.numbers, decoder.adapter, decoder.implementation)
         weights = unsaved_weights_in_first_block(config, self.numbers) + decoder.adapter.unsaved_block_bytes(config)
         return each * self.tokens + weights
+
+    def _copies_head(self) -> bool:
+        return self.decoder.adapter is not None and "lm_head" in self.decoder.adapter.copied
 
     def _keeps_embedding(self) -> bool:
         """Whether the embedding's output stays beside the first block's input, which is made from it.
@@ -252,7 +257,7 @@ class _Step:
     def _last_block(self) -> Moment:
         """Backward enters the last block: everything kept, the head's gradient done, the block's transients."""
         recomputed = self.block + self.casts if self.checkpointing else 0
-        done = 0 if self.decoder.adapter else self.decoder.config.head_parameters
+        done = self.decoder.config.head_parameters if self.decoder.adapter is None or self._copies_head() else 0
         return Moment("backward", self._kept() + recomputed + self._transients() + self.ids, done)
 
     def _first_block(self) -> Moment:

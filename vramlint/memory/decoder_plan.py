@@ -132,6 +132,7 @@ def _adapted(
         method=METHODS.get(str(plan.fact("adapter_method").value or plan.adapter.value)),
         trained=trained if isinstance(trained, int) else None,
         virtual_tokens=virtual if isinstance(virtual, int) else 0,
+        copied=_copied(plan.fact("modules_to_save").value),
     )
     if quantised and implementation.quantised_input_copies > 1 and not plan.fact("packing").value:
         # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.
@@ -144,12 +145,29 @@ def _adapted(
     return Resolution(found, (fewer,), tuple(texts))
 
 
+def _copied(saved: object) -> tuple[str, ...]:
+    """Embedding and head where they are trained whole, by the names that models give them."""
+    words = {word.rsplit(".", 1)[-1] for word in _words(saved)}
+    return tuple(name for name, spelled in _MODULES.items() if spelled & words)
+
+
+_MODULES = {
+    "embed_tokens": {"embed_tokens", "wte", "word_embeddings", "embed_in"},
+    "lm_head": {"lm_head", "embed_out"},
+}
+"""How transformers' models call the embedding and the head."""
+
+
+def _words(value: object) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+    return [str(part).strip() for part in parts]
+
+
 def _targets(value: object) -> tuple[tuple[str, ...], bool]:
     """Adapted linear layers by their Hugging Face names, and whether the output head is adapted."""
     if value is None or value in ("all-linear", "all"):
         return _ALL_LINEAR, False
-    words = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
-    names = {str(word).strip().rsplit(".", 1)[-1] for word in words}
+    names = {word.rsplit(".", 1)[-1] for word in _words(value)}
     chosen = tuple(linear for linear in _ALL_LINEAR if names & _TARGET_WORDS[linear])
     return chosen or _ALL_LINEAR, bool(names & {"lm_head", "head", "output"})
 

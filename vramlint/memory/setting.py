@@ -79,11 +79,13 @@ class Setting:
             linear += model.config.head_parameters
         nf4 = NF4_DOUBLE_BYTES if self.double_quantised else NF4_BYTES
         own = 4 if model.implementation.adapter_weight_bytes else each
+        copied = min(model.trainable, model.adapter.copied_parameters(model.config))
         return (
             WeightGroup("base linear layers", linear, nf4 if model.quantised else each, "frozen base model"),
             WeightGroup("embeddings and norms", model.config.parameters - linear, each, "frozen base model"),
             WeightGroup("vision tower", model.tower_parameters, each, "frozen encoder and projector"),
-            WeightGroup("adapters", model.trainable, own, f"LoRA rank {model.adapter.rank}", trainable=True),
+            WeightGroup("modules trained whole", copied, each, "copies: peft modules_to_save", trainable=True),
+            WeightGroup("adapters", model.trainable - copied, own, f"LoRA rank {model.adapter.rank}", trainable=True),
         )
 
 
