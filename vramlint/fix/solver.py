@@ -160,13 +160,12 @@ def _nearest_to(problem: Problem, goal: float) -> Split | None:
 
 
 def _foreseen(problem: Problem, splits: Sequence[Split], goal: float) -> int:
-    """How many of ``splits`` need no more than ``goal``, on a straight line through the present batch and the first."""
-    now = problem.estimate().required
-    if now is None or not splits:
+    """How many of ``splits`` need no more than ``goal`` if activations grow with the batch and nothing else does."""
+    now, micro = problem.estimate(), problem.plan.micro_batch.value
+    if now.required is None or not micro:
         return 0
-    micro, first = problem.plan.micro_batch.value or 0, splits[0]
-    each = (_required(problem, first.values) - now.value) / (first.micro_batch - micro)
-    return sum(now.value + each * (split.micro_batch - micro) <= goal for split in splits)
+    each = sum(part.bytes for part in now.components if part.name == "activations") / micro
+    return sum(now.required.value + each * (split.micro_batch - micro) <= goal for split in splits)
 
 
 def _fills(problem: Problem, values: Mapping[str, object], goal: float) -> bool:

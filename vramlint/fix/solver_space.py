@@ -195,9 +195,11 @@ def first_that(candidates: Sequence[T], holds: Callable[[T], bool], near: int = 
     estimates where a scan would take hundreds. ``near`` is where to look first, and then beside it: a good guess saves
     most of them.
     """
-    if not candidates or not holds(candidates[-1]):
-        return None
-    low, high, guesses = 0, len(candidates) - 1, 2
+    low, high, guesses = 0, len(candidates), 2
+    if not low <= near < high:
+        if not candidates or not holds(candidates[-1]):
+            return None
+        high -= 1
     while low < high:
         guessed = guesses > 0 and low <= near < high
         middle = near if guessed else (low + high) // 2
@@ -207,4 +209,4 @@ def first_that(candidates: Sequence[T], holds: Callable[[T], bool], near: int = 
             near = middle - 1
         else:
             low = near = middle + 1
-    return candidates[low]
+    return candidates[low] if low < len(candidates) else None

@@ -44,11 +44,17 @@ class LayerModel:
         self.stack = stack
         self._facts = dict(facts or {})
         self._steps: dict[tuple[int | bool, ...], Step] = {}
-        tape = Tape(stack=stack)
-        made = self._make(tape, architecture)
-        self._spread = float(getattr(made, "spread", LEDGER_SPREAD))
-        self._counts_objects = bool(getattr(made, "counts_objects", self._spread > LEDGER_SPREAD))
+        self._fresh: tuple[Tape, Model] | None = self._made(architecture)
+        tape, model = self._fresh
+        self._spread = float(getattr(model, "spread", LEDGER_SPREAD))
+        self._counts_objects = bool(getattr(model, "counts_objects", self._spread > LEDGER_SPREAD))
         self._parameters, self._trainable, self._buffers = tape.parameter_count, tape.trainable_count, tape.buffer_bytes
+
+    def _made(self, architecture: Mapping[str, Any]) -> tuple[Tape, Model]:
+        """A tape for one step, and the model on it."""
+        tape = Tape(stack=self.stack)
+        tape.varied = bool(self._facts.get("shapes_vary"))
+        return tape, self._make(tape, architecture)
 
     def _make(self, tape: Tape, architecture: Mapping[str, Any]) -> Model:
         build = Build(tape, self._scope, self._facts)
@@ -120,13 +126,18 @@ class LayerModel:
             found = self._steps[key] = self._run(workload, kept=kept)
         return found
 
+    def _to_run(self, *, checkpointing: bool) -> tuple[Tape, Model]:
+        """A model no step ran on: the first is the one that was made to count its parameters."""
+        architecture = self._switched(checkpointing=checkpointing)
+        fresh, self._fresh = self._fresh, None
+        return fresh if fresh is not None and architecture is self._architecture else self._made(architecture)
+
     def _run(self, workload: Workload, *, kept: bool) -> Step:
-        tape = Tape(half=workload.precision.mixed, gradients_kept=kept, stack=self.stack)
         collecting = gc.isenabled()
         gc.disable()
         try:
-            tape.varied = bool(self._facts.get("shapes_vary"))
-            model = self._make(tape, self._switched(checkpointing=workload.checkpointing))
+            tape, model = self._to_run(checkpointing=workload.checkpointing)
+            tape.half, tape.gradients_kept = workload.precision.mixed, kept
             images = tape.new(
                 workload.micro_batch, int(self._facts.get("in_channels", 3)), workload.height, workload.width
             )
