@@ -177,3 +177,37 @@ def test_what_onetrainer_keeps_on_the_card(more: dict[str, object], facts: dict[
     plan = reading("x.json", preset(**more)).plan
     assert {name: plan.fact(name).value for name in facts} == facts
     assert plan.fact("architecture_like").value == "flux.1-dev"
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "alike"),
+    [
+        ("sdxl_train_network.py", "", "stable-diffusion-xl-base-1.0"),
+        ("flux_train_network.py", "", "flux.1-dev"),
+        ("train_network.py", "", "stable-diffusion-v1-5"),
+        ("train_network.py", "--v2", "stable-diffusion-2-1"),
+        ("sd3_train_network.py", "", None),
+    ],
+)
+def test_kohyas_scripts_say_the_architecture(script: str, flags: str, alike: str | None) -> None:
+    line = f"accelerate launch {script} --pretrained_model_name_or_path=pony.safetensors --train_batch_size=2 {flags}"
+    plan = reading("train.sh", f"{line} --network_module=networks.lora --network_dim=8\n").plan
+    assert plan.fact("architecture_like").value == alike
+    assert plan.fact("adapter_targets").value == "all-linear"
+
+
+@pytest.mark.parametrize(
+    ("more", "alike"),
+    [
+        ({"sdxl": True, "v2": False}, "stable-diffusion-xl-base-1.0"),
+        ({"sdxl": False, "v2": True}, "stable-diffusion-2-1"),
+        ({"sdxl": False, "v2": False}, "stable-diffusion-v1-5"),
+        ({"sdxl": False, "v2": False, "sd3_checkbox": True}, None),
+        ({"v2": False}, None),
+    ],
+)
+def test_kohyas_presets_say_the_architecture(more: dict[str, object], alike: str | None) -> None:
+    text = {"LoRA_type": "Standard", "cache_latents": True, "max_bucket_reso": 2048, "train_batch_size": 1, **more}
+    plan = reading("preset.json", json.dumps(text)).plan
+    assert plan.fact("architecture_like").value == alike
+    assert plan.fact("vae_resident").value is False

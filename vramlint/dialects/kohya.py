@@ -102,6 +102,10 @@ class Arguments(Schema):
     cached: Flag | None = keys("cache_latents", "cache_latents_to_disk", default=False)
     cached_text: Flag | None = keys("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk", default=False)
     fp8: Flag | None = keys("fp8_base", default=False)
+    is_xl: Flag | None = keys("sdxl")
+    is_v2: Flag | None = keys("v2")
+    is_sd3: Flag | None = keys("sd3_checkbox")
+    is_flux: Flag | None = keys("flux1_checkbox")
     dataset_config: Text | None = keys("dataset_config")
     config_file: Text | None = keys("config_file")
     processes: Count | None = keys("num_processes")
@@ -138,6 +142,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("image_size", _image_size(settings))
     _adapter(draft, settings)
     _card(draft, settings)
+    _family(draft, settings, command)
     torch_prefetch(draft)
     draft.put("batch_unit", derived("images", "one image or clip is one sample"))
     return draft.close(_world(document, command, settings, context))
@@ -266,8 +271,32 @@ def _card(draft: Draft, settings: Settings[Arguments]) -> None:
         draft.put(name, Fact(not given.value, given.origin, given.location, given.note))
     if settings.fact("fp8").value:
         draft.put("base_quantization", derived("fp8", "fp8_base"))
-    if str(settings.fact("module").value or "").startswith("networks.lora"):
-        draft.put("adapter_targets", derived("all-linear", "network_module"))
+    module = str(settings.fact("module").value or "")
+    gui = str(settings.fact("gui_adapter").value or "")
+    if module.startswith("networks.lora") or gui == "Standard":
+        draft.put("adapter_targets", derived("all-linear", "networks.lora"))
+    elif module or gui:
+        draft.put("adapter_method", derived(module or gui, "no plain LoRA"))
+
+
+_SCRIPTS = (("sdxl_", "stable-diffusion-xl-base-1.0"), ("flux_", "flux.1-dev"))
+_OLD_SCRIPTS = ("train_network.py", "train_db.py", "fine_tune.py", "train_textual_inversion.py")
+
+
+def _family(draft: Draft, settings: Settings[Arguments], command: Command | None) -> None:
+    """The architecture that the script's name or the GUI's switches say, whatever the checkpoint is called."""
+    script = "" if command is None else posixpath.basename(command.program)
+    found = next((model for prefix, model in _SCRIPTS if script.startswith(prefix)), None)
+    if found is not None:
+        draft.put("architecture_like", derived(found, script))
+    elif settings.values.is_xl or settings.values.is_flux:
+        word = "sdxl" if settings.values.is_xl else "flux1_checkbox"
+        draft.put("architecture_like", derived(_SCRIPTS[0 if settings.values.is_xl else 1][1], word))
+    elif settings.values.is_sd3:
+        return
+    elif script in _OLD_SCRIPTS or (settings.spelled("is_xl") and settings.spelled("is_v2")):
+        old = "stable-diffusion-2-1" if settings.values.is_v2 else "stable-diffusion-v1-5"
+        draft.put("architecture_like", derived(old, "neither sdxl nor another family; v2 tells 1.x from 2.x"))
 
 
 def _world(document: Document, command: Command | None, settings: Settings[Arguments], context: Context) -> World:

@@ -51,11 +51,18 @@ def denoisers() -> tuple[Denoiser, ...]:
 
 
 def with_adapters(denoiser: Denoiser, rank: int, mode: str = ATTENTION) -> Denoiser:
-    """The denoiser frozen, with LoRA of ``rank`` in this mode."""
+    """The denoiser frozen, with LoRA of ``rank`` in this mode; of a mode that was not traced, :func:`is_traced` tells,
+    the parameters are right and the activations those of adapters on the attention."""
     per_rank = _per_rank(denoiser, "lora_per_rank_all" if mode == ALL_LINEAR else "lora_per_rank")
-    traced = _RANK * per_rank
+    traced = mode if is_traced(denoiser, mode) else ATTENTION
+    elements = _RANK * (per_rank if traced == mode else _per_rank(denoiser, "lora_per_rank"))
     bytes_each = 2 if mode == ATTENTION_16_BITS else 4
-    return denoiser._replace(adapters=Adapters(mode, rank, rank * per_rank, traced, bytes_each))
+    return denoiser._replace(adapters=Adapters(traced, rank, rank * per_rank, elements, bytes_each))
+
+
+def is_traced(denoiser: Denoiser, mode: str) -> bool:
+    """Whether steps of this mode were traced."""
+    return mode in denoiser.ways or f"{mode}+checkpointing" in denoiser.ways
 
 
 def with_method(denoiser: Denoiser, method: str, rank: int | None, trained: int | None) -> Denoiser | None:

@@ -16,6 +16,7 @@ from vramlint.memory.diffusion import (
     ATTENTION,
     ATTENTION_16_BITS,
     autoencoder,
+    is_traced,
     is_video,
     latent_frames,
     text_encoders,
@@ -88,6 +89,8 @@ def _with_lora(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> list
     in_16_bits = plan.fact("adapter_bytes").value == 2 or plan.precision.value in HALF
     attention = with_adapters(denoiser, rank, ATTENTION_16_BITS if in_16_bits else ATTENTION)
     everywhere = with_adapters(denoiser, rank, ALL_LINEAR)
+    if not is_traced(denoiser, ALL_LINEAR):
+        texts.append("activations are those of adapters on the attention's projections alone")
     match plan.fact("adapter_targets").value:
         case "all-linear" | "all":
             return [everywhere]

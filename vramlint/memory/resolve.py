@@ -51,10 +51,8 @@ def resolve(plan: TrainingPlan) -> Resolution:
         given = plan.model.value or "a decoder of the given shape"
         config = spelled_config(plan, shape)
         return decoder_of(plan, given, config, "shape given in the config")
-    name = plan.model.value
-    if name is None:
-        return _nameless(plan)
-    return _called(plan, name)
+    name = plan.model.value or plan.fact("architecture_like").value
+    return _nameless(plan) if name is None else _called(plan, name)
 
 
 def _described(plan: TrainingPlan, user: UserModel) -> Resolution | None:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vramlint.errors import TraceError
+from vramlint.memory.profile_catalogue import FAMILIES as SHIPPED
 from vramlint.trace.answers import Positives, few_positives
 from vramlint.trace.events import Shape
 from vramlint.trace.pairing import IMAGE_TERMS
@@ -66,21 +67,7 @@ class Target(NamedTuple):
     otherwise: Target | None = None
 
 
-FAMILIES = (
-    "plain",
-    "unet",
-    "landmarks",
-    "timm",
-    "torchvision",
-    "segmentation",
-    "ultralytics",
-    "rfdetr",
-    "detr",
-    "transformers",
-    "encoder",
-    "diffusers",
-    "user",
-)
+FAMILIES = (*SHIPPED, "diffusers", "user")
 """Modules of ``vramlint.trace.families``, in the order a bare name is looked for."""
 
 
