@@ -6,35 +6,35 @@ from typing import Any
 
 import pytest
 
-from vramlint.dialects import further_facts, registry
+from vramlint.dialects import further_images, further_language, further_readers, registry
 from vramlint.engine import CheckOptions, check_source
 from vramlint.plan import Fact, Origin, TrainingPlan
 
 READERS = [
-    (further_facts.whole, 500, 500),
-    (further_facts.whole, "500", 500),
-    (further_facts.whole, 2.0, 2),
-    (further_facts.whole, 0.1, None),
-    (further_facts.whole, -1, None),
-    (further_facts.number, "1e-4", 1e-4),
-    (further_facts.number, [0.0005], 0.0005),
-    (further_facts.number, [0.1, 0.2], None),
-    (further_facts.offloaded, "cpu", True),
-    (further_facts.offloaded, "none", False),
-    (further_facts.flash, True, "flash_attention_2"),
-    (further_facts.flash, False, None),
-    (further_facts.attention, "fa2", "flash_attention_2"),
-    (further_facts.attention, "auto", None),
-    (further_facts.capped, "train[:100]", 100),
-    (further_facts.capped, "train[:5%]", None),
-    (further_facts.capped, "train", None),
-    (further_facts.batches, "100ba", 100),
-    (further_facts.batches, "1ep", None),
-    (further_facts.static_scale, "dynamic", 0.0),
-    (further_facts.static_scale, 1, 1.0),
-    (further_facts.searched, -1, True),
-    (further_facts.searched, 0.7, True),
-    (further_facts.searched, 16, False),
+    (further_readers.whole, 500, 500),
+    (further_readers.whole, "500", 500),
+    (further_readers.whole, 2.0, 2),
+    (further_readers.whole, 0.1, None),
+    (further_readers.whole, -1, None),
+    (further_readers.number, "1e-4", 1e-4),
+    (further_readers.number, [0.0005], 0.0005),
+    (further_readers.number, [0.1, 0.2], None),
+    (further_readers.offloaded, "cpu", True),
+    (further_readers.offloaded, "none", False),
+    (further_readers.flash, True, "flash_attention_2"),
+    (further_readers.flash, False, None),
+    (further_readers.attention, "fa2", "flash_attention_2"),
+    (further_readers.attention, "auto", None),
+    (further_readers.capped, "train[:100]", 100),
+    (further_readers.capped, "train[:5%]", None),
+    (further_readers.capped, "train", None),
+    (further_readers.batches, "100ba", 100),
+    (further_readers.batches, "1ep", None),
+    (further_readers.static_scale, "dynamic", 0.0),
+    (further_readers.static_scale, 1, 1.0),
+    (further_readers.searched, -1, True),
+    (further_readers.searched, 0.7, True),
+    (further_readers.searched, 16, False),
 ]
 
 
@@ -45,9 +45,10 @@ def test_readers(read: Any, value: object, meant: object) -> None:
 
 def test_every_group_belongs_to_a_dialect_and_has_a_version() -> None:
     dialects = {row.name for row in registry.rows()}
-    assert further_facts.FACTS.keys() <= dialects
-    assert all(group.source for group in further_facts.FACTS.values())
-    assert all(base in further_facts.FACTS for group in further_facts.FACTS.values() for base in group.extends)
+    groups = {**further_language.FACTS, **further_images.FACTS}
+    assert groups.keys() <= dialects
+    assert all(group.source for group in groups.values())
+    assert all(base in groups for group in groups.values() for base in group.extends)
 
 
 HF = "output_dir: out\nper_device_train_batch_size: 4\ngradient_accumulation_steps: 2\n"

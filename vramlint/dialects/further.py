@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from vramlint.dialects import spelling_out
-from vramlint.dialects.further_facts import Group, Row, groups_of
+from vramlint.dialects.further_facts import groups_of
+from vramlint.dialects.further_row import Group, Row
 from vramlint.dialects.model import Slot
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import plain_value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -36,6 +37,14 @@ def text_of(pattern: str, member: str) -> str:
         if name == member or name.endswith(f"/{member}"):
             return read().decode("utf-8")
     raise AssertionError(f"{archive.name} holds no {member}")
+
+
+def texts_of(pattern: str, files: str) -> list[str]:
+    """The texts of all files whose paths end in what the regular expression ``files`` matches."""
+    archive = found(pattern)
+    assert archive is not None, pattern
+    wanted = re.compile(rf"(?:.*/)?(?:{files})")
+    return [read().decode("utf-8") for name, read in _members(archive) if wanted.fullmatch(name)]
 
 
 def _members(archive: Path) -> Iterator[tuple[str, object]]:
