@@ -19,9 +19,8 @@ import click
 
 from vramlint.cli.main import COMMANDS, cli
 from vramlint.constraints import read_rows
-from vramlint.dialects import registry
+from vramlint.dialects import further_images, further_language, registry
 from vramlint.dialects.draft import EXTRA_FACTS
-from vramlint.dialects.further_facts import FACTS
 from vramlint.engine import load_rules
 from vramlint.plan import FACT_NAMES, TrainingPlan, batch
 from vramlint.project import settings
@@ -185,7 +184,9 @@ def _extras() -> list[str]:
     those of the table of further facts."""
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "vramlint/dialects").glob("*.py")]
     names = {name for text in sources for name in re.findall(r'\bput\(\s*"(\w+)"', text)} | set(EXTRA_FACTS)
-    names |= {row.fact for group in FACTS.values() for row in group.rows}
+    names |= {
+        row.fact for group in (*further_images.FACTS.values(), *further_language.FACTS.values()) for row in group.rows
+    }
     return sorted(names - set(FACT_NAMES))
 
 

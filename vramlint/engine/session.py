@@ -174,9 +174,10 @@ class Session:
         """What the engine itself sees in how a file is written (VL0)."""
         if reading.subject is not reading.document:
             return
-        from vramlint.engine import unknown_key  # imported with the rules anyway
+        from vramlint.engine import unknown_key, value_misread  # imported with the rules anyway
 
         yield from unknown_key.findings(reading)
+        yield from value_misread.findings(reading)
         if reading.document.problems:
             from vramlint.engine import duplicate_key
 
