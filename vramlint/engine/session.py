@@ -22,7 +22,7 @@ from vramlint.project.settings import Settings, SettingsFinder
 from vramlint.project.units import FileContext, Project
 from vramlint.results import CheckResult, Failure, RunResult
 from vramlint.rule import Confidence, Limits, RuleInfo, RuleModule
-from vramlint.sources.model import Document
+from vramlint.sources.model import Command, Document
 
 
 class _Run(NamedTuple):
@@ -68,14 +68,15 @@ class Session:
             return
         self._seen.add(path)
         self._project.files.keep(path, data)
-        found = self._claims(candidate) if may_be_config else ()
+        found, chosen = self._own_runs(self._claims(candidate), path) if may_be_config else ((), ())
         if found:
             self._judge(path, found)
-        elif candidate.explicit:
-            for linked in self._project.linked(path):
-                with contextlib.suppress(OSError):  # whoever names the file itself is told that it cannot be read
-                    data = self._project.files.data(linked)
-                    self.look(Candidate(linked, explicit=True), data, may_be_config=prefilter(linked, data))
+        elif candidate.explicit and not chosen:
+            chosen = self._project.linked(path)
+        for linked in chosen:
+            with contextlib.suppress(OSError):  # whoever names the file itself is told that it cannot be read
+                data = self._project.files.data(linked)
+                self.look(Candidate(linked, candidate.explicit), data, may_be_config=prefilter(linked, data))
 
     def result(self) -> CheckResult:
         """Everything found so far, suppressed findings left out."""
@@ -94,6 +95,17 @@ class Session:
             files_checked=len(self._checked),
             suppressed=sum(suppressed for _, suppressed in judged.values()),
         )
+
+    def _own_runs(self, found: tuple[Claim, ...], path: str) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
+        """The claims that are runs of their own, and the configs that are the runs of the others."""
+        if not any(isinstance(claim.subject, Command) for claim in found):
+            return found, ()
+        from vramlint.engine.same_run import configs_in_place_of
+
+        document = self._project.files.document(path)
+        configs = [tuple(configs_in_place_of(claim, document, self._project)) for claim in found]
+        own = tuple(claim for claim, chosen in zip(found, configs, strict=True) if not chosen)
+        return own, tuple(dict.fromkeys(path for chosen in configs for path in chosen))
 
     def _claims(self, candidate: Candidate) -> tuple[Claim, ...]:
         try:

@@ -15,7 +15,7 @@ from vramlint.project.discovery import Repositories
 from vramlint.project.files import JOB_SUFFIXES, SHELL_SUFFIXES, ProjectFiles
 from vramlint.project.imports import Imports
 from vramlint.project.launches import CONFIG_SUFFIXES, Launch, LaunchLines, parts, words
-from vramlint.sources.model import Document, Syntax
+from vramlint.sources.model import Command, Document, Syntax
 
 
 class Project:
@@ -58,10 +58,14 @@ class Project:
 
     def _named(self, document: Document) -> Iterator[str]:
         for command in document.commands:
-            for word in words(command):
-                found = self.files.find(word, document.path) if word.endswith(CONFIG_SUFFIXES) else None
-                if found is not None:
-                    yield found
+            yield from self.configs_of(document, command)
+
+    def configs_of(self, document: Document, command: Command) -> Iterator[str]:
+        """The files with the name of a config that a launch line in ``document`` names and that exist."""
+        for word in words(command):
+            found = self.files.find(word, document.path) if word.endswith(CONFIG_SUFFIXES) else None
+            if found is not None:
+                yield found
 
 
 class FileContext(NamedTuple):
