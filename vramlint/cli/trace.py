@@ -119,7 +119,7 @@ def command(
 
 def _step(step: Mapping[str, Any]) -> str:
     """A whole step in one line: its peak, where it is, what it is made of."""
-    parts = ", ".join(f"{name} {size / 2**20:,.1f}" for name, size in step["parts"].items() if size)
+    parts = ", ".join(f"{name} {size / 2**20:,.1f}" for name, size in step["parts"].items() if size >= 2**20 / 20)
     shape = "x".join(map(str, step["shape"]))
     return (
         f"whole step at {shape}, {step['variant']}, {step['optimizer']}: at its peak, in {step['phase']}, "
