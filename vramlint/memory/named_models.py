@@ -145,10 +145,13 @@ def planned_ledger(name: str, plan: TrainingPlan, profile: Profile | None) -> Na
 def reaches(profile: Profile, plan: TrainingPlan) -> bool:
     """Whether the trace covers the plan's precision, checkpointing and image size, as far as the plan gives them."""
     precision, size = plan.precision.value, plan.image_size.value
-    if precision is not None and profile.variant(precision, checkpointing=bool(plan.grad_checkpointing.value)) is None:
+    checkpointing = bool(plan.grad_checkpointing.value)
+    variant = None if precision is None else profile.variant(precision, checkpointing=checkpointing)
+    if precision is not None and variant is None:
         return False
     if size is None:
         return True
-    if profile.fixed_size is not None:
-        return profile.fixed_size == (size.height, size.width)
+    only = profile.fixed_size if variant is None else profile.only_size(variant)
+    if only is not None:
+        return only == (size.height, size.width)
     return size.height % profile.size_multiple == 0 and size.width % profile.size_multiple == 0

@@ -70,6 +70,12 @@ class Variant(NamedTuple):
     evaluation: tuple[ProfileMoment, ...]
     residual: float
 
+    @property
+    def knows_size(self) -> bool:
+        """Whether its traces were of several sizes, so that bytes are told apart by the image's size."""
+        sized = [index for index, term in enumerate(self.terms) if "HW" in term]
+        return not sized or any(moment.coefficients[index] for moment in self.fresh for index in sized)
+
 
 class TracedOptimizer(NamedTuple):
     """What one traced step of the model's own optimizer took: states that stay, and bytes of the step alone."""
@@ -127,14 +133,22 @@ class Profile(NamedTuple):
         training = variant.kept if workload.gradients_kept else variant.fresh
         return tuple([moment.at(factors) for moment in (*training, *variant.evaluation)])
 
+    def only_size(self, variant: Variant) -> tuple[int, int] | None:
+        """The one (height, width) that ``variant`` is known for, None where that is any."""
+        if self.fixed_size is not None:
+            return self.fixed_size
+        return None if variant.knows_size else self.default_size
+
     def missing(self, workload: Workload) -> str:
         """Why :meth:`moments` is empty for this workload, in words that follow the model's name."""
-        if self.variant(workload.precision, checkpointing=workload.checkpointing) is None:
-            have = ", ".join(variant.replace("+", " with ") for variant in self.variants)
+        variant = self.variant(workload.precision, checkpointing=workload.checkpointing)
+        if variant is None:
+            have = ", ".join(name.replace("+", " with ") for name in self.variants)
             wanted = f"{workload.precision}{' with checkpointing' if workload.checkpointing else ''}"
             return f"traced as {have}, not as {wanted}"
-        if self.fixed_size is not None and (workload.height, workload.width) != self.fixed_size:
-            return f"traced at {self.fixed_size[0]}x{self.fixed_size[1]} alone, which its positions are for"
+        size = self.only_size(variant)
+        if size is not None and size != (workload.height, workload.width):
+            return f"traced at {size[0]}x{size[1]} alone"
         return "traced for inputs of another kind"
 
     def forward_without_graph_bytes(self, workload: Workload) -> int | None:
@@ -147,7 +161,8 @@ class Profile(NamedTuple):
 
     def _factors(self, variant: Variant, workload: Workload) -> tuple[int, ...]:
         """The terms' values; empty where the workload lacks a variable or has another size than the only one."""
-        if self.fixed_size is not None and self.fixed_size != (workload.height, workload.width):
+        size = self.only_size(variant)
+        if size is not None and size != (workload.height, workload.width):
             return ()
         factors = tuple([TERMS[term](workload) for term in variant.terms])
         return factors if all(factors) else ()

@@ -52,13 +52,7 @@ def test_there_are_forty_models_and_more() -> None:
 
 @pytest.mark.parametrize(
     ("name", "checkpointing"),
-    [
-        ("plain/unet", False),
-        ("plain/unet", True),
-        ("attention_unet", False),
-        ("r2unet", True),
-        ("unet_resnet34", False),
-    ],
+    [("plain/unet", False), ("plain/unet", True), ("attention_unet", False), ("r2unet", True)],
 )
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
 def test_the_ledger_equals_the_shipped_profile(name: str, checkpointing: bool, precision: Precision) -> None:
@@ -76,7 +70,7 @@ def test_the_ledger_equals_the_shipped_profile(name: str, checkpointing: bool, p
 
 
 def test_a_size_that_no_trace_covers_comes_from_the_ledger() -> None:
-    facts = {**VISION, "model": "unet_resnet34"}
+    facts = {**VISION, "model": "unet_resnet34", "precision": Precision.BF16}
     traced = resolve(plan(**{**facts, "image_size": ImageSize(384, 384)})).knowledge
     assert isinstance(traced, Profile)
     never = resolve(plan(**{**facts, "model": "manet_se_resnext50_32x4d", "image_size": ImageSize(384, 384)}))
@@ -116,11 +110,13 @@ def test_names_that_are_not_known(name: str) -> None:
     [
         ("yolov5n_anchors", 1_872_157), ("yolov5s_anchors", 7_235_389), ("yolov5m_anchors", 21_190_557),
         ("yolov5l_anchors", 46_563_709), ("yolov5x_anchors", 86_749_405), ("yolov8x.pt", 68_229_648),
+        ("regnet_x_400mf", 5_495_976), ("regnet_x_1_6gf", 9_190_136), ("regnet_x_16gf", 54_278_536),
+        ("regnet_y_800mf", 6_432_512), ("regnet_y_8gf", 39_381_472), ("regnet_y_16gf", 83_590_140),
         ("yolo11l.yaml", 25_372_160), ("yolov12x", 59_210_784), ("yolov5su.pt", 9_153_152),
     ],
 )  # fmt: skip
-def test_detectors_have_the_parameters_that_their_packages_print(name: str, parameters: int) -> None:
-    """ultralytics/yolov5 v7.0 ``models/yolov5*.yaml`` and the package's model files say them."""
+def test_models_have_the_parameters_that_their_packages_print(name: str, parameters: int) -> None:
+    """ultralytics/yolov5 v7.0 ``models/yolov5*.yaml``, the package's model files, torchvision 0.28's ``num_params``."""
     ledger = find_ledger(name)
     assert ledger is not None
     assert ledger.parameters == parameters
@@ -177,3 +173,38 @@ def test_channels_and_classes_of_the_plan_change_the_model(channels: int, classe
     assert found is not None
     assert usual is not None
     assert found.parameters - usual.parameters == 64 * 49 * (channels - 3) + (128 + 1) * (classes - 1)
+
+
+def test_the_ledger_equals_every_shipped_profile_of_its_models() -> None:
+    """Under autocast at 256 x 256 and a batch of 8: smp, torchvision, Ultralytics and timm's same-named networks."""
+    compared, apart = 0, {}
+    for name in names():
+        profile, ledger = find_profile(name), find_ledger(name)
+        assert ledger is not None
+        if profile is None or profile.parameters != ledger.parameters:
+            continue
+        workload = Workload(8, Precision.BF16, checkpointing=False, height=256, width=256)
+        ours, traced = (
+            max((each.activation_bytes + 4 * each.gradient_elements for each in known.moments(workload)), default=0)
+            for known in (ledger, profile)
+        )
+        if ours and traced:
+            compared += 1
+            if abs(ours / traced - 1) > 2 * TOLERANCE:
+                apart[name] = ours / traced - 1
+    assert compared > 100
+    assert not apart
+
+
+def test_a_trace_of_one_size_speaks_of_that_size_alone() -> None:
+    """Some traces were of one size, and held all bytes to follow the batch."""
+    profile = find_profile("timm/efficientnet_b6")
+    assert profile is not None
+    variant = profile.variants["amp"]
+    if variant.knows_size:
+        pytest.skip("made again since, at several sizes")
+    small = Workload(8, Precision.BF16, checkpointing=False, height=224, width=224)
+    assert profile.only_size(variant) == (528, 528)
+    assert not profile.moments(small)
+    assert profile.moments(small._replace(height=528, width=528))
+    assert "528x528 alone" in profile.missing(small)

@@ -93,11 +93,11 @@ def _any_size(target: Target, height: int, width: int) -> Target:
     return target._replace(
         shapes=(
             Shape(2, height, width),
-            Shape(3, height, width),
+            Shape(3, height + 2 * _STRIDE, width + _STRIDE),  # the first two alone must tell batch and size apart
             Shape(2, height - 2 * _STRIDE, width - _STRIDE),
             Shape(4, height + 2 * _STRIDE, width + 2 * _STRIDE),
         ),
-        confirm=(Shape(5, height, width),),
+        confirm=(Shape(5, height, width), Shape(3, height + 4 * _STRIDE, width + 3 * _STRIDE)),
         tolerance=_ROUNDED_TOLERANCE,
         size_multiple=1,
     )

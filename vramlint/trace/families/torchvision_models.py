@@ -29,7 +29,10 @@ _AUXILIARY_WEIGHT = 0.5
 
 
 def names() -> list[str]:
-    """All classifiers and segmentation models of the installed torchvision."""
+    """All classifiers and segmentation models of the installed torchvision.
+
+    RegNets are not among what can be traced: their constructors work out widths with torch, which a trace replaces.
+    """
     torchvision_schemas()
     models = importlib.import_module("torchvision.models")
     return [*models.list_models(module=models), *models.list_models(module=models.segmentation)]
@@ -51,7 +54,12 @@ def find(name: str) -> Target:
             models.get_model(name, weights=None, **options), lambda: labelled(shape), classification_loss, forward
         )
 
-    target = Target(name, make, ("torchvision", "torch"), ("1000 classes, cross-entropy",))
+    with torch.device("meta"):
+        built = models.get_model(name, weights=None)
+    parameters = sum(parameter.numel() for parameter in built.parameters())
+    if name in ("googlenet", "inception_v3"):
+        parameters = None  # built with auxiliary classifiers
+    target = Target(name, make, ("torchvision", "torch"), ("1000 classes, cross-entropy",), parameters=parameters)
     if name in _OWN_SIDES:
         return _around(target, _OWN_SIDES[name])
     if name.startswith(_PADDED):
@@ -72,8 +80,13 @@ def _one_size(target: Target) -> Target:
 def _around(target: Target, side: int) -> Target:
     """A model whose layers round its own size."""
     return target._replace(
-        shapes=(Shape(2, side, side), Shape(3, side, side), Shape(2, side - 64, side - 32), Shape(4, side + 64, side)),
-        confirm=(Shape(5, side, side),),
+        shapes=(
+            Shape(2, side, side),
+            Shape(3, side + 64, side + 32),
+            Shape(2, side - 64, side - 32),
+            Shape(4, side + 64, side),
+        ),
+        confirm=(Shape(5, side, side), Shape(3, side + 128, side + 96)),
         default_size=(side, side),
         tolerance=0.02,
         size_multiple=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -41,7 +42,8 @@ def find_named(name: str) -> Named | None:
     family = path.rpartition("/")[2]
     chosen = _FINDERS.get(family)
     spelled = last.replace("++", "plusplus").replace("+", "plus")
-    for key in dict.fromkeys((pack_key(spelled), pack_key(spelled.partition(".")[0]))):
+    bare = spelled.partition(".")[0]
+    for key in dict.fromkeys((spelled, bare, pack_key(spelled), pack_key(bare))):
         for find in dict.fromkeys(_FINDERS.values()) if chosen is None else (chosen,):
             found = find(key)
             if found is not None:
@@ -71,7 +73,9 @@ def _possible(name: str) -> bool:
 def _torchvision_names() -> dict[str, str]:
     from vramlint.memory.layers.named.torchvision import CLASSIFIERS, SEGMENTORS
 
-    return {pack_key(name): name for name in (*CLASSIFIERS, *SEGMENTORS)}
+    exact = {name: name for name in (*CLASSIFIERS, *SEGMENTORS)}
+    packed = Counter(map(pack_key, exact))  # without separators, regnet_x_1_6gf and regnet_x_16gf are the same
+    return {pack_key(name): name for name in exact if packed[pack_key(name)] == 1} | exact
 
 
 def _torchvision(key: str) -> Named | None:

@@ -24,6 +24,8 @@ class _Maps:
         self.full = name in VGGS
         """VGG's first map has the image's size, and the image itself is left out."""
         self.mixed = name in MITS
+        self.overruns = int(name.startswith(("mobilenet", "efficientnet")))
+        """Stages that run beyond the depth before the loop over the blocks ends."""
         self.encoder = _encoder(tape, name, last, image)
         found = self.encoder.channels
         self.channels = [*found] if self.full else [image, *found]
@@ -34,8 +36,9 @@ class _Maps:
             hollow = self.tape.new(x.shape[0], 0, x.size[0] // 2, x.size[1] // 2)
             image, *others = self.encoder(x, self.depth - 1)
             return [image, hollow, *others]
-        maps = self.encoder(x, self.depth + 1 if self.full else self.depth)
-        return maps[1:] if self.full else maps
+        if self.full:
+            return self.encoder(x, self.depth + 1)[1:]
+        return self.encoder(x, self.depth + self.overruns)[: self.depth + 1]
 
 
 def _encoder(tape: Tape, name: str, dilations: tuple[int, int], image: int) -> Encoder:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.named import encoders, mobile
 from vramlint.memory.layers.named.encoders import DENSENETS, RESNETS, SMP_ONLY, VGGS, relu
+from vramlint.memory.layers.named.regnet import REGNETS, regnet
 from vramlint.memory.layers.named.transformers import CONVNEXTS, SWINS, VITS, convnext, swin, vit
 from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, Linear, chain
 from vramlint.memory.layers.registry import Build, Config, model
@@ -92,6 +93,10 @@ def _efficientnet(tape: Tape, name: str, classes: int) -> Layer:
     return _mean_head(tape, mobile.efficientnet(tape, blocks, 1280 if second else None), classes, 0.2)
 
 
+def _regnet(tape: Tape, name: str, classes: int) -> Layer:
+    return _mean_head(tape, regnet(tape, name), classes)
+
+
 _MAKERS: Mapping[str, Callable[..., Layer]] = {
     **{name: _resnet for name in RESNETS if not name.startswith("se_") and name not in SMP_ONLY},
     **dict.fromkeys(DENSENETS, _densenet),
@@ -102,6 +107,7 @@ _MAKERS: Mapping[str, Callable[..., Layer]] = {
     **dict.fromkeys(mobile.MNASNETS, _mnasnet),
     **{f"efficientnet_{size}": _efficientnet for size in mobile.EFFICIENTNETS},
     **{f"efficientnet_v2_{size}": _efficientnet for size in mobile.EFFICIENTNETS_V2},
+    **dict.fromkeys(REGNETS, _regnet),
     **dict.fromkeys(CONVNEXTS, convnext),
     **dict.fromkeys(SWINS, swin),
     **dict.fromkeys(VITS, vit),
