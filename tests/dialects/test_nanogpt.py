@@ -107,3 +107,25 @@ def test_what_trains_nothing_is_left_alone(text: str) -> None:
 
 def test_the_prefilter_lets_it_through() -> None:
     assert registry.prefilter("train_gpt2.py", GPT2.encode())
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("--learning_rate=1", ["learning_rate"]),
+        ("--learning_rate=1e-3 --dropout=0.0 --batch_size=8 --compile=False --device=cpu --out_dir=x", []),
+        ("--compile=false", ["compile"]),
+        ("--compile=0", ["compile"]),
+        ("--batch_size=8.0", ["batch_size"]),
+        ("--max_iters=1e4", ["max_iters"]),
+        ("--batch_size=$B", []),
+        ("--beta2=1", []),
+    ],
+)
+def test_words_of_another_type_are_refused(words: str, refused: list[str]) -> None:
+    """nanoGPT ``configurator.py`` line 41: ``assert type(attempt) == type(globals()[key])``; beta2 is the config's."""
+    text = "batch_size = 16\nblock_size = 256\ngradient_accumulation_steps = 4\nmax_iters = 5000\nbeta2 = 1\n"
+    launch = f"torchrun --nproc_per_node 2 train.py config.py {words}"
+    found = reading("config.py", text, Surroundings(launched_by=launch)).findings
+    assert [finding.message.split("=")[0] for finding in found] == refused
+    assert all(finding.code == "VL001" for finding in found)

@@ -60,6 +60,7 @@ from vramlint.plan import (
     unknown,
 )
 from vramlint.sources.model import Document, Mapping, Scalar, Unknown
+from vramlint.sources.scalars import python_literal
 
 NAME = "nanogpt"
 TITLE = "nanoGPT"
@@ -101,6 +102,18 @@ _GPT2_TOKENS = frozenset({"openwebtext", "shakespeare"})
 """Datasets of the repository whose ``prepare.py`` writes GPT-2 tokens and no ``meta.pkl``."""
 
 
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(
+        ("batch_size", "block_size", "gradient_accumulation_steps", "n_layer", "n_head", "n_embd", "max_iters",
+         "warmup_iters", "lr_decay_iters", "eval_interval", "eval_iters", "log_interval"),
+        int,
+    ),
+    **dict.fromkeys(("learning_rate", "min_lr", "weight_decay", "beta1", "beta2", "grad_clip", "dropout"), float),
+    **dict.fromkeys(("compile", "bias", "decay_lr", "eval_only", "always_save_checkpoint", "wandb_log"), bool),
+}  # fmt: skip
+"""The types of ``train.py``'s values (nanoGPT 3adf61e1, lines 34-74): ``configurator.py`` line 41 asserts them."""
+
+
 class Defaults(Source):
     """The module values of the repository's ``train.py``, each as it is first assigned."""
 
@@ -120,6 +133,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft = Draft(claim, document)
     settings = read_settings(Config, _sources(draft, document, context))
     draft.fill(settings, _DIRECT)
+    _refused_words(draft, document, context)
     found = _world(document, context)
     policy = _batch(draft, settings, found.ranks)
     draft.put("precision", _precision(settings, context))
@@ -144,6 +158,35 @@ def _sources(draft: Draft, document: Document, context: Context) -> list[Source]
         draft.use(script)
         sources.append(Defaults(script, script.root))
     return sources
+
+
+def _refused_words(draft: Draft, document: Document, context: Context) -> None:
+    """``--learning_rate=1`` and ``--compile=false``: the words are evaluated as Python, and another type is refused."""
+    script = context.document("train.py")
+    known = [each.root for each in (document, script) if each is not None and isinstance(each.root, Mapping)]
+    for source in flag_overrides(document, context):
+        for key, kind in _TYPES.items():
+            place = source.find(key)
+            if place is None or not isinstance(place.node, Scalar) or not isinstance(place.node.text, str):
+                continue
+            given = python_literal(place.node.text)
+            own = next((node.value for root in known if isinstance(node := root.get(key), Scalar)), None)
+            if own is not None and type(own) is not kind:
+                continue  # this project's value is of another type
+            if type(given) is not kind:
+                draft.doubt(
+                    place,
+                    f"{key}={place.node.text} is {_a(type(given))} where {_a(kind)} is wanted: nanoGPT stops",
+                    f"Write {_HOW[kind]}.",
+                )
+
+
+_HOW = {int: "a whole number", float: "a number with a dot", bool: "True or False"}
+_NAMES = {int: "a whole number", float: "a fraction", bool: "a switch", str: "a text"}
+
+
+def _a(kind: type) -> str:
+    return _NAMES.get(kind, f"a {kind.__name__}")
 
 
 def _world(document: Document, context: Context) -> World:
