@@ -204,3 +204,14 @@ def test_adapters(line: str, adapter: str | None) -> None:
 )
 def test_weights_loaded_in_bf16_have_no_fp32_copy(line: str, precision: Precision) -> None:
     assert reading("sft.yaml", YAML + line).plan.precision.value is precision
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm"])
+def test_numbers_that_pyyaml_takes_for_texts(key: str) -> None:
+    """torch's optimizers and the trainer compare them: a text stops the run."""
+    text = "output_dir: out\nper_device_train_batch_size: 4\nnum_train_epochs: 1\n{}: {}\n"
+    (found,) = reading("a.yaml", text.format(key, "1e-2")).findings
+    assert found.message.startswith(f"{key} 1e-2 is text")
+    assert "1.0e-2" in found.help
+    for good in ("1.0e-2", "0.01", "1"):
+        assert not reading("a.yaml", text.format(key, good)).findings

@@ -95,7 +95,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     sources = arguments_of(claim, document, context)
     settings = read_settings(Arguments, sources)
     fill(draft, claim, settings, context)
-    _misread(draft, settings, document, context)
+    _misread(draft, sources, document, context)
     command = claim.subject if isinstance(claim.subject, Command) else None
     return agreed(draft.close(world(document, command, context)), claim, settings, sources, context)
 
@@ -251,7 +251,11 @@ def _after(parent: Mapping, fact: str, dashes: str) -> str | None:
     return next((dashes + key for key in _PREDECESSORS.get(fact, ()) if parent.get(dashes + key) is not None), None)
 
 
-def _misread(draft: Draft, settings: Settings[Arguments], document: Document, context: Context) -> None:
+_NUMBERS = ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm")
+"""Numbers that people write with an exponent; the trainer or the optimizer compares each."""
+
+
+def _misread(draft: Draft, sources: list[Source], document: Document, context: Context) -> None:
     """``learning_rate: 1e-4`` is a text for PyYAML; whether that harms depends on who reads the file.
 
     ``HfArgumentParser.parse_yaml_file`` hands the text to the dataclass, and the optimizer stops at it (transformers
@@ -260,18 +264,23 @@ def _misread(draft: Draft, settings: Settings[Arguments], document: Document, co
     ``scripts/utils.py#parse_args_and_config``): nothing to say where a line passes the file as ``--config``. Otherwise
     nobody knows, and it is a warning.
     """
-    place: Place | None = settings.places.get("learning_rate")
-    if document.syntax is not Syntax.YAML or place is None or not isinstance(place.node, Scalar):
+    if document.syntax is not Syntax.YAML:
         return
-    text = place.node.value
+    for key in _NUMBERS:
+        place = next((place for source in sources if (place := source.find(key)) is not None), None)
+        if place is not None and place.source.document is document and isinstance(place.node, Scalar):
+            _text_for_pyyaml(draft, place, place.node.value, context)
+
+
+def _text_for_pyyaml(draft: Draft, place: Place, text: object, context: Context) -> None:
     if not isinstance(text, str) or not re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", text):
         return
-    launches = context.launches(document)
+    launches = context.launches(draft.document)
     if any(command.options.get("--config") is not None for _, command in launches):
         return
     scripts = (context.document(command.program) for _, command in launches)
     certain = any(script is not None and "parse_yaml_file" in script.text for script in scripts)
-    message = f"learning_rate {text} is text for PyYAML: without a dot and a signed exponent it is no number"
+    message = f"{place.name} {text} is text for PyYAML: without a dot and a signed exponent it is no number"
     draft.findings.append(
         value_misread(location(place), message, f"Write {_with_dot(text)}.", draft.plan.title)._replace(
             severity=Severity.ERROR if certain else Severity.WARNING,
