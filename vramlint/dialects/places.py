@@ -101,8 +101,7 @@ def locate(document: Document, span: Span) -> Location:
     host = document.host
     if host is not None:
         document, span = host.document, host.place(span)
-    start, end = document.ends(span)
-    return Location(document.path, span.start, span.end, start.line, start.column, end.line, end.column)
+    return Location(document.path, span.start, span.end, *document.ends(span))
 
 
 def _is_bare(node: Node) -> bool:

@@ -315,14 +315,14 @@ class Document:
         line = bisect.bisect_right(starts, offset)
         return Position(line, offset - starts[line - 1] + 1)
 
-    def ends(self, span: Span) -> tuple[Position, Position]:
-        """1-based lines and columns of both ends of ``span``."""
+    def ends(self, span: Span) -> tuple[int, int, int, int]:
+        """1-based line and column of where ``span`` starts, then of where it ends."""
         starts = self._starts()
         line = bisect.bisect_right(starts, span.start)
-        start = Position(line, span.start - starts[line - 1] + 1)
+        line_start = starts[line - 1]
         if line == len(starts) or span.end < starts[line]:  # on one line, as nearly every value is
-            return start, Position(line, span.end - starts[line - 1] + 1)
-        return start, self.position(span.end)
+            return line, span.start - line_start + 1, line, span.end - line_start + 1
+        return (line, span.start - line_start + 1, *self.position(span.end))
 
     def _starts(self) -> list[int]:
         """Where each line begins, found when the first position is asked for."""

@@ -177,7 +177,12 @@ class _Builder:
             self._limit(f"more than {MAX_VALUES:,} values", start)
         top = self.top
         if top is not None and top.key is None and top.entries is not None:
-            self._key(top, event, start, end)
+            key = event.value
+            top.key, top.key_span, top.end = key, _span((start, end)), end
+            if key in top.keys or key == "<<" or anchor is not None:
+                self._special_key(top, event)
+            else:
+                top.keys.add(key)
             return
         style = _STYLES.get(event.style or "")
         is_plain = style is None
@@ -197,22 +202,18 @@ class _Builder:
             self.anchors[anchor] = node
         self._attach(node, end)
 
-    def _key(self, top: _Open, event: _Event, start: int, end: int) -> None:
-        key = event.value
-        top.key, top.key_span = key, _span((start, end))
+    def _special_key(self, top: _Open, event: _Event) -> None:
+        """A key that stands twice, merges or has an anchor."""
+        key, span = event.value, top.key_span
         if key == "<<" and event.implicit[0] and not event.style:
             top.is_merge = True
         elif key in top.keys:
-            self.problems.append(
-                Problem(
-                    "duplicate-key", top.key_span, f"the key {key!r} stands twice in one mapping: only the last counts"
-                )
-            )
+            message = f"the key {key!r} stands twice in one mapping: only the last counts"
+            self.problems.append(Problem("duplicate-key", span, message))
         else:
             top.keys.add(key)
         if event.anchor is not None:
-            self.anchors[event.anchor] = Scalar(top.key_span, self.text[start:end], key)
-        top.end = end
+            self.anchors[event.anchor] = Scalar(span, self.text[span.start : span.end], key)
 
     def _alias(self, event: _Event) -> None:
         span = Span(event.start_mark.index, event.end_mark.index)
@@ -255,7 +256,7 @@ class _Builder:
         start = event.start_mark.index
         if event.anchor is not None or event.tag is not None:
             start = content_start(self.text, start, len(self.text))
-        return Span(start, start)
+        return _span((start, start))
 
     def _open(self, node: Mapping | Sequence, event: _Event) -> None:
         if event.anchor is not None:
@@ -271,7 +272,7 @@ class _Builder:
         self.top = self.stack[-1] if self.stack else None
         node = closed.node
         end = event.end_mark.index if node.style == "flow" else closed.end
-        node.span = Span(node.span.start, end)
+        node.span = _span((node.span[0], end))
         if closed.merges and isinstance(node, Mapping):
             self.merged += expand_merges(node, closed.merges, self.problems)
             if self.merged > MAX_MERGED:
