@@ -59,7 +59,7 @@ def _deepspeed(document: Document) -> Mapping | None:
 
 
 def _found(row: Row, group: Group, sources: list[Source]) -> Found | None:
-    place = next((place for key in row.keys for source in sources if (place := source.find(key)) is not None), None)
+    place = _first_place(row.keys, sources)
     if place is None:
         return None if row.default is None else Found(row.fact, default(row.default, f"default of {group.source}"))
     where, node = location(place), place.node
@@ -75,6 +75,15 @@ def _found(row: Row, group: Group, sources: list[Source]) -> Found | None:
     except (TypeError, ValueError):
         return Found(row.fact, unknown(f"{place.name} = {value!r} is not readable here", where))
     return None if read is None else Found(row.fact, Fact(read, place.source.origin, where), _slot(place, value))
+
+
+def _first_place(keys: tuple[str, ...], sources: list[Source]) -> Place | None:
+    for key in keys:
+        for source in sources:
+            place = source.find(key)
+            if place is not None:
+                return place
+    return None
 
 
 def _slot(place: Place, value: object) -> Slot | None:

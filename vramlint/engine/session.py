@@ -47,6 +47,7 @@ class Session:
         self._documents: dict[str, Document] = {}
         self._runs: list[_Run] = []
         self._failures: dict[Failure, None] = {}
+        self._rule_sets: dict[str | None, RuleSet] = {}
         self._choices: dict[tuple[int, tuple[str, ...], bool], list[RuleModule]] = {}
 
     def glance(self, path: str) -> bytes:
@@ -207,6 +208,13 @@ class Session:
         return known
 
     def _rules(self, settings: Settings) -> RuleSet:
+        """The rules that run under ``settings``, which the file they come from tells from others."""
+        known = self._rule_sets.get(settings.path)
+        if known is None:
+            known = self._rule_sets[settings.path] = self._loaded(settings)
+        return known
+
+    def _loaded(self, settings: Settings) -> RuleSet:
         rules = load_rules((*settings.plugins, *self._options.plugins), own_files(settings))
         per_file = (code for _, codes in settings.per_file_ignores for code in codes)
         try:

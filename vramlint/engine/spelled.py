@@ -102,7 +102,11 @@ def _top_keys(sources: list[Source]) -> frozenset[str] | None:
 
 
 def _first(sources: list[Source], key: str) -> Place | None:
-    return next((place for source in sources if (place := source.find(key)) is not None), None)
+    for source in sources:
+        place = source.find(key)
+        if place is not None:
+            return place
+    return None
 
 
 def _fact(place: Place) -> Fact[Any]:
