@@ -10,6 +10,7 @@ whole models check it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from vramlint.errors import TraceError
@@ -80,11 +81,14 @@ def _layered(
         recordings = traced({**least, stack: few + 1})
         gradients = recordings[0].trainable - base_recordings[0].trainable
         by_stack.append(_shifts(base, every_point(recordings, rows), gradients))
-    shifts = {
-        part: [tuple(shifts[part][index] for shifts in by_stack) for index in range(len(points))]
-        for part, points in base.items()
-    }
-    return Layered(base, shifts, few)
+    points: dict[str, list[Point]] = {}
+    shifts: dict[str, list[tuple[Shift, ...]]] = {}
+    for part, found in base.items():
+        for index, point in enumerate(found):
+            for chosen in product(*(stack[part][index] for stack in by_stack)):
+                points.setdefault(part, []).append(point)
+                shifts.setdefault(part, []).append(chosen)
+    return Layered(points, shifts, few)
 
 
 def _moved(point: Point, shifts: Sequence[Shift], further: Sequence[int]) -> Point:
@@ -96,8 +100,12 @@ def _moved(point: Point, shifts: Sequence[Shift], further: Sequence[int]) -> Poi
     return Point(point.phase, tuple(round(each, 9) for each in coefficients), elements)
 
 
-def _shifts(base: dict[str, list[Point]], more: dict[str, list[Point]], gradients: int) -> dict[str, list[Shift]]:
-    result: dict[str, list[Shift]] = {}
+Ways = tuple[Shift, ...]
+"""How a moment may move: both ways where it is one of the first blocks' and of the last ones'."""
+
+
+def _shifts(base: dict[str, list[Point]], more: dict[str, list[Point]], gradients: int) -> dict[str, list[Ways]]:
+    result: dict[str, list[Ways]] = {}
     for part, points in base.items():
         kept = gradients if part == "kept" else 0
         # Where the phase ends, autocast has dropped its copies of the weights; one moment earlier they are still there.
@@ -110,7 +118,7 @@ def _shifts(base: dict[str, list[Point]], more: dict[str, list[Point]], gradient
             "optimizer": (Shift(nothing, gradients),) * 2,
             "evaluation": (Shift(nothing, 0),) * 2,
         }
-        found: list[Shift] = []
+        found: list[Ways] = []
         for phase, (early, late) in ends.items():
             before, after = _phase(points, phase), _phase(more[part], phase)
             found += _classified(before, after, early, late, f"{part}:{phase}")
@@ -134,19 +142,22 @@ def _difference(more: Point, few: Point) -> tuple[float, ...]:
     return tuple(round(a - b, 9) for a, b in zip(more.coefficients, few.coefficients, strict=True))
 
 
-def _classified(before: Sequence[Point], after: Sequence[Point], early: Shift, late: Shift, where: str) -> list[Shift]:
-    """For each moment whether it moves as those at the start of its phase or as those at its end."""
+def _classified(before: Sequence[Point], after: Sequence[Point], early: Shift, late: Shift, where: str) -> list[Ways]:
+    """For each moment whether it moves as those at the start of its phase, as those at its end, or both."""
     each = len(after) - len(before)
     if each == 0:
-        return [late] * len(before)
+        return [(late,)] * len(before)
     head = _matching(before, after, early)
     if each < 0 or head < each:
         raise TraceError(
             f"{where}: a block has {each} moments, but only {head} of {len(before)} fit one block more",
             help="The blocks are not alike; trace the whole model.",
         )
-    # The first moments fit as long as they are of the two blocks: the second one's are those of the last block.
-    return [early if index < head - each else late for index in range(len(before))]
+    # The moments that fit are those of the first two blocks, as far as the second is like the others; a block's worth
+    # of them may be of the last block as well.
+    return [
+        (early,) if index < head - each else (early, late) if index < head else (late,) for index in range(len(before))
+    ]
 
 
 def _matching(before: Sequence[Point], after: Sequence[Point], shift: Shift) -> int:

@@ -211,3 +211,20 @@ def test_kohyas_presets_say_the_architecture(more: dict[str, object], alike: str
     plan = reading("preset.json", json.dumps(text)).plan
     assert plan.fact("architecture_like").value == alike
     assert plan.fact("vae_resident").value is False
+
+
+def test_layers_in_host_memory_are_said() -> None:
+    """Nobody must hear that a run does not fit which moves its layers off the card."""
+    defaults = {"ADAFACTOR": {"fused_back_pass": True}}
+    for more in (
+        {"transformer": {"offload_fraction": 0.5}},
+        {"gradient_checkpointing": "CPU_OFFLOADED"},
+        {"optimizer": {"optimizer": "ADAFACTOR"}, "optimizer_defaults": defaults},
+    ):
+        assert reading("x.json", preset(**more)).plan.fact("moved_off").value
+    assert reading("x.json", preset(transformer={"offload_fraction": 0.0})).plan.fact("moved_off").value is None
+    assert reading("config.json", tuned(ramtorch=True)).plan.fact("moved_off").value == "ramtorch"
+    assert reading("config.json", tuned(gradient_checkpointing_interval=2)).plan.fact("moved_off").value
+    line = "accelerate launch flux_train.py --pretrained_model_name_or_path=f.safetensors --train_batch_size=1 "
+    plan = reading("train.sh", line + "--blocks_to_swap=18 --dataset_config=d.toml\n").plan
+    assert plan.fact("moved_off").value

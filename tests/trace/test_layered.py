@@ -47,26 +47,28 @@ class Stack(nn.Module):
         return self.after(x)
 
 
-def trace(shape: Shape, counts: Mapping[str, int], *, checkpointing: bool, autocast: bool) -> Recording:
+def trace(shape: Shape, counts: Mapping[str, int], *, checkpointing: bool, autocast: bool, frozen: bool) -> Recording:
     def make() -> Job:
         model = Stack(counts["first"], counts["second"], checkpointing)
+        model.before.requires_grad_(requires_grad=not frozen)  # the first block then has no gradient to pass on
         return Job(model, lambda: torch.zeros(shape.batch, WIDTH), lambda model, batch: model(batch).float().mean())
 
     return record(make, shape, Options(dtype=torch.bfloat16 if autocast else None, second_step=False))
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("autocast", [False, True])
-def test_further_blocks(checkpointing: bool, autocast: bool) -> None:
+@pytest.mark.parametrize(("autocast", "frozen"), [(False, False), (True, False), (True, True)])
+def test_further_blocks(checkpointing: bool, autocast: bool, frozen: bool) -> None:
     def few(counts: Mapping[str, int]) -> list[Recording]:
-        return [trace(shape, counts, checkpointing=checkpointing, autocast=autocast) for shape in SHAPES]
+        return [trace(shape, counts, checkpointing=checkpointing, autocast=autocast, frozen=frozen) for shape in SHAPES]
 
     found = layered(few, ("first", "second"), [(1, shape.batch) for shape in SHAPES])
     points = found.at((5, 4))
     for batch in (16, 4096):
         whole = trace(
-            Shape(batch, seq_len=1), {"first": 5, "second": 4}, checkpointing=checkpointing, autocast=autocast
-        )
+            Shape(batch, seq_len=1), {"first": 5, "second": 4}, checkpointing=checkpointing, autocast=autocast,
+            frozen=frozen,
+        )  # fmt: skip
         for part in ("fresh", "kept"):
             direct = max(
                 level.activation_bytes + 4 * level.gradient_elements

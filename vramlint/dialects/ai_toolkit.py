@@ -96,6 +96,7 @@ class Process(Schema):
     network: Text | None = keys("network.type")
     model: Text | None = keys("model.name_or_path")
     quantized: Flag | None = keys("model.quantize", default=False)
+    offloaded: Flag | None = keys("model.layer_offloading", default=False)
     unloaded: Flag | None = keys("train.unload_text_encoder", default=False)
 
 
@@ -140,6 +141,8 @@ def _card(draft: Draft, settings: Settings[Process]) -> None:
     (``toolkit/lora_special.py``)."""
     if settings.values.quantized:
         draft.put("base_quantization", derived("fp8", "model.quantize"))
+    if settings.values.offloaded:
+        draft.put("moved_off", derived("layer_offloading", "layers wait in host memory"))
     if settings.values.unloaded:
         draft.put("text_encoders_resident", derived(value=False, note="train.unload_text_encoder"))
     if settings.fact("network").value == "lora":

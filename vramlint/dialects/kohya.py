@@ -102,6 +102,9 @@ class Arguments(Schema):
     cached: Flag | None = keys("cache_latents", "cache_latents_to_disk", default=False)
     cached_text: Flag | None = keys("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk", default=False)
     fp8: Flag | None = keys("fp8_base", default=False)
+    swapped: Any = keys("blocks_to_swap")
+    offloaded: Flag | None = keys("cpu_offload_checkpointing", default=False)
+    fused: Flag | None = keys("fused_backward_pass", default=False)
     is_xl: Flag | None = keys("sdxl")
     is_v2: Flag | None = keys("v2")
     is_sd3: Flag | None = keys("sd3_checkbox")
@@ -271,6 +274,9 @@ def _card(draft: Draft, settings: Settings[Arguments]) -> None:
         draft.put(name, Fact(not given.value, given.origin, given.location, given.note))
     if settings.fact("fp8").value:
         draft.put("base_quantization", derived("fp8", "fp8_base"))
+    for name in ("swapped", "offloaded", "fused"):
+        if settings.fact(name).value:
+            draft.put("moved_off", derived(settings.places[name].name, "keeps less on the card than a plain step"))
     module = str(settings.fact("module").value or "")
     gui = str(settings.fact("gui_adapter").value or "")
     if module.startswith("networks.lora") or gui == "Standard":

@@ -200,6 +200,19 @@ def _adapter(draft: Draft, settings: Settings[Config]) -> None:
         draft.put("adapter", unknown(f"training_method {fact.value}", fact.location))
 
 
+def _moved_off(settings: Settings[Config], sources: list[Source]) -> str:
+    """The setting that keeps less on the card than a plain step: layers or activations in host memory, gradients that
+    the optimizer takes inside backward; empty without one."""
+    if str(settings.fact("checkpointing").value) == "CPU_OFFLOADED":
+        return "gradient_checkpointing CPU_OFFLOADED"
+    name = settings.fact("optimizer").value
+    fused = ("optimizer.fused_back_pass", f"optimizer_defaults.{name}.fused_back_pass")
+    parts = (f"{part}.{key}" for part in ("transformer", "unet", "prior") for key in ("offload_fraction", "offload"))
+    keys_ = ("layer_offload_fraction", "enable_activation_offloading", *parts, *fused)
+    places = (source.find(key) for source in sources for key in keys_)
+    return next((place.name for place in places if place is not None and plain_value(place.node)), "")
+
+
 _HELD_AS = {
     "NFLOAT_4": "nf4",
     "INT_8": "int8",
@@ -234,6 +247,9 @@ def _card(draft: Draft, settings: Settings[Config], sources: list[Source]) -> No
             draft.put("base_quantization", derived(_HELD_AS[kind], f"{part}.weight_dtype"))
         elif kind in ("BFLOAT_16", "FLOAT_16"):
             draft.put("weights_in_16_bits", derived(value=True, note=f"{part}.weight_dtype"))
+    moved = _moved_off(settings, sources)
+    if moved:
+        draft.put("moved_off", derived(moved, moved))
     if settings.values.caching:
         draft.put("vae_resident", derived(value=False, note="latent_caching"))
         draft.put("text_encoders_resident", derived(value=False, note="latent_caching"))

@@ -88,6 +88,10 @@ class Options(Schema):
     flavour: Text | None = keys("model_flavour")
     held_as: Text | None = keys("base_model_precision", default="no_change")
     resolution: Any = keys("resolution", default=1024)
+    group_offload: Flag | None = keys("enable_group_offload", default=False)
+    ramtorch: Flag | None = keys("ramtorch", default=False)
+    swapped: Any = keys("musubi_blocks_to_swap")
+    interval: Count | None = keys("gradient_checkpointing_interval", default=1)
     frames: Count | None = keys("validation_num_video_frames")
 
 
@@ -112,6 +116,11 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("image_size", _image_size(settings))
     _adapter(draft, settings)
     _model(draft, settings)
+    for name in ("group_offload", "ramtorch", "swapped"):
+        if settings.fact(name).value:
+            draft.put("moved_off", derived(settings.places[name].name, "layers wait in host memory"))
+    if (settings.values.interval or 1) > 1:
+        draft.put("moved_off", derived("gradient_checkpointing_interval", "some blocks are not checkpointed"))
     draft.put("vae_resident", derived(value=False, note="latents are computed beforehand"))
     draft.put("text_encoders_resident", derived(value=False, note="prompt embeddings are computed beforehand"))
     draft.put("batch_unit", derived("images", "one image or clip is one sample"))

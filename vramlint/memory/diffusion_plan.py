@@ -4,7 +4,8 @@ Reads of ``plan.extra``: ``adapter_targets``, ``adapter_method``, ``adapter_byte
 bits), ``autocast`` (whether the step runs under it), ``weights_in_16_bits`` (of a denoiser trained whole),
 ``trained_parameters``, ``base_quantization`` (``int8``, ``fp8``, ``nf4``), ``vae_resident`` and
 ``text_encoders_resident`` (whether they stay on the card while the denoiser trains), ``beside`` (further frozen models:
-name, parameters, bytes each) and ``frames`` of a clip.
+name, parameters, bytes each), ``frames`` of a clip and ``moved_off`` (a setting, in words, that moves blocks or
+activations to host memory or frees gradients inside backward).
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ _USUAL_RANK = 16
 def trained(plan: TrainingPlan, denoiser: Denoiser) -> Resolution:
     """What the plan trains of ``denoiser``."""
     texts: list[str] = []
+    moved = plan.fact("moved_off")
+    if moved.value:
+        return Resolution(None, because=f"{moved.value}: what stays on the card then is not worked out")
     if is_video(denoiser):
         frames = plan.fact("frames").value
         if not isinstance(frames, int):
