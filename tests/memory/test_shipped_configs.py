@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from vramlint.hardware import Target
+from vramlint.memory import estimate
 from vramlint.memory.knowledge import Workload
 from vramlint.memory.layers import LayerModel
 from vramlint.memory.layers.planned import model_of
@@ -42,6 +43,7 @@ def configs() -> Any:
         ("configs/Detectron1-Comparisons/faster_rcnn_R_50_FPN_noaug_1x.yaml", 41_699_936),
         ("configs/COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x.yaml", 59_133_158),
         ("configs/COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml", 45_973_990),
+        ("configs/COCO-Detection/retinanet_R_50_FPN_1x.yaml", 37_915_572),
         (f"{PANOPTIC}_crop_512_1024.yaml", 59_770_166),
         (f"{PANOPTIC}_crop_512_1024_dsconv.yaml", 30_271_350),
         (f"{DEEPLAB}/deeplab_v3_R_103_os16_mg124_poly_90k_bs16.yaml", 58_163_667),
@@ -52,6 +54,44 @@ def test_a_row_is_answered_from_its_file(configs: Any, path: str, parameters: in
     plan = configs.plan(path, Target(None, 8, source="--gpus"))
     assert plan.micro_batch.value in (2, 4)
     assert model_of(plan).parameters == parameters
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
+        "COCO-InstanceSegmentation/mask_rcnn_R_50_C4_1x",
+        "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x",
+        "COCO-Detection/retinanet_R_50_FPN_1x",
+    ],
+)
+def test_both_eras_of_one_model_are_one(configs: Any, name: str) -> None:
+    lazy, keyed = (configs.plan(f"configs/{name}.{end}", Target(None, 8, source="--gpus")) for end in ("py", "yaml"))
+    first, second = model_of(lazy), model_of(keyed)
+    assert (first.parameters, first.trainable) == (second.parameters, second.trainable)
+    assert lazy.image_size.value == keyed.image_size.value == (800, 1333)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("projects/ViTDet/configs/COCO/mask_rcnn_vitdet_b_100ep.py", "SimpleFeaturePyramid"),
+        ("configs/COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x.py", "takes parts out"),
+        ("projects/PointRend/configs/InstanceSegmentation/pointrend_rcnn_R_50_FPN_1x_coco.yaml", "PointRendMaskHead"),
+    ],
+)
+def test_what_is_not_known_is_named(configs: Any, path: str, reason: str) -> None:
+    plan = configs.plan(path, Target(None, 8, source="--gpus"))
+    found = estimate(plan, Target())
+    assert found.allocated is None
+    assert reason in f"{found.unknown_because} {plan.fact('architecture').note}"
+
+
+def test_large_scale_jitter_is_a_fixed_crop(configs: Any) -> None:
+    plan = configs.plan("configs/new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ.py", Target(None, 32, source="--gpus"))
+    assert (plan.micro_batch.value, tuple(plan.image_size.value)) == (2, (1024, 1024))
+    assert plan.fact("shapes_vary").value is False
+    assert model_of(plan).parameters == 46_301_232
 
 
 TRACED_MIB = [  # two images of 256 x 512, forward and backward with fp32 gradients, of detectron2's own modules

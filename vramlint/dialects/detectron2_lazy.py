@@ -40,18 +40,32 @@ Sources: detectron2 2026-06, ``configs/common/data/coco.py`` (16 images, 4 worke
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import Any, ClassVar
 
 from vramlint.dialects import detectron2, spelling_out
+from vramlint.dialects.detectron2_calls import keys_of
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.model_tree import model_tree
 from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.openmmlab import ResolvedSource
 from vramlint.dialects.overrides import word_overrides
-from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys, read_settings
-from vramlint.plan import Fact, ModelTree, Origin, Precision, default, derived, unknown
-from vramlint.sources.model import Document, Mapping
+from vramlint.dialects.places import Source, location
+from vramlint.dialects.reading import (
+    Count,
+    Flag,
+    Natural,
+    Schema,
+    Settings,
+    Size,
+    Text,
+    keys,
+    plain_value,
+    read_settings,
+)
+from vramlint.plan import Fact, ImageSize, ModelTree, Origin, Precision, default, derived, unknown
+from vramlint.sources.model import Document, Mapping, Sequence
 from vramlint.sources.python_lazy import resolve_lazy
 from vramlint.sources.python_project import Resolved
 
@@ -107,7 +121,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     kind = settings.fact("optimizer_class")
     if kind.value:
         draft.put("optimizer", Fact(kind.value.rsplit(".", 1)[-1], kind.origin, kind.location))
-    draft.put("image_size", settings.fact("image_size"))
+    _batch(draft, ResolvedSource(resolved), settings.fact("image_size"))
     draft.put("task", derived("segment" if settings.spelled("mask_head") else "detect", "the heads of the model"))
     draft.put("model", unknown("detectron2 builds its models from many parts"))
     draft.put("architecture", _architecture(resolved))
@@ -124,7 +138,46 @@ def _architecture(resolved: Resolved) -> Fact[ModelTree]:
     section = resolved.mapping.get("model")
     if not isinstance(section, Mapping):
         return unknown(f"{resolved.missing[0]} is not at hand" if resolved.missing else "the config sets no model")
-    return Fact(model_tree(section, "detectron2_lazy", "detectron2"), Origin.FILE)
+    if any(_REMOVES.search(document.text) for document in resolved.documents):
+        return unknown("code takes parts out of the model")
+    return Fact(keys_of(model_tree(section, "detectron2", "detectron2")), Origin.FILE)
+
+
+_REMOVES = re.compile(r"\bmodel\.[\w.]*\bpop\(|^ *del model\b", re.MULTILINE)
+
+
+def _batch(draft: Draft, source: Source, spelled: Fact[ImageSize]) -> None:
+    """The size of an image, by the last of the mapper's augmentations that decides it, and of a padded batch."""
+    place = source.find("dataloader.train.mapper.augmentations")
+    items = place.node.items if place is not None and isinstance(place.node, Sequence) else []
+    size: ImageSize | None = None
+    crops = False
+    for item in items:
+        call = plain_value(item) if isinstance(item, Mapping) else None
+        kind = str(call.get("_target_", "")).rpartition(".")[2] if isinstance(call, dict) else ""
+        if not isinstance(call, dict) or kind not in ("ResizeShortestEdge", "ResizeScale", "FixedSizeCrop"):
+            continue
+        sides = call.get("crop_size") if kind == "FixedSizeCrop" else _resized(kind, call)
+        whole = isinstance(sides, list) and len(sides) == 2 and all(isinstance(side, int) for side in sides)
+        size, crops = (ImageSize(*sides) if whole else None), kind == "FixedSizeCrop"  # type: ignore[misc]
+    if size is None or place is None:
+        draft.put("image_size", spelled)
+        return
+    draft.put("image_size", Fact(size, place.source.origin, location(place)))
+    draft.put("shapes_vary", derived(not crops, "fixed crops" if crops else "images keep their ratio"))
+    padded = ImageSize(*(-(-side // _DIVISOR) * _DIVISOR for side in size))
+    draft.put("batch_shape", derived(padded, f"the largest size, {size}, padded to multiples of {_DIVISOR}"))
+
+
+_DIVISOR = 32
+"""The coarsest stride of a bottom-up network under an FPN (``modeling/backbone/fpn.py``)."""
+
+
+def _resized(kind: str, call: dict[str, Any]) -> list[Any]:
+    if kind == "ResizeScale":
+        return [call.get("target_height"), call.get("target_width")]
+    short = call.get("short_edge_length")
+    return [max(short) if isinstance(short, list) and short else short, call.get("max_size")]
 
 
 def _of_detectron2(name: str, settings: Settings[Config], missing: list[str]) -> Fact[Any]:

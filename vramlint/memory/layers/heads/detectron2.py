@@ -6,6 +6,7 @@ Source: detectron2 2026-06 ``modeling/proposal_generator/rpn.py``, ``modeling/ro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import log2, prod
 from typing import Any
@@ -14,16 +15,28 @@ from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.detectron2 import Convolution, Named, ResNet, at
 from vramlint.memory.layers.heads.detection.common import Batch, focal, region_align, row_entropy
 from vramlint.memory.layers.nn import Conv, Linear
+from vramlint.memory.layers.registry import UnknownType
 from vramlint.memory.layers.tape import Tape, Tensor
 
 Tree = Mapping[str, Any]
 
 
+_COMPREHENSION = re.compile(r"\[ *\[([^\[\]]*)\] *for ")
+
+
 def anchors_a_place(tree: Tree) -> int:
-    """Sizes of one level times aspect ratios."""
-    sizes = at(tree, "ANCHOR_GENERATOR.SIZES", [[32, 64, 128, 256, 512]])
+    """Sizes of one level times aspect ratios. Raises UnknownType where the sizes are computed in another way.
+
+    RetinaNet's base file computes them in a text that Python evaluates: ``[[x, x * 2**(1.0/3), …] for x in […]]``.
+    """
+    first = at(tree, "ANCHOR_GENERATOR.SIZES", [[32, 64, 128, 256, 512]])[0]
     ratios = at(tree, "ANCHOR_GENERATOR.ASPECT_RATIOS", [[0.5, 1.0, 2.0]])
-    return len(sizes[0]) * len(ratios[0])
+    if isinstance(first, str):
+        written = _COMPREHENSION.match(first)
+        if written is None:
+            raise UnknownType("anchor sizes that are computed")
+        first = written[1].split(",")
+    return len(first) * len(ratios[0])
 
 
 def match(tape: Tape, anchors: int, batch: Batch) -> None:

@@ -27,6 +27,7 @@ layers they take 4.2 to 4.8 GB, at 24 bytes a pair of anchor and object."""
 MATCHING_SPREAD = 0.4
 """Half-width for DensePose: 95 % of 41 published runs lie within it."""
 
+MASK_HEAD = "MaskRCNNConvUpsampleHead"
 _STANDARD = ("StandardROIHeads", "CascadeROIHeads", "DensePoseROIHeads")
 
 
@@ -49,6 +50,9 @@ class RegionNetwork:
         self.name = str(at(tree, "ROI_HEADS.NAME", "Res5ROIHeads"))
         self.inputs = list(at(tree, "ROI_HEADS.IN_FEATURES", ["res4"]))
         self.with_masks = bool(at(tree, "MASK_ON", default=False))
+        kind = str(at(tree, "ROI_MASK_HEAD.NAME", MASK_HEAD))
+        if self.with_masks and kind != MASK_HEAD:
+            raise UnknownType(f"mask head {kind!r} of detectron2")
         self.alone = str(tree.get("type")) == "ProposalNetwork"
         if self.alone:
             return
