@@ -13,7 +13,7 @@ from typing import Any
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.detectron2 import Convolution, Named, ResNet, at
-from vramlint.memory.layers.heads.detection.common import Batch, focal, region_align, row_entropy
+from vramlint.memory.layers.heads.detection.common import Batch, region_align, row_entropy
 from vramlint.memory.layers.nn import Conv, Linear
 from vramlint.memory.layers.registry import UnknownType
 from vramlint.memory.layers.tape import Tape, Tensor
@@ -248,12 +248,35 @@ class RetinaBranch:
         joined = ops.concatenate(scores, axis=1)
         rows = ops.gather(joined, (total * batch.images, self.classes), total * batch.images)
         del scores, joined
-        # fvcore's sigmoid_focal_loss: probabilities, entropy, one minus p_t, its power, weights.
-        loss = focal(rows)
-        for _ in range(4):
-            loss = ops.pointwise_loss(loss, kept=1, steps=0)
+        loss = chained_focal(rows)
         boxes = ops.concatenate(deltas, axis=1)
         return [ops.total(loss), ops.total(ops.pointwise_loss(ops.gather(boxes, (total // 20, 4), total)))]
+
+
+def chained_focal(x: Tensor) -> Tensor:
+    """fvcore's ``sigmoid_focal_loss`` over rows of scores, one operation after the other; the labels as one row each.
+
+    Source: fvcore ``nn/focal_loss.py``; ``modeling/meta_arch/retinanet.py`` for the one-hot labels.
+    """
+    tape, size = x.storage.tape, x.bytes
+    one_hot = tape.new(x.shape[0], x.shape[1] + 1, itemsize=8)
+    target = tape.new(*x.shape)
+    chance = ops.sigmoid(x)
+    entropy = tape.record(x.shape, x.itemsize, (x,), (size,), (x, target))
+    right = tape.record(x.shape, x.itemsize, (chance,), (size,), (target,))
+    wrong = tape.record(x.shape, x.itemsize, (ops.shifted(chance),), (size,), (tape.new(*x.shape),))
+    of_target = ops.add(right, wrong)
+    del right, wrong
+    rest = ops.shifted(of_target)
+    power = tape.record(x.shape, x.itemsize, (rest,), (size,), (rest,), transient=2 * size)
+    del rest
+    loss = ops.mul(entropy, power)
+    weights = [tape.new(*x.shape) for _ in range(3)]
+    weight = weights.pop()
+    del weights
+    found = tape.record(x.shape, x.itemsize, (loss,), (size,), (weight,))
+    del one_hot, of_target
+    return found
 
 
 class LastStageBranch:
