@@ -34,7 +34,7 @@ _LEAST_SAVING = 0.15
 
 
 def _file(length: int, **more: object) -> str:
-    return trainer(max_length=length, bf16="true", packing="true", **more)
+    return trainer(model_max_length=length, bf16="true", **more)
 
 
 VALID = (

@@ -203,3 +203,14 @@ def test_dpo_runs_pairs_beside_a_reference_model() -> None:
     adapted = {**run, "adapter": "lora"}
     behind = estimate(plan({"packing": True, "preference": "dpo"}, **adapted), Target())
     assert "frozen parameters" not in {part.name for part in behind.components}
+
+
+def test_a_loss_in_tiles_spans_up_to_whole_logits() -> None:
+    """TRL 1.15 computes the loss in tiles; a run may still have an older one."""
+    for facts in ({"packing": True}, {"packing": True, "preference": "dpo"}):
+        whole = estimate(plan(facts, **LANGUAGE), Target()).allocated
+        tiled = estimate(plan({**facts, "tiled_loss": True}, **LANGUAGE), Target()).allocated
+        assert whole is not None
+        assert tiled is not None
+        assert tiled.value < whole.value
+        assert tiled.high >= 0.95 * whole.high

@@ -130,7 +130,15 @@ _UNITS = {
 }
 
 
+_TILED = ("sft", "dpo")
+"""Trainers that call ``add_fused_lm_head`` (TRL 1.15 and 1.16) and whose memory is worked out."""
+
+
 def _unit(draft: Draft, trainer: str, settings: Settings[Arguments]) -> None:
+    if trainer in _TILED:
+        draft.put(
+            "tiled_loss", derived(value=True, note="TRL 1.15 computes the loss in tiles, older ones whole logits")
+        )
     unit = _UNITS.get(trainer)
     if unit is None:
         if trainer == "sft" and not settings.spelled("seq_len") and not draft.plan.seq_len.known:

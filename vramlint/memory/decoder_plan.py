@@ -12,6 +12,7 @@ from vramlint.memory.implementations import (
     PAIRS,
     PAIRS_IN_FP32,
     PAIRS_SOURCE,
+    TILED_SOURCE,
     TORCHTUNE_COMPILED,
     TORCHTUNE_PLAIN,
     UNSLOTH,
@@ -60,10 +61,17 @@ def decoder_of(plan: TrainingPlan, name: str, config: DecoderConfig, source: str
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
     if kind not in (*_WHOLE, *_LORA, *METHODS):
         return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
+    return _as_trained(plan, base, kind, text)
+
+
+def _as_trained(plan: TrainingPlan, base: Decoder, kind: str, text: str) -> Resolution:
+    """``base`` under the loss that the plan's trainer computes."""
     if plan.fact("preference").value is not None:
         return _preferring(plan, base, kind)
-    if implementation.name == UNSLOTH.name:
+    if base.implementation.name == UNSLOTH.name:
         return _unsloth(plan, base, kind)
+    if plan.fact("tiled_loss").value and not base.implementation.fused_loss:
+        return _tiled(plan, base, kind)
     return _up_to(plan, base, kind, (), text)
 
 
@@ -75,12 +83,23 @@ def _preferring(plan: TrainingPlan, base: Decoder, kind: str) -> Resolution:
     """DPO: pairs in one batch; a frozen copy as reference, or the model without its adapters."""
     full = kind in _WHOLE
     name, loss = f"{base.implementation.name} under DPO", base.implementation
-    pairs = base._replace(pairs=True, reference=full, implementation=loss._replace(name=name, loss=PAIRS))
+    whole = loss._replace(name=name, loss=PAIRS, fused_loss=False)
     text = f"{PAIRS_SOURCE}{', a frozen copy of the model beside it' if full else ''}; the upper bound: fp32 logits"
-    if loss.fused_loss:
+    chosen: Implementation = whole
+    others: tuple[Implementation, ...] = (whole._replace(loss=PAIRS_IN_FP32),)
+    if plan.fact("tiled_loss").value:
+        chosen, others, text = whole._replace(fused_loss=True), (whole, *others), f"{text}, whole, {TILED_SOURCE}"
+    elif loss.fused_loss:
         text += "; a fused loss is taken as whole logits"
-        pairs = pairs._replace(implementation=pairs.implementation._replace(fused_loss=False))
-    return _up_to(plan, pairs, kind, (pairs.implementation._replace(loss=PAIRS_IN_FP32),), text)
+    return _up_to(plan, base._replace(pairs=True, reference=full, implementation=chosen), kind, others, text)
+
+
+def _tiled(plan: TrainingPlan, base: Decoder, kind: str) -> Resolution:
+    """The loss a tile of tokens at a time as the newest trainer computes it, the upper bound over whole logits."""
+    whole = base.implementation
+    tiled = whole._replace(name=f"{whole.name} with a loss in tiles", fused_loss=True)
+    text = f"{whole.name} implementation ({whole.source}), flash attention; the upper bound: whole logits"
+    return _up_to(plan, base._replace(implementation=tiled), kind, (whole,), f"{text}, {TILED_SOURCE}")
 
 
 def _unsloth(plan: TrainingPlan, base: Decoder, kind: str) -> Resolution:
