@@ -35,7 +35,7 @@ RULE = RuleInfo(
     sources=("https://yaml.org/type/float.html", "https://github.com/yaml/pyyaml/issues/173"),
 )
 _HF = "output_dir: out\nper_device_train_batch_size: 4\nlearning_rate: {}\n"
-_YOLO = "task: detect\nmode: train\nmodel: yolo11n.pt\ndata: coco8.yaml\nepochs: 3\nimgsz: 640\nlr0: {}\n"
+_YOLO = "task: detect\nmode: train\nmodel: yolo11n.pt\ndata: coco8.yaml\nepochs: 3\nimgsz: 640\nbatch: 16\nlr0: {}\n"
 VALID: tuple[Case, ...] = (
     Case("sft.yaml", _HF.format("1.0e-4")),
     Case("sft.yaml", _HF.format("0.0001")),
