@@ -154,4 +154,6 @@ def reaches(profile: Profile, plan: TrainingPlan) -> bool:
     only = profile.fixed_size if variant is None else profile.only_size(variant)
     if only is not None:
         return only == (size.height, size.width)
+    if profile.size_multiple == 1 and profile.default_size is not None:
+        return profile.default_size == (size.height, size.width)  # its layers round: up to 4 % away elsewhere
     return size.height % profile.size_multiple == 0 and size.width % profile.size_multiple == 0
