@@ -19,7 +19,7 @@ from vramlint.memory.layers.named.catalogue import find_named, names
 from vramlint.memory.layers.stack import TRACED
 from vramlint.memory.named_models import NamedLedger, find_ledger
 from vramlint.memory.profile import Profile
-from vramlint.memory.profile_catalogue import find_profile
+from vramlint.memory.profile_catalogue import find_profile, profiles
 from vramlint.memory.resolve import resolve
 from vramlint.plan import ImageSize, Precision
 
@@ -198,14 +198,23 @@ def test_the_ledger_equals_every_shipped_profile_of_its_models() -> None:
 
 
 def test_a_trace_of_one_size_speaks_of_that_size_alone() -> None:
-    """Some traces were of one size, and held all bytes to follow the batch."""
-    profile = find_profile("timm/efficientnet_b6")
-    assert profile is not None
-    variant = profile.variants["amp"]
-    if variant.knows_size:
-        pytest.skip("made again since, at several sizes")
+    """A trace of one size holds all bytes to follow the batch; the fp32 traces of some timm models may be such."""
+    whole = find_profile("timm/efficientnet_b6")
+    assert whole is not None
+    amp = whole.variants["amp"]
+    assert amp.knows_size
+    moments = tuple(each._replace(coefficients=(*each.coefficients[:2], 0.0, 0.0)) for each in amp.fresh)
+    blind = whole._replace(variants={"amp": amp._replace(fresh=moments)})
     small = Workload(8, Precision.BF16, checkpointing=False, height=224, width=224)
-    assert profile.only_size(variant) == (528, 528)
-    assert not profile.moments(small)
-    assert profile.moments(small._replace(height=528, width=528))
-    assert "528x528 alone" in profile.missing(small)
+    assert blind.only_size(blind.variants["amp"]) == (528, 528)
+    assert not blind.moments(small)
+    assert blind.moments(small._replace(height=528, width=528))
+    assert "528x528 alone" in blind.missing(small)
+
+
+def test_every_shipped_trace_under_autocast_knows_the_image_size() -> None:
+    for name in profiles():
+        profile = find_profile(name)
+        assert profile is not None
+        variant = profile.variants.get("amp")
+        assert variant is None or profile.fixed_size is not None or variant.knows_size, name
