@@ -99,6 +99,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("ema", default(value=True, note=f"{_SOURCE} always keeps an average of the weights"))
     draft.put("grad_checkpointing", default(value=False, note=f"{_SOURCE} has none"))
     draft.put("pin_memory", default(value=True, note=f"default of {_SOURCE}"))
+    if draft.plan.task.value != "classify":
+        draft.put("side_multiple", derived(_STRIDE, "imgsz is rounded up to the stride (utils/checks.py#check_imgsz)"))
     if draft.plan.workers_per_rank.value:
         draft.put("prefetch_factor", default(4, f"{_SOURCE}, data/build.py"))
     ranks = _world(document, command, context, settings)

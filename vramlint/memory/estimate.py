@@ -9,8 +9,9 @@ Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect
 ``decoder_seq_len``, ``projection_dim``. Of adapters: ``adapter_targets``, ``adapter_dropout``, ``adapter_method``,
 ``trained_parameters``, ``virtual_tokens``, ``double_quantization``. Of the step: ``packing``, ``longest_sample``,
 ``fused_loss``, ``chunked_loss``, ``compile``, ``activation_offload``, ``optimizer_in_backward``, ``momentum``,
-``largest_image_size``, ``deterministic``. Of parallelism: ``model_parallel``, ``tensor_parallel`` and other degrees,
-``low_precision_weights``, ``sharded_accumulation``, ``offload_optimizer``, ``offload_parameters``, ``cpu_offload``; and
+``largest_image_size``, ``side_multiple``, ``deterministic``, ``tiled_loss``, ``preference``, ``weights_as_saved``. Of
+parallelism: ``model_parallel``, ``tensor_parallel`` and other degrees, ``low_precision_weights``,
+``sharded_accumulation``, ``offload_optimizer``, ``offload_parameters``, ``cpu_offload``; and
 Megatron-LM's flags as ``vramlint/dialects/megatron_model.py`` names them.
 """
 

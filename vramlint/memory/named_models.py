@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.profile import TRACE_SPREAD, Profile
+from vramlint.memory.sizes import trained_size
 from vramlint.plan import TrainingPlan
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def planned_ledger(name: str, plan: TrainingPlan, profile: Profile | None) -> Na
 
 def reaches(profile: Profile, plan: TrainingPlan) -> bool:
     """Whether the trace covers the plan's precision, checkpointing and image size, as far as the plan gives them."""
-    precision, size = plan.precision.value, plan.image_size.value
+    precision, size = plan.precision.value, trained_size(plan)
     checkpointing = bool(plan.grad_checkpointing.value)
     variant = None if precision is None else profile.variant(precision, checkpointing=checkpointing)
     if precision is not None and variant is None:

@@ -13,6 +13,7 @@ from vramlint.memory.pack import pack_key
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import Profile
 from vramlint.memory.setting import Setting, Settings
+from vramlint.memory.sizes import trained_size
 from vramlint.memory.states import Sharding, sharding_of
 from vramlint.plan import Fact, Precision, TrainingPlan
 
@@ -133,8 +134,7 @@ def _megatron_sharding(plan: TrainingPlan, ranks: int, model: MegatronModel) -> 
 
 
 def _workload(plan: TrainingPlan) -> Workload:
-    # ``batch_shape`` is the largest padded batch; a plan that has it needs no further spread for multi-scale.
-    size = plan.fact("batch_shape").value or plan.image_size.value
+    size = trained_size(plan)  # a plan that knows its largest batch needs no further spread for multi-scale
     megatron = plan.fact("implementation").value == "megatron"
     precision = plan.precision.value or Precision.FP32
     if plan.fact("low_precision_weights").value:

@@ -10,6 +10,7 @@ from vramlint.memory.knowledge import Workload
 from vramlint.memory.layers.knowledge import LayerModel, understood
 from vramlint.memory.layers.registry import UnknownType
 from vramlint.memory.layers.stack import STACKS, Stack
+from vramlint.memory.sizes import trained_size
 from vramlint.plan import Precision, TrainingPlan
 
 FACTS = (
@@ -58,7 +59,7 @@ def model_of(plan: TrainingPlan) -> LayerModel:
             raise
         text = f"{' and '.join(missing)} not known ({known} of {total} parts of the model are)"
         raise UnknownType(text) from error
-    size = plan.fact("batch_shape").value or plan.image_size.value
+    size = trained_size(plan)
     if size is not None and plan.micro_batch.value:
         precision = plan.precision.value or Precision.FP32
         checkpointing = bool(plan.grad_checkpointing.value)
