@@ -29,6 +29,12 @@ dataset:
   num_workers: 4
 """
 SCRIPT = "torchrun --nproc_per_node=2 train.py --model hrnet --image_size 512 --batch_size 3 --num_workers 4\n"
+MMENGINE = """\
+model = dict(type='FCN')
+train_dataloader = dict(batch_size=2, num_workers=2)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12)
+"""
 CLASS = "class Config:\n    batch_size: int = 96\n    queue_size: int = 65536\n    backbone: str = 'resnet50'\n"
 
 PROBE = """\
@@ -64,6 +70,12 @@ def test_a_check_imports_nothing_heavy(tmp_path: Path, name: str, text: str, out
 def test_parsers_and_schemas_wait_for_a_config(tmp_path: Path, options: tuple[str, ...]) -> None:
     _, modules = imported(tmp_path, "plain.yml", NO_CONFIG, *options)
     assert modules.isdisjoint(ONLY_FOR_CONFIGS)
+
+
+def test_rows_of_a_framework_need_no_yaml(tmp_path: Path) -> None:
+    _, modules = imported(tmp_path, "config.py", MMENGINE, "--gpu", "t4")
+    assert "vramlint.constraints.files" in modules, "the rows were not read at all"
+    assert "yaml" not in modules
 
 
 @pytest.mark.parametrize(("name", "text"), [("plain.yml", NO_CONFIG), ("config.yml", CONFIG)])

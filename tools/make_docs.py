@@ -1,4 +1,6 @@
-"""Writes the generated part of docs/ from the source, or with --check says what is out of date.
+"""Writes what is generated from the source, or with --check says what is out of date.
+
+That is a part of docs/ and the framework rows as JSON.
 
 Usage: python tools/make_docs.py [--check]
 """
@@ -28,7 +30,7 @@ from vramlint.project.settings_schema import settings_schema
 from vramlint.report.glossary import GLOSSARY
 from vramlint.report.json import dump
 from vramlint.report.pages import dialect_page, dialect_table, markdown, rule_page, rule_table
-from vramlint_rules._rows import FOLDER
+from vramlint_rules._rows import FOLDER, PARSED_FOLDER, parsed
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -202,34 +204,42 @@ def batch_page() -> str:
     return "\n".join([f"# Batches\n\n{about}\n\n| dialect | formula |\n|---|---|", *rows]) + "\n"
 
 
-def stale() -> list[str]:
-    """Generated pages that are missing, differ, or belong to something that is gone."""
-    wanted = pages()
-    found = {
-        str(path.relative_to(DOCS)): path.read_text(encoding="utf-8")
-        for path in (*DOCS.rglob("*.md"), *DOCS.glob("*.schema.json"))
-        if path.suffix == ".json" or path.read_text(encoding="utf-8").startswith(NOTICE)
-    }
-    return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+def parsed_rows() -> dict[str, str]:
+    """The files of framework rows as JSON, by name."""
+    sources = sorted(Path(FOLDER).glob("*.yaml"))
+    return {f"{path.stem}.json": parsed(path.read_bytes().decode(), path.name) for path in sources}
 
 
-def write() -> list[str]:
-    """Bring docs/ up to date; returns what changed."""
+def _wanted() -> dict[Path, str]:
+    made = {DOCS / name: text for name, text in pages().items()}
+    return made | {Path(PARSED_FOLDER, name): text for name, text in parsed_rows().items()}
+
+
+def stale() -> list[Path]:
+    """Generated files that are missing, differ, or belong to something that is gone."""
+    wanted = _wanted()
+    pages_found = (*DOCS.rglob("*.md"), *DOCS.glob("*.schema.json"), *Path(PARSED_FOLDER).glob("*.json"))
+    found = {path: path.read_text(encoding="utf-8") for path in pages_found}
+    found = {path: text for path, text in found.items() if path.suffix == ".json" or text.startswith(NOTICE)}
+    return sorted(path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path))
+
+
+def write() -> list[Path]:
+    """Bring the generated files up to date; returns what changed."""
     changed = stale()
-    wanted = pages()
-    for name in changed:
-        path = DOCS / name
-        if name not in wanted:
+    wanted = _wanted()
+    for path in changed:
+        if path not in wanted:
             path.unlink()
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(wanted[name], encoding="utf-8")
+        path.write_text(wanted[path], encoding="utf-8")
     return changed
 
 
 if __name__ == "__main__":
     checking = "--check" in sys.argv[1:]
     changed = stale() if checking else write()
-    for name in changed:
-        print(f"docs/{name} {'is out of date' if checking else 'written'}")
+    for path in changed:
+        print(f"{path.relative_to(ROOT)} {'is out of date' if checking else 'written'}")
     sys.exit(1 if checking and changed else 0)

@@ -13,6 +13,7 @@ from vramlint.constraints import Row
 from vramlint.constraints.examples import example_path, example_text
 from vramlint.engine import CheckOptions, check_source
 from vramlint.findings import Finding
+from vramlint_rules import _rows
 from vramlint_rules._rows import rows_of
 
 
@@ -92,3 +93,25 @@ def test_a_file_of_rows_is_complete(framework: str) -> None:
         assert ": " in row.message or "," in row.message, f"{row.name}: the message says no consequence"
         assert not row.message.endswith("."), row.name
         assert row.help.endswith("."), row.name
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_json_says_what_the_yaml_says(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.delattr(_rows, "read_rows")  # else an outdated file would go unnoticed here
+        quick = _rows._read(framework)
+    assert quick is not None
+    assert quick.rows == tuple(row._replace(fails=(), passes=()) for row in own_rows(framework))
+
+
+@pytest.mark.parametrize("edit", [b"# edited\n", None])
+def test_yaml_edited_since_is_read_itself(edit: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, made = Path(_rows.FOLDER, "mmengine.yaml").read_bytes(), Path(_rows.PARSED_FOLDER, "mmengine.json")
+    (tmp_path / "mmengine.yaml").write_bytes(source + (edit or b""))
+    if edit:
+        (tmp_path / "mmengine.json").write_bytes(made.read_bytes())
+    monkeypatch.setattr(_rows, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(_rows, "PARSED_FOLDER", str(tmp_path))
+    found = _rows._read("mmengine")
+    assert found is not None
+    assert found.rows == own_rows("mmengine")

@@ -5,7 +5,7 @@ a repository's own rows stand in a file that its settings name (``docs/repositor
 own, so a pull request that changes them is as safe to check as any other.
 """
 
-from vramlint.constraints.files import RowFile, read_rows
+from vramlint.constraints.files import RowFile, read_rows, read_table, rows_in_table
 from vramlint.constraints.templates import TEMPLATES, Row, verdict_of
 
-__all__ = ["TEMPLATES", "Row", "RowFile", "read_rows", "verdict_of"]
+__all__ = ["TEMPLATES", "Row", "RowFile", "read_rows", "read_table", "rows_in_table", "verdict_of"]

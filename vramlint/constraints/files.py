@@ -33,7 +33,11 @@ class RowFile(NamedTuple):
 
 def read_rows(text: str, path: str) -> RowFile:
     """The rows in ``text``, the contents of the file ``path``. Raises SettingsError, with the line where YAML fails."""
-    table = _table(text, path)
+    return rows_in_table(read_table(text, path), path)
+
+
+def rows_in_table(table: Mapping[str, Any], path: str) -> RowFile:
+    """The rows of a file that was read already. Raises SettingsError."""
     _only(table, _FILE_KEYS, path, "the file")
     rows = table.get("rows")
     if not isinstance(rows, list):
@@ -47,7 +51,8 @@ def read_rows(text: str, path: str) -> RowFile:
     )
 
 
-def _table(text: str, path: str) -> Mapping[str, Any]:
+def read_table(text: str, path: str) -> Mapping[str, Any]:
+    """What the YAML in ``text`` holds. Raises SettingsError where it is no mapping."""
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
