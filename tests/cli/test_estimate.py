@@ -225,3 +225,11 @@ def test_models_searches_words(capsys: pytest.CaptureFixture[str]) -> None:
 def test_models_that_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "no-such-net"]) == 2
     assert "no model known" in capsys.readouterr().err
+
+
+def test_every_known_model_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = run(capsys, "models").splitlines()
+    assert len(listed) > 2000
+    names = [line.split()[0] for line in listed]
+    for name in ("resnet50", "nnunet", "meta-llama/Llama-3.1-8B", "yolo12s", "flux.1-dev", "detr_resnet50"):
+        assert name.lower() in {each.lower() for each in names}, name

@@ -78,7 +78,7 @@ class NamedLedger:
     @property
     def assumptions(self) -> tuple[str, ...]:
         tree, words = self._named.architecture, self._named.assumptions
-        if self._named.scope in _PIXELS and tree["classes"] > 1:
+        if self._named.scope in _PIXELS and tree.get("classes", 1) > 1:
             words = (f"{tree['classes']} classes, cross-entropy",)
         return (f"{self._named.name} worked out layer by layer from its name", *words)
 
