@@ -7,6 +7,8 @@ segmentation_models_pytorch; ``tools/check_layers.py compare tests/data/layers/n
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +220,18 @@ def test_every_shipped_trace_under_autocast_knows_the_image_size() -> None:
         assert profile is not None
         variant = profile.variants.get("amp")
         assert variant is None or profile.fixed_size is not None or variant.knows_size, name
+
+
+def test_every_name_is_found_by_its_beginning() -> None:
+    missing = [name for name in names() if find_named(name) is None]
+    assert not missing
+
+
+def test_one_family_is_imported_for_its_names_alone() -> None:
+    code = (
+        "import sys; from vramlint.memory.layers.named.catalogue import find_named; find_named('r2unet');"
+        "print(*(name.rpartition('.')[2] for name in sys.modules if '.layers.named.' in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torchvision", "segmentation", "yolo"}.isdisjoint(done.stdout.split())
+    assert "unets" in done.stdout.split()

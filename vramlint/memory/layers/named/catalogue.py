@@ -45,7 +45,7 @@ def find_named(name: str) -> Named | None:
     bare = spelled.partition(".")[0]
     for key in dict.fromkeys((spelled, bare, pack_key(spelled), pack_key(bare))):
         for find in dict.fromkeys(_FINDERS.values()) if chosen is None else (chosen,):
-            found = find(key)
+            found = find(key) if _BEGINNINGS[find].match(key) else None
             if found is not None:
                 return found
     return None
@@ -146,3 +146,13 @@ _FINDERS: dict[str, Callable[[str], Named | None]] = {
     "ultralytics": _yolo,
 }
 """By family, as ``vramlint trace`` calls them, in the order in which a bare name is looked for."""
+
+_BEGINNINGS: dict[Callable[[str], Named | None], re.Pattern[str]] = {
+    _torchvision: re.compile(
+        "alexnet|convnext|deeplabv3|densenet|efficientnet|fcn|lraspp|mnasnet|mobilenet|regnet|resne|swin|vgg|vit|wide"
+    ),
+    _segmentation: re.compile("deeplabv3|fpn|linknet|manet|pan|pspnet|segformer|unet|upernet"),
+    _unet: re.compile("unet|attentionunet|r2unet|resunet|nnunet"),
+    _yolo: re.compile("yolo"),
+}
+"""How every name of a family begins, spelled or packed: a family's builders are imported for such names alone."""

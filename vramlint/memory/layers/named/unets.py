@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.named.encoders import halved, relu, unit
-from vramlint.memory.layers.named.segmentation import pixel_loss
+from vramlint.memory.layers.named.pixels import pixel_loss
 from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, chain
 from vramlint.memory.layers.registry import Build, Config, model
 from vramlint.memory.layers.tape import Tape, Tensor
