@@ -158,6 +158,8 @@ def llamafactory(config: Any, world: int) -> Batch | None:
         raise Unsure
     if "tokenized_path" in config and "per_device_train_batch_size" not in config:
         raise Unsure  # such a file tokenizes the data and ends
+    if "pipeline_model_parallel_size" in config:
+        raise Unsure  # Megatron-Core: the example's own comment counts expert ranks off, Megatron-Core does not
     return transformers(config, world)
 
 
@@ -546,7 +548,7 @@ def readings(corpus: Path) -> Iterator[tuple[Path, str, list[tuple[str, Batch]]]
         if not path.is_file() or sources.syntax_of(path.name) is None:
             continue
         try:
-            document = project.document(str(path))
+            document = project.files.document(str(path))
         except SourceError:
             continue
         for claim in registry.claims(document):

@@ -2,7 +2,8 @@
 
 Why: DeepLabV3, PSPNet and their kin pool the whole image to one pixel and normalise it. With a micro batch of 1 that is
 one value per channel, whose variance is undefined: PyTorch raises "Expected more than 1 value per channel when
-training" at the first step. SyncBatchNorm over several ranks sees more than one value.
+training" at the first step. SyncBatchNorm over several ranks sees more than one value. A warning where the program's
+own data module may make more samples of one.
 
 Example: ``deeplabv3_resnet50`` with ``batch_size: 1``.
 
@@ -31,6 +32,8 @@ RULE = RuleInfo(
     ),
 )
 
+_OWN_BATCHES = ("lightning", "lightning_script", "lightning_hydra", "hydra_objects", "monai")
+"""Dialects whose batch is an argument of the program's own data module, which may crop several samples from one."""
 _POOLED = re.compile(r"(?i)deeplab_?v3|deeplabv3plus|pspnet|psp_net")
 _LINE = "python train.py --model {} --image_size 512 512 --batch_size {} --gradient_accumulation_steps {} --epochs 5\n"
 VALID = (
@@ -55,12 +58,15 @@ def check(run: Run) -> Iterator[Verdict]:
         return
     if plan.fact("sync_batch_norm").value and plan.world_size.value != 1:
         return
+    own = plan.dialect in _OWN_BATCHES
     yield Verdict(
         "micro_batch",
         f"{plan.model.value} normalises one pooled pixel: with a micro batch of 1 the first step raises ValueError",
         label="one value per channel",
         help=f"Use a {run.spelling('micro_batch')} of at least 2",
         repairs=tuple(_doubled(run)),
+        severity=Severity.WARNING if own else None,
+        confidence=Confidence.LOW if own else None,
     )
 
 
