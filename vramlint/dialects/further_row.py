@@ -33,5 +33,5 @@ def zero_rows(section: str) -> tuple[Row, ...]:
         Row("reduce_bucket", (f"{section}.reduce_bucket_size",), elements),
         Row("overlap_comm", (f"{section}.overlap_comm",), as_flag),
         Row("contiguous_gradients", (f"{section}.contiguous_gradients",), as_flag),
-        Row("max_live_parameters", (f"{section}.stage3_max_live_parameters",), elements),
+        Row("max_reuse_distance", (f"{section}.stage3_max_reuse_distance",), elements),
     )

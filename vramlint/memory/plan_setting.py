@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vramlint.memory.decoder import Decoder
-from vramlint.memory.deepspeed import most_live, with_buffers
+from vramlint.memory.deepspeed import with_buffers
 from vramlint.memory.knowledge import ModelKnowledge, Resolution, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer, other_libraries
@@ -190,9 +190,6 @@ def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: boo
 
 
 def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> None:
-    if most := most_live(plan, settings.chosen.sharding, settings.chosen.knowledge):
-        settings.assume("ZeRO 3 releases a block's weights: the upper bound keeps stage3_max_live_parameters gathered")
-        settings.also(sharding=settings.chosen.sharding._replace(live_elements=most))
     if (degree := context_alone(plan)) > 1 and isinstance(settings.chosen.knowledge, Decoder):
         settings.assume(f"each of {degree} ranks works on its part of a sequence; what the ring passes on is left out")
     if ranks > 1 and plan.sharding.value is None:

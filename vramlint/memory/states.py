@@ -49,7 +49,7 @@ class Sharding(NamedTuple):
     bucket_elements: int = 0
     """Elements of DeepSpeed's reduction buffers, of the gradients' dtype, held in backward; stage 3 keeps its one."""
     live_elements: int = 0
-    """Parameters that ZeRO 3 leaves gathered (``stage3_max_live_parameters``)."""
+    """Parameters that ZeRO 3 leaves gathered (half of ``stage3_max_reuse_distance``)."""
     fp32_shards: bool = False
     """FSDP's mixed precision: each rank's shards, gradients and states are fp32, gathered weights alone 16 bits wide
     (torch 2.13 ``fully_shard`` ``MixedPrecisionPolicy.param_dtype``, FSDP1 ``MixedPrecision``)."""
