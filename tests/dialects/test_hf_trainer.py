@@ -215,3 +215,12 @@ def test_numbers_that_pyyaml_takes_for_texts(key: str) -> None:
     assert "1.0e-2" in found.help
     for good in ("1.0e-2", "0.01", "1"):
         assert not reading("a.yaml", text.format(key, good)).findings
+
+
+def test_deepspeed_holds_16_bits_and_nothing_autocasts() -> None:
+    """accelerate 1.15 ``accelerator.py``: native_amp stays False under DeepSpeed, whose engine casts the model."""
+    around = Surroundings({"ds.json": '{"zero_optimization": {"stage": 3}, "bf16": {"enabled": "auto"}}'})
+    found = reading("sft.yaml", YAML + "deepspeed: ds.json\n", around).plan
+    assert found.sharding.value == "zero3"
+    assert found.fact("low_precision_weights").value is True
+    assert reading("sft.yaml", YAML).plan.fact("low_precision_weights").value is None

@@ -39,7 +39,7 @@ from vramlint.dialects import spelling_out
 from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft, title_of, value_misread
 from vramlint.dialects.hf_script import script_facts
-from vramlint.dialects.language import deepspeed_sharding, torch_prefetch
+from vramlint.dialects.language import deepspeed_sharding, low_precision_weights, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
@@ -202,7 +202,10 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
 
 def _sharding(draft: Draft, settings: Settings[Arguments], context: Context) -> None:
     """Which sharding is asked for; a DeepSpeed stage stands in the file that is named."""
-    if deepspeed_sharding(draft, settings.places.get("deepspeed"), context) or not settings.values.fsdp:
+    if deepspeed_sharding(draft, settings.places.get("deepspeed"), context):
+        low_precision_weights(draft, "DeepSpeed runs the model in 16 bits beside fp32 main weights, without autocast")
+        return
+    if not settings.values.fsdp:
         return
     fact = settings.fact("fsdp")
     draft.put("sharding", Fact("fsdp", fact.origin, fact.location))

@@ -49,6 +49,7 @@ from vramlint.dialects.draft import Draft
 from vramlint.dialects.language import (
     deepspeed_sharding,
     language_facts,
+    low_precision_weights,
     offer_keys,
     preference,
     product,
@@ -131,7 +132,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     _adapter(draft, settings)
     _precision(draft, settings)
     _checkpointing(draft, settings)
-    if not deepspeed_sharding(draft, settings.places.get("deepspeed"), context) and settings.values.fsdp:
+    if deepspeed_sharding(draft, settings.places.get("deepspeed"), context):
+        low_precision_weights(draft, "DeepSpeed runs the model in 16 bits beside fp32 main weights, without autocast")
+    elif settings.values.fsdp:
         draft.put("sharding", derived("fsdp", "fsdp is configured"))
     draft.put("packing", settings.fact("packing"))
     language_facts(draft, "transformers")
