@@ -224,3 +224,9 @@ def test_deepspeed_holds_16_bits_and_nothing_autocasts() -> None:
     assert found.sharding.value == "zero3"
     assert found.fact("low_precision_weights").value is True
     assert reading("sft.yaml", YAML).plan.fact("low_precision_weights").value is None
+
+
+def test_fsdp_gathers_16_bit_weights() -> None:
+    """accelerate 1.15 ``state.py``: the plugin's mixed precision is that of the run."""
+    found = reading("sft.yaml", YAML + "fsdp: full_shard auto_wrap\n").plan
+    assert (found.sharding.value, found.fact("low_precision_weights").value) == ("fsdp", True)

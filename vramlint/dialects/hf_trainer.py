@@ -209,6 +209,8 @@ def _sharding(draft: Draft, settings: Settings[Arguments], context: Context) -> 
         return
     fact = settings.fact("fsdp")
     draft.put("sharding", Fact("fsdp", fact.origin, fact.location))
+    # accelerate 1.15 ``state.py`` hands the precision to FSDP, which gathers fp32 shards as 16-bit weights
+    low_precision_weights(draft, "FSDP gathers the weights in the precision of the run")
 
 
 _INSERTABLE = {

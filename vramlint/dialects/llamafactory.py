@@ -136,6 +136,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         low_precision_weights(draft, "DeepSpeed runs the model in 16 bits beside fp32 main weights, without autocast")
     elif settings.values.fsdp:
         draft.put("sharding", derived("fsdp", "fsdp is configured"))
+        low_precision_weights(draft, "FSDP gathers the weights in the precision of the run")
     draft.put("packing", settings.fact("packing"))
     language_facts(draft, "transformers")
     _preferences(draft, settings)
