@@ -122,7 +122,7 @@ def with_deepspeed(reading: Reading, settings: Settings[Any], sources: list[Sour
 
 
 def with_accelerate(reading: Reading, command: tuple[Document, Command] | None, context: Context) -> None:
-    """Findings where the YAML that ``accelerate launch --config_file`` names and the run differ.
+    """What the YAML that ``accelerate launch --config_file`` names says of sharding, and where it and the run differ.
 
     Sources: accelerate 1.15 ``utils/dataclasses.py#DeepSpeedPlugin`` (its accumulation goes into the DeepSpeed config
     that transformers compares), ``commands/launch.py`` (flags win over the file).
@@ -131,6 +131,9 @@ def with_accelerate(reading: Reading, command: tuple[Document, Command] | None, 
     if found is None:
         return
     flags, config = found
+    from vramlint.dialects.launched_sharding import take_sharding  # few runs name such a file
+
+    take_sharding(reading, config)
     run = reading.plan.title
     for name in ("num_processes", "num_machines"):
         flag, spelled = flags.find(name), config.find(name)
