@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import diffusion_inputs as inputs
 
+from vramlint.trace.families.diffusers_models import NAMED
+
 ATTENTION = r".*\.(to_q|to_k|to_v|to_out\.0|to_query|to_key|to_value|to_out)"
 """Attention projections: what diffusers' and SimpleTuner's LoRA training adapts by default."""
 
@@ -42,23 +44,7 @@ class Denoiser(NamedTuple):
         return given
 
 
-_SD = {"block_out_channels": (320, 640, 1280, 1280), "sample_size": 64}
-_SDXL = {
-    "sample_size": 128,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "cross_attention_dim": 2048,
-    "attention_head_dim": (5, 10, 20),
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-_SD3 = {
-    "sample_size": 128, "joint_attention_dim": 4096, "pooled_projection_dim": 2048, "out_channels": 16,
-}  # fmt: skip
+_SD3 = NAMED["stable-diffusion-3-medium"][1]
 _SD3_TEXT = ("clip-l", "clip-g", "t5-xxl")
 
 
@@ -70,26 +56,27 @@ MODELS = (
     Denoiser(
         ("stable-diffusion-v1-5", "stable-diffusion-v1-4", "sd15", "sd1.5", "sd-v1-5", "v1-5-pruned-emaonly",
          "v1-5-pruned", "dreamshaper-7", "dreamshaper-8", "dreamshaper"),
-        "UNet2DConditionModel", {**_SD, "cross_attention_dim": 768, "attention_head_dim": 8}, inputs.unet(768),
+        "UNet2DConditionModel", NAMED["stable-diffusion-v1-5"][1], inputs.unet(768),
         859_520_964, "unet/config.json of stable-diffusion-v1-5", vae="kl-4", encoders=("clip-l",),
     ),
     Denoiser(
         ("stable-diffusion-2-1", "stable-diffusion-2", "stable-diffusion-2-1-base", "stable-diffusion-2-base",
          "v2-1-768-ema-pruned", "sd21"),
         "UNet2DConditionModel",
-        {**_SD, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
+        NAMED["stable-diffusion-2-1"][1],
         inputs.unet(1024), 865_910_724, "unet/config.json of stable-diffusion-2-1", vae="kl-4", encoders=("clip-h",),
     ),
     Denoiser(
         ("stable-diffusion-xl-base-1.0", "sdxl", "sd-xl-base-1.0", "sd_xl_base_1.0", "sd_xl_base_1.0_0.9vae",
          "sdxl-base-1.0"),
-        "UNet2DConditionModel", _SDXL, inputs.unet(2048, text_embeds=1280, time_ids=6), 2_567_463_684,
+        "UNet2DConditionModel", NAMED["stable-diffusion-xl-base-1.0"][1],
+        inputs.unet(2048, text_embeds=1280, time_ids=6), 2_567_463_684,
         "unet/config.json of stable-diffusion-xl-base-1.0", vae="kl-4", encoders=("clip-l", "clip-g"),
     ),
     Denoiser(
         ("stable-diffusion-3-medium", "stable-diffusion-3-medium-diffusers", "sd3-medium", "sd3_medium"),
         "SD3Transformer2DModel",
-        {**_SD3, "num_attention_heads": 24, "caption_projection_dim": 1536, "pos_embed_max_size": 192}, inputs.sd3, 0,
+        _SD3, inputs.sd3, 0,
         "scripts/convert_sd3_to_diffusers.py (24 layers, as many heads as layers)", {"num_layers": 24},
         encoders=_SD3_TEXT,
     ),

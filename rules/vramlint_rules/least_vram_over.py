@@ -33,7 +33,7 @@ _CONFIG = """\
 # tune run full_finetune_single_device --config 7B_full_single_device.yaml
 tokenizer:
   _component_: torchtune.models.qwen2.qwen2_tokenizer
-  path: /tmp/Qwen2-7B-Instruct/vocab.json
+  path: Qwen2-7B-Instruct/vocab.json
   max_seq_len: null
 dataset:
   _component_: torchtune.datasets.alpaca_cleaned_dataset

@@ -9,6 +9,7 @@ from vramlint.hardware import Target, find_gpu
 from vramlint.memory import Workload, estimate
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
+from vramlint.memory.names import quantised_by
 from vramlint.memory.profile_catalogue import find_profile
 from vramlint.memory.resolve import resolve
 from vramlint.plan import DecoderShape, ImageSize, Precision
@@ -214,3 +215,29 @@ def test_a_loss_in_tiles_spans_up_to_whole_logits() -> None:
         assert tiled is not None
         assert tiled.value < whole.value
         assert tiled.high >= 0.95 * whole.high
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("unsloth/Llama-3.2-1B-bnb-4bit", "nf4"),
+        ("TechxGenus/Meta-Llama-3-8B-Instruct-GPTQ", "gptq"),
+        ("hugging-quants/Meta-Llama-3.1-8B-Instruct-AWQ-INT4", "awq"),
+        ("meta-llama/Llama-3.2-1B", ""),
+        ("Qwen/Qwen2.5-7B-Instruct", ""),
+        ("models/llama-3-8b-bf16", ""),
+    ],
+)
+def test_how_a_checkpoint_is_stored(name: str, told: str) -> None:
+    assert quantised_by(name) == told
+
+
+def test_adapters_on_a_quantised_checkpoint() -> None:
+    lora = {**LANGUAGE, "adapter": "lora", "adapter_rank": 16}
+    plain = estimate(plan({}, **lora), Target())
+    four_bits = estimate(plan({}, **{**lora, "model": "unsloth/Llama-3.2-1B-bnb-4bit"}), Target())
+    qlora = estimate(plan({}, **{**lora, "adapter": "qlora"}), Target())
+    assert plain.allocated is not None
+    assert four_bits.allocated == qlora.allocated != plain.allocated
+    gptq = estimate(plan({}, **{**lora, "model": "TechxGenus/Llama-3.2-1B-GPTQ"}), Target())
+    assert gptq.unknown_because == "TechxGenus/Llama-3.2-1B-GPTQ is stored as gptq, whose layers are not worked out"

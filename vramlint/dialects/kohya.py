@@ -230,6 +230,11 @@ def _precision(draft: Draft, settings: Settings[Arguments]) -> Fact[Precision]:
         fact = settings.fact(name)
         if fact.value:
             return Fact(kind, fact.origin, fact.location)
+    return autocast(draft, settings)
+
+
+def autocast(draft: Draft, settings: Settings[Any]) -> Fact[Precision]:
+    """What ``mixed_precision``, the field ``mixed`` of ``settings``, autocasts to; repairs may write it."""
     fact = settings.fact("mixed")
     try:
         kind = as_precision(fact.value)

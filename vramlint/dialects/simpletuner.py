@@ -51,12 +51,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
+from vramlint.dialects.kohya import autocast
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
-from vramlint.dialects.values import as_precision, as_size
-from vramlint.plan import Fact, ImageSize, Precision, default, derived, unknown
+from vramlint.dialects.values import as_size
+from vramlint.plan import Fact, ImageSize, default, derived, unknown
 from vramlint.sources.model import Document, Mapping
 
 NAME = "simpletuner"
@@ -112,7 +113,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     settings = read_settings(Options, sources)
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
-    draft.put("precision", _precision(draft, settings))
+    draft.put("precision", autocast(draft, settings))
     draft.put("image_size", _image_size(settings))
     _adapter(draft, settings)
     _model(draft, settings)
@@ -125,17 +126,6 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("text_encoders_resident", derived(value=False, note="prompt embeddings are computed beforehand"))
     draft.put("batch_unit", derived("images", "one image or clip is one sample"))
     return draft.close(world(document, None, context))
-
-
-def _precision(draft: Draft, settings: Settings[Options]) -> Fact[Precision]:
-    fact = settings.fact("mixed")
-    try:
-        kind = as_precision(fact.value)
-    except ValueError:
-        return unknown(fact.note or f"mixed_precision {fact.value}", fact.location)
-    if "mixed" in settings.places:
-        draft.offer("precision", settings.places["mixed"])
-    return Fact(kind, fact.origin, fact.location, fact.note)
 
 
 def _image_size(settings: Settings[Options]) -> Fact[ImageSize]:

@@ -11,6 +11,12 @@ _STORAGE = re.compile(
 )
 """Words at the end of a repository's name that change its storage, not its shape."""
 
+_QUANTISED = re.compile(
+    r"[-_. ](?:(bnb|nf4|4bit)|(gptq|awq|gguf|exl[23]|8bit|int[48]|fp8|mxfp4|nvfp4|w[48]a(?:8|16)|q[2-8]_\w+))"
+    r"(?![a-z])"
+)
+"""Words for weights that are stored quantised: by bitsandbytes in four bits, or in another way."""
+
 _ROLE = re.compile(r"[-_. ](instruct|chat|it|base|pt)$")
 """Words that say how a checkpoint was trained on from one shape."""
 
@@ -47,3 +53,12 @@ def _words(name: str) -> str:
     if words[:2] == ["meta", "llama"]:
         words = words[1:]
     return "-".join(words)
+
+
+def quantised_by(name: str) -> str:
+    """How the checkpoint called ``name`` stores its weights: ``nf4``, another word of its name, "" where plain."""
+    last = _last(name)
+    found = _QUANTISED.search(last)
+    if found is None:
+        return ""
+    return found[2] or ("8bit" if "8bit" in last else "nf4")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vramlint.memory.architecture import DecoderConfig
@@ -18,6 +19,7 @@ from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.named_models import NamedLedger, planned_ledger
+from vramlint.memory.names import quantised_by
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
@@ -86,7 +88,7 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     # No decoder has a profile. Its entry is looked up before the ledger's, whose modules take longer to import.
     decoder = None if _is_traced(plan, name) else find_decoder(name)
     if decoder is not None:
-        return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")
+        return _as_stored(plan, name, decoder)
     found = _profile(plan, name)
     if found.knowledge is not None:
         return _self_supervised(plan, found)
@@ -96,6 +98,16 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
         return trained(plan, denoiser)
     related = find_related(name)
     return found if related is None else _fine_tune(plan, name, related)
+
+
+def _as_stored(plan: TrainingPlan, name: str, decoder: NamedDecoder) -> Resolution:
+    """A catalogue's decoder; adapters on a checkpoint that is stored quantised train over quantised layers."""
+    stored = quantised_by(name) if plan.adapter.value == "lora" else ""
+    if stored == "nf4":
+        plan = replace(plan, adapter=plan.adapter._replace(value="qlora"))
+    elif stored:
+        return Resolution(None, because=f"{name} is stored as {stored}, whose layers are not worked out")
+    return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")
 
 
 def _in_folder(plan: TrainingPlan, name: str) -> Resolution | None:
