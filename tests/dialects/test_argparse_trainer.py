@@ -74,6 +74,21 @@ def test_the_scripts_defaults_fill_what_the_line_leaves_out() -> None:
     assert [document.path for document in found.documents] == ["jobs/train.sh", "train.py"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "batch", "workers"),
+    [
+        ("-b 16 -j 6", 16, 6),
+        ("-b=16", 16, None),
+        ("-b resnet50 -j auto", None, None),
+        ("-b 16 --batch-size 32", 32, None),
+        ("-b", None, None),
+    ],
+)
+def test_usual_short_flags_are_counts(flags: str, batch: int | None, workers: int | None) -> None:
+    found = reading("train.sh", f"torchrun --nproc_per_node=2 train.py --model resnet50 --epochs 9 --lr 1 {flags}\n")
+    assert values(found, "micro_batch", "workers_per_rank") == (batch, workers)
+
+
 def test_only_declared_flags_can_be_added_in_the_scripts_spelling() -> None:
     found = reading("train.sh", "python train.py -b 16 --lr 1e-4\n", Surroundings({"train.py": SCRIPT}))
     (command,) = found.document.commands

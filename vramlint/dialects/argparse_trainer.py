@@ -24,7 +24,11 @@ model: hrnet launch 1
 ```
 
 When the script is a file of the repository, its ``add_argument`` defaults fill what the command leaves out (origin
-``default``), and repairs may add a flag that it declares. Without the script, a flag that is not there stays UNKNOWN.
+``default``), and repairs may add a flag that it declares. Without the script, a flag that is not there stays UNKNOWN,
+and ``-b 16`` and ``-j 8`` are batch and workers, as in the scripts that people start from.
+
+Sources for the short flags: pytorch/examples 2024 ``imagenet/main.py``, torchvision 0.28 ``references/*/train.py``,
+timm 1.0 ``train.py``: all three declare ``-b, --batch-size`` and ``-j, --workers``.
 """
 
 from __future__ import annotations
@@ -33,18 +37,19 @@ from vramlint.dialects import generic
 from vramlint.dialects.draft import EDITABLE, Draft, title_of
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.places import FlagSource, Place, Source, location
+from vramlint.dialects.places import FlagSource, Place, Source, flags, location
 from vramlint.dialects.reading import plain_value
 from vramlint.dialects.scripts import Script, command_sources, script_of
 from vramlint.dialects.signature import normal_name
 from vramlint.dialects.spellings import SPELLINGS
 from vramlint.dialects.values import FALSE_WORDS, as_count, as_flag
 from vramlint.plan import Fact, Origin, unknown
-from vramlint.sources.model import Command, Document, Entry, Scalar, Style
+from vramlint.sources.model import Command, Document, Entry, Scalar, Style, plain
 
 NAME = "argparse_trainer"
 TITLE = "a training script with flags of its own"
 
+_SHORT = {"-b": ("batch_size",), "-j": ("workers",)}
 _PARALLEL = ("use_ddp", "ddp", "distributed", "multiprocessing_distributed", "use_distributed", "data_parallel", "dp")
 """Switches of scripts that may start their own ranks: without a launcher, their number stays open."""
 
@@ -55,6 +60,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     assert isinstance(command, Command)
     script = script_of(document, command, context)
     sources = command_sources(document, command, script)
+    if script is None:
+        sources = flags(document, command, _short_flags(command))
     draft = Draft(claim, document, title_of(document, command))
     if script is not None:
         draft.use(script.document)
@@ -67,6 +74,15 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if script is not None:
         _insertable(draft, document, command, script)
     return draft.close(_world(document, command, context, sources))
+
+
+def _short_flags(command: Command) -> dict[str, tuple[str, ...]]:
+    """The usual short flags that are given a count: ``-b resnet50`` names a backbone."""
+    return {
+        short: names
+        for short, names in _SHORT.items()
+        if isinstance(value := plain(command.options.get(short)), int) and not isinstance(value, bool)
+    }
 
 
 def _places(sources: list[Source]) -> dict[str, Place]:
