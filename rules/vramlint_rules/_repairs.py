@@ -60,8 +60,13 @@ def fits_sharded(run: Run) -> bool:
 
 
 def may_be_sharded(plan: TrainingPlan) -> bool:
-    """Language models are often launched under FSDP or ZeRO by a file that is not at hand; images hardly ever are."""
+    """Language models are often launched under FSDP or ZeRO by a file that is not at hand; images hardly ever are.
+
+    A run that is known to shard, over nobody knows how many ranks, is counted as one rank's.
+    """
     is_language = plan.seq_len.value is not None or plan.model_shape.value is not None
+    if plan.world_size.value is None and plan.sharding.value not in (None, "none", "ddp"):
+        return True
     return is_language and plan.sharding.value is None and plan.world_size.value != 1
 
 

@@ -80,6 +80,12 @@ FACTS: dict[str, Group] = {
         ("hf_trainer",),
         files="hparams/model_args.py, data_args.py, finetuning_args.py",
     ),
+    "swift": Group(
+        "ms-swift 4.6",
+        (Row("attention", ("attn_impl",), attention), Row("objective", ("rlhf_type",), objective)),
+        ("hf_trainer",),
+        files="arguments/base_args/model_args.py, rlhf_args.py",
+    ),
     "axolotl": Group(
         "axolotl 0.19.0",
         (

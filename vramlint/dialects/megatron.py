@@ -50,6 +50,7 @@ from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.signature import normal_flag
+from vramlint.dialects.swift_ranks import process_ranks
 from vramlint.plan import (
     BatchPolicy,
     DecoderShape,
@@ -274,6 +275,8 @@ def _shared(settings: Settings[Config], more: str) -> int | None:
 
 def _world(document: Document, command: Command | None, context: Context, settings: Settings[Config]) -> World:
     """The launcher, the target, or the devices that a NeMo 2 test file spells."""
+    if command is not None and command.program == "megatron" and (started := process_ranks(document, command)):
+        return started
     place, devices, nodes = settings.places.get("devices"), settings.values.devices, settings.fact("nodes")
     if place is None or devices is None or nodes.value is None:
         return world(document, command, context)

@@ -24,7 +24,7 @@ def prefilter(path: str, data: bytes) -> bool:
 _BATCH_WORDS = (
     b"batch samples_per accum base_model distributed_type zero_optimization _component_ finetuning_type _base_ "
     b"trainjob pytorchjob train_split max_num_tokens max_num_elements max_tokens per_device model_args training_method "
-    b"pipe-parallel-size pipe_parallel_size"
+    b"pipe-parallel-size pipe_parallel_size tuner_type train_type"
 ).split()
 _BATCH_KEY = re.compile(rb"(?:^|[\s\"'])bs[\"']?\s*:")
 _TRAINER_GROUP = (b"- trainer:", b"override /trainer:")
@@ -39,9 +39,9 @@ def _data(data: bytes) -> bool:
 
 
 _FLAG_WORDS = b"batch accum per_device rfdetr trainer. trainer= experiment=".split()
-_FLAGS = re.compile(rb"--bs\b|\s-b\s|\byolo\b")
+_FLAGS = re.compile(rb"--bs\b|\s-b\s|\byolo\b|\bswift\s+(?:sft|pt|rlhf)\b")
 _LAUNCHER_WORDS = b"python torchrun accelerate deepspeed yolo srun mpirun train rfdetr".split()
-_LAUNCHERS = re.compile(rb"\btrl\b|\btune\b")
+_LAUNCHERS = re.compile(rb"\btrl\b|\btune\b|\bswift\b")
 
 
 def shell_prefilter(data: bytes) -> bool:
@@ -50,7 +50,17 @@ def shell_prefilter(data: bytes) -> bool:
     return flagged and (_has(data, _LAUNCHER_WORDS) or _LAUNCHERS.search(data) is not None)
 
 
-_CALLS = (b"read_base(", b"samples_per_gpu", b"videos_per_gpu", b"trainingarguments(", b"trainingconfig(", b".train(")
+_CALLS = (
+    b"read_base(",
+    b"samples_per_gpu",
+    b"videos_per_gpu",
+    b"trainingarguments(",
+    b"trainingconfig(",
+    b".train(",
+    b"sftarguments(",
+    b"rlhfarguments(",
+    b"trainarguments(",
+)
 _TRL_CONFIG = re.compile(rb"\b(?:sft|dpo|grpo|kto|rloo|reward|orpo|cpo|bco|gkd)config\(")
 _LINE_WORDS = (b"batch", b"accum", b"dataloader", b"_base_", b"queue_", b"\tbs", b" bs")
 _LINES = re.compile(

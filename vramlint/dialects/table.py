@@ -137,6 +137,12 @@ _LANGUAGE: tuple[Row, ...] = (
         keys("MODEL_ARGS{} MODE=^inference$", syntaxes=YAML),
     ),
     row(
+        "swift_megatron",
+        "ms-swift on Megatron-Core",
+        line(r"(^|/)megatron$", words=r"^(sft|pt|rlhf)$"),
+        module="swift_megatron",
+    ),
+    row(
         "megatron",
         "Megatron-LM",
         keys("MODEL_ARGS{}", syntaxes=YAML),
@@ -410,6 +416,18 @@ FRAMEWORKS: tuple[Row, ...] = (
         call(r"\.fit$", any_of="batch_size", imports=r"^(tensorflow|keras|tf_keras)(\.|$)", constant="batch_size"),
         module="keras",
     ),
+    row(
+        "swift",
+        "ms-swift",
+        line(r"(^|/)swift$", words=r"^(sft|pt|rlhf)$"),
+        line(r"(^|[/.])swift[/.]cli[/.](sft|pt|rlhf)(\.py)?$"),
+        keys(
+            any_of="tuner_type train_type sft_type", also="per_device_train_batch_size max_length torch_dtype dataset"
+        ),
+        call(r"(^|\.)(Sft|Train|RLHF|Pretrain)Arguments$", imports=r"^swift(\.|$)"),
+        module="swift",
+    ),
+    row("swift_other", "ms-swift inference and export", line(r"(^|/)swift$")),
     row(
         "trl",
         "TRL",

@@ -1,0 +1,39 @@
+"""How many ranks a command of ms-swift starts: ``NPROC_PER_NODE`` and ``NNODES`` in front of it."""
+
+from __future__ import annotations
+
+from vramlint.dialects.launch import World
+from vramlint.dialects.places import Place, Source, location
+from vramlint.dialects.reading import plain_value
+from vramlint.plan import Fact, Origin, default, unknown
+from vramlint.sources.model import Command, Document
+
+_SOURCE = "ms-swift 4.6"
+
+
+def process_ranks(document: Document, command: Command) -> World | None:
+    """What ``NPROC_PER_NODE`` and ``NNODES`` in front of a command of ms-swift start; None where a launcher does.
+
+    Source: ms-swift 4.6 ``cli/main.py#get_torchrun_args``: both go to torchrun, which is left out where neither is set.
+    """
+    if command.launchers:
+        return None
+    environment = Source(document, command.environment, Origin.LAUNCH)
+    on_each, machines = environment.find("NPROC_PER_NODE"), environment.find("NNODES")
+    if on_each is None and machines is None:
+        note = f"no NPROC_PER_NODE: one process ({_SOURCE})"
+        return World(default(1, note), default(1, note))
+    counts = [1 if place is None else _number(place) for place in (on_each, machines)]
+    where = next(location(place) for place in (on_each, machines) if place is not None)
+    if counts[0] is None or counts[1] is None:
+        return World(unknown("NPROC_PER_NODE or NNODES is no constant", where), unknown())
+    note = "NPROC_PER_NODE" if counts[1] == 1 else f"NPROC_PER_NODE {counts[0]} on each of {counts[1]} nodes"
+    nodes: Fact[int] = (
+        default(1, "one node") if machines is None else Fact(counts[1], Origin.LAUNCH, location(machines))
+    )
+    return World(Fact(counts[0] * counts[1], Origin.LAUNCH, where, note), nodes)
+
+
+def _number(place: Place) -> int | None:
+    text = str(plain_value(place.node))
+    return int(text) if text.isdigit() and int(text) > 0 else None
