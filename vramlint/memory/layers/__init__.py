@@ -11,7 +11,9 @@ How it works
     (``x = layer(x)``), and do not collect tensors in lists that the original does not have.
 
 Rooms
-    ``tape``       storages, graph, engine, checkpoints, autocast casts, ``Stack`` (what differs between torch versions)
+    ``graph``      storages, tensors, nodes; ``engine`` runs a graph backward, checkpointed parts too
+    ``tape``       one training step: operations recorded, autocast casts, checkpoints, the peaks of its phases
+    ``stack``      what differs between torch versions
     ``functions``  operations without weights: ``relu(x, inplace=True)``, ``add``, ``concatenate``, ``resize``,
                    ``max_pool``, ``softmax``, ``matmul``, ``copy`` (a reshape that copies), ``select`` (a slice),
                    ``gather``, losses

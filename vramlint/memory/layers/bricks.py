@@ -39,22 +39,28 @@ _BATCH_NORMS = (
 
 def norm(tape: Tape, config: Config, channels: int, *, evaluation: bool = False) -> Layer:
     """``build_norm_layer``; ``requires_grad=False`` leaves its weights untrained. KeyError for an unknown kind."""
+    if config.get("requires_grad", True):
+        return _norm(tape, config, channels, evaluation=evaluation)
+    with tape.frozen():
+        return _norm(tape, config, channels, evaluation=evaluation)
+
+
+def _norm(tape: Tape, config: Config, channels: int, *, evaluation: bool) -> Layer:
     kind = str(config["type"])
-    with tape.frozen(active=not config.get("requires_grad", True)):
-        if kind in _BATCH_NORMS:
-            made = BatchNorm(tape, channels, affine=config.get("affine", True), evaluation=True)
-            made.evaluation = evaluation
-            return made
-        if kind == "GN":
-            return GroupNorm(tape, int(config["num_groups"]), channels)
-        if kind in ("LN", "LayerNorm"):
-            return LayerNorm(tape, channels)
-        if kind == "LN2d":
-            return MapLayerNorm(tape, channels)
-        if kind in ("IN", "IN2d", "InstanceNorm2d"):
-            return BatchNorm(tape, channels, affine=config.get("affine", False))
-        if kind == "FrozenBN":
-            return AffineNorm(tape, channels)
+    if kind in _BATCH_NORMS:
+        made = BatchNorm(tape, channels, affine=config.get("affine", True), evaluation=True)
+        made.evaluation = evaluation
+        return made
+    if kind == "GN":
+        return GroupNorm(tape, int(config["num_groups"]), channels)
+    if kind in ("LN", "LayerNorm"):
+        return LayerNorm(tape, channels)
+    if kind == "LN2d":
+        return MapLayerNorm(tape, channels)
+    if kind in ("IN", "IN2d", "InstanceNorm2d"):
+        return BatchNorm(tape, channels, affine=config.get("affine", False))
+    if kind == "FrozenBN":
+        return AffineNorm(tape, channels)
     raise KeyError(kind)
 
 

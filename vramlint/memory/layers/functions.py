@@ -24,9 +24,10 @@ def pair(value: Pair, length: int = 2) -> tuple[int, ...]:
 
 def relu(x: Tensor, *, inplace: bool = False) -> Tensor:
     """Keeps its result; leaky ReLU does the same in place."""
-    if not inplace and x.storage.tape.stack.relu_keeps_input:
+    tape = x.storage.tape
+    if not inplace and tape.stack.relu_keeps_input:
         return keeps_input(x)
-    return keeps_result(x, inplace=inplace)
+    return tape.record(x.shape, x.itemsize, (x,), (x.bytes,), inplace=x if inplace else None, save_output=True)
 
 
 def keeps_result(x: Tensor, *, inplace: bool = False) -> Tensor:

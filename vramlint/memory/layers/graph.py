@@ -1,16 +1,16 @@
-"""Storages, tensors and the graph behind them, and the engine that runs it.
+"""Storages, tensors and the graph behind them; ``engine`` runs it.
 
-Sources: torch 2.13 ``csrc/autograd/engine.cpp`` (order, release of saved tensors after a node has run),
-``csrc/autograd/input_buffer.cpp`` (addition in place where the older gradient is held once),
-``c10/cuda/CUDACachingAllocator.cpp`` (blocks of 512 bytes).
+Source: torch 2.13 ``c10/cuda/CUDACachingAllocator.cpp`` (blocks of 512 bytes).
+
+A step is thousands of these objects, and making them is most of an estimate: in the hot places classes without
+``__init__`` are filled field by field, which takes two thirds of the time of a call with arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeVar, final
 
 if TYPE_CHECKING:
     from vramlint.memory.layers.tape import Tape
@@ -30,45 +30,52 @@ PART = -1
 
 
 class Storage:
-    """Bytes of one tensor, allocated while this object lives."""
+    """Bytes of one tensor, allocated while this object lives; :func:`stored` makes them."""
 
-    __slots__ = ("bytes", "holders", "tape")
-
-    def __init__(self, tape: Tape, size: int) -> None:
-        size = -(-size // BLOCK_BYTES) * BLOCK_BYTES
-        if tape.varied and size > UNSPLIT_BYTES:
-            size += UNSPLIT_BYTES // 2
-        self.tape = tape
-        self.bytes = size
-        self.holders = 0
-        tape.live += size
-        if tape.live > tape.high or tape.live + 4 * tape.gradients > tape.high_with_gradients:
-            tape.note()
+    __slots__ = ("bytes", "tape")
+    bytes: int
+    tape: Tape
 
     def __del__(self) -> None:
         self.tape.live -= self.bytes
 
 
+def rounded(tape: Tape, size: int) -> int:
+    """Bytes that the allocator takes for ``size`` bytes."""
+    size = -(-size // BLOCK_BYTES) * BLOCK_BYTES
+    return size + UNSPLIT_BYTES // 2 if tape.varied and size > UNSPLIT_BYTES else size
+
+
+def stored(tape: Tape, size: int) -> Storage:
+    """A storage of ``size`` bytes, as large as the allocator makes it."""
+    made = Storage()
+    made.tape = tape
+    made.bytes = size = rounded(tape, size)
+    live = tape.live = tape.live + size
+    if live > tape.high or live + 4 * tape.gradients > tape.high_with_gradients:
+        tape.note()
+    return made
+
+
+@final
 class Tensor:
-    """A feature map or any other activation: ``shape``, bytes an element, its storage, and the node that made it.
+    """A feature map or any other activation: ``shape``, bytes an element and of all, its storage, the node it is from.
 
     Maps are (batch, channels, height, width), tokens (batch, length, channels). Changing :meth:`view` shares storage.
     """
 
-    __slots__ = ("itemsize", "node", "shape", "slot", "storage")
+    __slots__ = ("bytes", "itemsize", "node", "shape", "storage")
 
-    def __init__(
-        self, shape: tuple[int, ...], itemsize: int, storage: Storage, node: Node | None = None, slot: int = 0
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], itemsize: int, storage: Storage, node: Edge | None = None) -> None:
         self.shape = shape
         self.itemsize = itemsize
+        self.bytes = prod(shape) * itemsize
         self.storage = storage
         self.node = node
-        self.slot = slot
 
     def view(self, *shape: int) -> Tensor:
         """The same elements under another shape (reshape, permute, transpose without a copy)."""
-        return Tensor(shape, self.itemsize, self.storage, self.node, self.slot)
+        return Tensor(shape, self.itemsize, self.storage, self.node)
 
     def detach(self) -> Tensor:
         """The same storage without a graph behind it."""
@@ -77,10 +84,6 @@ class Tensor:
     @property
     def elements(self) -> int:
         return prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        return prod(self.shape) * self.itemsize
 
     @property
     def size(self) -> tuple[int, int]:
@@ -92,236 +95,237 @@ class Tensor:
         return self.shape[1]
 
 
-class Parameter:
-    """A weight of ``elements`` numbers, kept in fp32; ``node`` collects its gradient where it is trained."""
+def tensor(shape: tuple[int, ...], itemsize: int, size: int, storage: Storage, node: Edge | None = None) -> Tensor:
+    """``Tensor(shape, itemsize, storage, node)`` of ``size`` bytes, where they are known already."""
+    made = _new_tensor(Tensor)
+    made.shape = shape
+    made.itemsize = itemsize
+    made.bytes = size
+    made.storage = storage
+    made.node = node
+    return made
 
-    __slots__ = ("elements", "node", "trainable")
+
+_new_tensor = Tensor.__new__
+
+
+@final
+class Block:
+    """Bytes of a gradient on its way.
+
+    They are freed once no buffer of a node refers to them (``holders``) and no node that runs does (``loose``).
+    """
+
+    __slots__ = ("bytes", "holders", "loose")
+    bytes: int
+    holders: int
+    loose: int
+
+
+@final
+class Gap:
+    """A gradient that is a view with gaps of a block; ``own_bytes``: of a dense copy, 1 where not known."""
+
+    __slots__ = ("block", "own_bytes")
+
+    def __init__(self, block: Block, own_bytes: int) -> None:
+        self.block = block
+        self.own_bytes = own_bytes
+
+
+Gradient = Block | Gap
+
+
+@final
+class Parameter:
+    """A weight of ``elements`` numbers, kept in fp32. Where it is trained, its gradient comes together here."""
+
+    __slots__ = ("buffer", "elements", "has_gradient", "seen", "trainable", "waiting")
 
     def __init__(self, elements: int, trainable: bool) -> None:
         self.elements = elements
         self.trainable = trainable
-        self.node = _Leaf(self) if trainable else None
+        self.has_gradient = False
+        self.buffer: Gradient | None = None
+        self.waiting = self.seen = 0
+
+    @property
+    def node(self) -> Parameter | None:
+        """Where its gradient goes."""
+        return self if self.trainable else None
+
+
+@final
+class Output:
+    """One of several outputs of a node, with the buffer of its gradient."""
+
+    __slots__ = ("buffer", "index", "node", "seen")
+
+    def __init__(self, node: SplitNode, index: int) -> None:
+        self.node = node
+        self.index = index
+        self.buffer: Gradient | None = None
+        self.seen = 0
 
 
 class Node:
-    """One operation of the graph.
+    """One operation of the graph; :func:`operation` makes them.
 
-    ``edges`` lead to the nodes of its inputs, each with the slot of the output that was used; ``grads`` says for each
-    edge what its gradient allocates: bytes, ``SAME`` or ``PART``. ``saved`` are storages kept until it has run.
+    ``edges`` lead to what its inputs come from; ``grads`` says for each edge what its gradient allocates: bytes,
+    ``SAME`` or ``PART``. ``saved`` are storages kept until it has run. The gradient of its output comes together in
+    ``buffer``. ``seen``: the number of the engine's run that reached it last.
     """
 
-    __slots__ = ("buffers", "edges", "grads", "order", "saved", "transient", "waiting")
+    __slots__ = ("buffer", "edges", "grads", "order", "saved", "seen", "transient")
+    buffer: Gradient | None
+    edges: Sequence[Edge | None]
+    grads: Sequence[int]
+    order: int
+    saved: Sequence[Storage]
+    seen: int
+    transient: int
 
-    def __init__(
-        self,
-        order: int,
-        edges: list[tuple[Node, int] | None],
-        grads: Sequence[int],
-        saved: Sequence[Storage],
-        transient: int = 0,
-        slots: int = 1,
-    ) -> None:
-        self.order = order
-        self.edges = edges
-        self.grads = grads
-        self.saved: Sequence[Storage] = saved
-        self.transient = transient
-        self.waiting = 0
-        self.buffers: list[Gradient | None] = [None] * slots
+    def run(self, tape: Tape) -> Handed:
+        """What goes to its edges: gradients held as loose."""
+        received = self.buffer
+        if received is None:
+            return handed(tape, self, None)
+        self.buffer = None
+        block = received if type(received) is Block else received.block
+        block.holders -= 1
+        block.loose += 1
+        found = handed(tape, self, received)
+        block.loose -= 1
+        if not (block.loose or block.holders):
+            tape.live -= block.bytes
+        return found
 
-    def run(self, tape: Tape, received: list[Gradient | None]) -> list[Gradient | None]:
-        """The gradients for its edges; ``received`` holds one gradient an output."""
-        transient = Storage(tape, self.transient) if self.transient else None
-        first = received[0]
-        results: list[Gradient | None] = []
-        for edge, size in zip(self.edges, self.grads, strict=True):
-            if edge is None:
-                results.append(None)
-            elif size > 0:
-                results.append(Gradient(Storage(tape, size)))
-            elif size == SAME:
-                results.append(first)
+
+def operation(
+    order: int, edges: Sequence[Edge | None], grads: Sequence[int], saved: Sequence[Storage], transient: int = 0
+) -> Node:
+    """A node of one output."""
+    return filled(Node(), order, edges, grads, saved, transient)
+
+
+def filled(
+    node: AnyNode,
+    order: int,
+    edges: Sequence[Edge | None],
+    grads: Sequence[int] = (),
+    saved: Sequence[Storage] = (),
+    transient: int = 0,
+) -> AnyNode:
+    """The node with its fields set."""
+    node.order = order
+    node.edges = edges
+    node.grads = grads
+    node.saved = saved
+    node.transient = transient
+    node.buffer = None
+    node.seen = 0
+    return node
+
+
+class SplitNode(Node):
+    """An operation of several outputs. ``outputs`` are those that a run of the engine has reached."""
+
+    __slots__ = ("outputs",)
+
+    def __init__(self, order: int, source: Edge, size: int) -> None:
+        filled(self, order, (source,), (size,))
+        self.outputs: list[Output] = []
+
+    def run(self, tape: Tape) -> Handed:
+        outputs, self.outputs = self.outputs, []
+        received = [(output.index, taken(output)) for output in outputs]
+        first = next((gradient for index, gradient in received if index == 0), None)
+        found = handed(tape, self, first)
+        for _, gradient in received:
+            let_go(tape, gradient)
+        return found
+
+
+Edge = Node | Output | Parameter
+"""What a tensor comes from, and where its gradient goes."""
+Handed = list[tuple[Edge, Gradient | None]]
+"""What a node hands on; nothing to a parameter that has taken its gradient already."""
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+def handed(tape: Tape, node: Node, received: Gradient | None) -> Handed:
+    """The gradients that a node makes for its edges, each held as loose.
+
+    Where a parameter is used by this node alone there is nothing to add: its gradient is counted in the tape's
+    ``taken_bytes`` and ``taken_elements``, which hold once the node has handed on the others.
+    """
+    scratch = rounded(tape, node.transient) if node.transient else 0
+    live = tape.live + scratch
+    varied = tape.varied
+    found: Handed = []
+    for edge, size in zip(node.edges, node.grads, strict=True):
+        if edge is None:
+            continue
+        if size > 0:
+            size = rounded(tape, size) if varied else -(-size // BLOCK_BYTES) * BLOCK_BYTES
+            live += size
+            if type(edge) is Parameter and edge.waiting == 1 and edge.buffer is None:
+                tape.taken_bytes += size
+                if not (edge.has_gradient or tape.gradients_kept):
+                    edge.has_gradient = True
+                    tape.taken_elements += edge.elements
             else:
-                results.append(None if first is None else Gradient(first.storage, dense=False, own_bytes=max(0, -size)))
-        del transient
-        return results
+                block = Block()
+                block.bytes = size
+                block.holders = 0
+                block.loose = 1
+                found.append((edge, block))
+        elif received is None:
+            found.append((edge, None))
+        else:
+            block = received if type(received) is Block else received.block
+            block.loose += 1
+            found.append((edge, received if size == SAME else Gap(block, -size)))
+    tape.live = live
+    if live > tape.high or live + 4 * tape.gradients > tape.high_with_gradients:
+        tape.note()
+    tape.live -= scratch
+    return found
 
 
-class Gradient(NamedTuple):
-    """A gradient on its way; a view with gaps is not ``dense`` and has ``own_bytes`` of its storage (0: not known)."""
-
-    storage: Storage
-    dense: bool = True
-    own_bytes: int = 0
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of a dense copy."""
-        return self.own_bytes if self.own_bytes > 1 else self.storage.bytes
+def block_of(gradient: Gradient) -> Block:
+    """The bytes that a gradient is in."""
+    return gradient if type(gradient) is Block else gradient.block
 
 
-class _Leaf(Node):
-    """Accumulates a parameter's gradient."""
-
-    __slots__ = ("parameter",)
-
-    def __init__(self, parameter: Parameter) -> None:
-        super().__init__(1 << 60, [], (), ())
-        self.parameter = parameter
-
-    def run(self, tape: Tape, received: list[Gradient | None]) -> list[Gradient | None]:
-        if received[0] is not None:
-            tape.keep_gradient(self.parameter, received[0].storage)
-        return []
+def dense_bytes(gradient: Gradient) -> int:
+    """Bytes of a dense copy."""
+    if type(gradient) is Block:
+        return gradient.bytes
+    return gradient.own_bytes if gradient.own_bytes > 1 else gradient.block.bytes
 
 
-class CheckpointNode(Node):
-    """Runs its part of the forward pass again, now with a graph, and that graph's backward pass."""
-
-    __slots__ = ("function", "inputs")
-
-    def __init__(
-        self,
-        order: int,
-        edges: list[tuple[Node, int] | None],
-        inputs: tuple[Tensor, ...],
-        function: Callable[..., Tensor],
-    ) -> None:
-        super().__init__(order, edges, (), ())
-        self.inputs = inputs
-        self.function = function
-
-    def run(self, tape: Tape, received: list[Gradient | None]) -> list[Gradient | None]:
-        sinks = [_Sink() if edge is not None else None for edge in self.edges]
-        inputs = [Tensor(x.shape, x.itemsize, x.storage, sink) for x, sink in zip(self.inputs, sinks, strict=True)]
-        with tape.weight_casts():
-            output = self.function(*inputs)
-        del inputs
-        if output.node is not None:
-            output.node.buffers[output.slot] = received[0]
-            hold(received[0])
-            hold(received[0])  # the original's arguments hold it, and its output, until all of the inner graph has run
-            run_graph(tape, output.node)
-            release(received[0])
-        self.inputs = ()
-        return [sink.result if sink is not None else None for sink in sinks]
+def taken(source: Edge) -> Gradient | None:
+    """A gradient out of its buffer, held as loose."""
+    found = source.buffer
+    source.buffer = None
+    hold(found, -1)
+    if found is not None:
+        block_of(found).loose += 1
+    return found
 
 
-class RecomputeNode(CheckpointNode):
-    """The same without reentering the engine: nobody holds the incoming gradient or the output meanwhile."""
-
-    __slots__ = ()
-
-    def run(self, tape: Tape, received: list[Gradient | None]) -> list[Gradient | None]:
-        sinks = [_Sink() if edge is not None else None for edge in self.edges]
-        inputs = [Tensor(x.shape, x.itemsize, x.storage, sink) for x, sink in zip(self.inputs, sinks, strict=True)]
-        with tape.weight_casts():
-            output = self.function(*inputs)
-        del inputs
-        root = output.node
-        if root is not None:
-            root.buffers[output.slot] = received[0]
-            hold(received[0])
-            received[0] = None
-            del output
-            run_graph(tape, root)
-        self.inputs = ()
-        return [sink.result if sink is not None else None for sink in sinks]
-
-
-class _Sink(Node):
-    """Catches the gradient of a checkpointed part's input."""
-
-    __slots__ = ("result",)
-
-    def __init__(self) -> None:
-        super().__init__(-1, [], (), ())
-        self.result: Gradient | None = None
-
-    def run(self, tape: Tape, received: list[Gradient | None]) -> list[Gradient | None]:
-        del tape
-        self.result = received[0]
-        return []
-
-
-def run_graph(tape: Tape, root: Node) -> None:
-    """The engine: nodes whose gradients are complete, the latest first."""
-    _count_waiting(root)
-    ready: list[tuple[int, int, Node]] = [(-root.order, 0, root)]
-    serial = 0
-    del root
-    while ready:
-        node = heappop(ready)[2]
-        received = node.buffers
-        node.buffers = [None] * len(received)
-        _release_all(received)  # no loop here: its variable would hold the last gradient
-        results = node.run(tape, received)
-        edges = node.edges
-        node.saved, node.edges = (), []
-        del received
-        results.reverse()
-        for edge in edges:
-            result = results.pop()
-            if edge is None:
-                continue
-            target, slot = edge
-            if result is not None:
-                _add(tape, target, slot, result)
-            result = None
-            target.waiting -= 1
-            if target.waiting == 0:
-                serial += 1
-                heappush(ready, (-target.order, serial, target))
-        del node, edges
-
-
-def _add(tape: Tape, node: Node, slot: int, gradient: Gradient) -> None:
-    """Puts a gradient into a buffer, adding it to what is there: in place where nobody else holds the older one.
-
-    Before torch 2.0 the sum of two dense gradients was always a third tensor.
-    """
-    older = node.buffers[slot]
-    if older is None:
-        node.buffers[slot] = gradient
-        gradient.storage.holders += 1
-        return
-    if older.dense and older.storage.holders == 1 and tape.stack.adds_gradients_in_place:
-        return
-    larger = max(older.storage.bytes if older.dense else 0, gradient.storage.bytes if gradient.dense else 0)
-    total = Gradient(Storage(tape, larger or min(older.bytes, gradient.bytes)))
-    release(older)
-    node.buffers[slot] = total
-    total.storage.holders += 1
-
-
-def _count_waiting(root: Node) -> None:
-    """Counts for every node the edges that lead to it from ``root`` on."""
-    root.waiting = 0
-    stack, seen = [root], {id(root)}
-    while stack:
-        for edge in stack.pop().edges:
-            if edge is None:
-                continue
-            target = edge[0]
-            if id(target) not in seen:
-                seen.add(id(target))
-                target.waiting = 0
-                stack.append(target)
-            target.waiting += 1
-
-
-def _release_all(gradients: list[Gradient | None]) -> None:
-    for each in gradients:
-        release(each)
-
-
-def hold(gradient: Gradient | None) -> None:
-    """One more buffer refers to the gradient's storage."""
+def hold(gradient: Gradient | None, count: int) -> None:
+    """So many more buffers refer to the gradient."""
     if gradient is not None:
-        gradient.storage.holders += 1
+        block_of(gradient).holders += count
 
 
-def release(gradient: Gradient | None) -> None:
-    """One buffer fewer does."""
-    if gradient is not None:
-        gradient.storage.holders -= 1
+def let_go(tape: Tape, gradient: Gradient | None) -> None:
+    """A loose gradient is dropped, which frees it where nobody else has it."""
+    if gradient is None:
+        return
+    block = block_of(gradient)
+    block.loose -= 1
+    if not (block.loose or block.holders):
+        tape.live -= block.bytes

@@ -7,6 +7,7 @@ mmcv 2.1.0 ``ops`` for deformable kernels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from math import prod
 
 from vramlint.memory.layers import functions as ops
@@ -24,8 +25,8 @@ class Conv:
     """
 
     __slots__ = (
-        "bias", "channels", "dilation", "dims", "groups", "kernel", "output_padding", "padding", "stride", "tape",
-        "transposed", "weight",
+        "bias", "channels", "dilation", "dims", "groups", "kernel", "output_padding", "padding", "reach", "stride",
+        "tape", "transposed", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -47,29 +48,47 @@ class Conv:
         self.tape = tape
         self.channels = channels
         self.dims = dims
-        self.kernel = pair(kernel, dims)
-        self.stride = pair(stride, dims)
-        self.dilation = pair(dilation, dims)
-        same = tuple(d * (k - 1) // 2 for d, k in zip(self.dilation, self.kernel, strict=True))
-        self.padding = same if padding is None else pair(padding, dims)
+        self.kernel = (kernel,) * dims if type(kernel) is int else pair(kernel, dims)
+        self.stride = (stride,) * dims if type(stride) is int else pair(stride, dims)
+        self.dilation = (dilation,) * dims if type(dilation) is int else pair(dilation, dims)
+        if padding is None:
+            self.padding = tuple(d * (k - 1) // 2 for d, k in zip(self.dilation, self.kernel, strict=True))
+        else:
+            self.padding = (padding,) * dims if type(padding) is int else pair(padding, dims)
         self.groups = groups
         self.transposed = transposed
         self.output_padding = pair(output_padding, dims)
+        self.reach = self._reach()
+        """What a kernel takes from a side and padding adds to it, less one."""
         self.weight = tape.parameter(inside * channels // groups * prod(self.kernel))
         self.bias = tape.parameter(channels) if bias else None
 
+    def dilated(self, dilation: int) -> Conv:
+        """The same weight under another dilation, padded so that a 3x3 kernel keeps the size."""
+        other = copy(self)
+        other.dilation = other.padding = (dilation,) * self.dims
+        other.reach = other._reach()
+        return other
+
+    def _reach(self) -> tuple[int, ...]:
+        return tuple(
+            [2 * p - d * (k - 1) - 1 for k, p, d in zip(self.kernel, self.padding, self.dilation, strict=True)]
+        )
+
     def __call__(self, x: Tensor) -> Tensor:
         tape = self.tape
-        x = tape.lowered(x)
+        x = tape.lowered(x) if tape.half else x
         weight = self.used_weight()
         each = x.itemsize
         inputs: list[Tensor | Parameter] = [x, weight]
         grads = [x.bytes, each * self.weight.elements]
         if self.bias is not None:
-            inputs.append(tape.weight(self.bias))
+            inputs.append(tape.weight(self.bias) if tape.half else self.bias)
             grads.append(each * self.channels)
-        saved = (x,) if isinstance(weight, Parameter) else (x, weight)
-        shape = (x.shape[0], self.channels, *self._sides(x.shape[2:]))
+        saved = (x, weight) if type(weight) is Tensor else (x,)
+        shape = self._shape(x.shape)
+        if not tape.stack.winograd_workspace:
+            return tape.record(shape, each, inputs, grads, saved)
         scratch = self.workspace_bytes(x, shape)
         working = tape.new(scratch, itemsize=1) if scratch else None
         found = tape.record(shape, each, inputs, grads, saved, transient=scratch)
@@ -78,7 +97,7 @@ class Conv:
 
     def used_weight(self) -> Tensor | Parameter:
         """The weight as the kernel takes it."""
-        return self.tape.weight(self.weight)
+        return self.tape.weight(self.weight) if self.tape.half else self.weight
 
     def workspace_bytes(self, x: Tensor, shape: tuple[int, ...]) -> int:
         """What the kernel itself allocates, by the stack.
@@ -87,22 +106,24 @@ class Conv:
         every 3x3 filter to 6x6 (A. Lavin and S. Gray, arXiv 1509.09308); it takes stride 1 without dilation or groups.
         """
         plain = self.groups == 1 and self.kernel == (3, 3) and set(self.stride + self.dilation) == {1}
-        if not self.tape.stack.winograd_workspace or self.transposed or not plain or x.itemsize != 4:
+        if self.transposed or not plain or x.itemsize != 4:
             return 0
         return round(36 / 16 * (x.bytes + 4 * prod(shape))) + 4 * 4 * self.weight.elements
 
-    def _sides(self, sides: tuple[int, ...]) -> list[int]:
+    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The output's shape for an input's."""
+        if self.dims != 2 or self.transposed:
+            return (shape[0], self.channels, *self.sides(shape[2:]))
+        batch, _, height, width = shape
+        (above, beside), (down, across) = self.reach, self.stride
+        return batch, self.channels, (height + above) // down + 1, (width + beside) // across + 1
+
+    def sides(self, sides: tuple[int, ...]) -> list[int]:
+        """The output's spatial sides for an input's."""
         if self.transposed:
-            return [
-                (n - 1) * s - 2 * p + d * (k - 1) + o + 1
-                for n, k, s, p, d, o in zip(
-                    sides, self.kernel, self.stride, self.padding, self.dilation, self.output_padding, strict=True
-                )
-            ]
-        return [
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, d in zip(sides, self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        ]
+            ends = zip(sides, self.stride, self.reach, self.output_padding, strict=True)
+            return [(n - 1) * s - r + o for n, s, r, o in ends]
+        return [(n + r) // s + 1 for n, r, s in zip(sides, self.reach, self.stride, strict=True)]
 
 
 def standardised(tape: Tape, weight: Parameter) -> Tensor:
@@ -161,7 +182,7 @@ class DeformConv:
         assert offset is not None
         x = tape.lowered(x)
         conv = self.plain
-        sides = conv._sides(x.shape[2:])
+        sides = conv.sides(x.shape[2:])
         images = 1 if self.modulated else min(32, x.shape[0])
         columns = images * x.shape[1] * self.kernel**2 * prod(sides) * x.itemsize
         weight = tape.weight(conv.weight)
@@ -195,12 +216,12 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         tape = self.tape
-        x = tape.lowered(x)
-        weight = tape.weight(self.weight)
+        x = tape.lowered(x) if tape.half else x
+        weight = tape.weight(self.weight) if tape.half else self.weight
         inputs: list[Tensor | Parameter] = [x, weight]
         grads = [x.bytes, x.itemsize * self.weight.elements]
         if self.bias is not None:
-            inputs.append(tape.weight(self.bias))
+            inputs.append(tape.weight(self.bias) if tape.half else self.bias)
             grads.append(x.itemsize * self.channels)
         saved = [x] if self.weight.trainable else []
         if isinstance(weight, Tensor) and x.node is not None:
@@ -215,7 +236,7 @@ class BatchNorm:
     input is still kept.
     """
 
-    __slots__ = ("bias", "channels", "evaluation", "tape", "weight")
+    __slots__ = ("bias", "channels", "evaluation", "statistics", "tape", "weight")
 
     def __init__(self, tape: Tape, channels: int, *, affine: bool = True, evaluation: bool = False) -> None:
         self.tape = tape
@@ -223,7 +244,8 @@ class BatchNorm:
         self.evaluation = evaluation or not tape.trainable
         self.weight = tape.parameter(channels) if affine else None
         self.bias = tape.parameter(channels) if affine else None
-        tape.buffer_bytes += 2 * -(-4 * channels // 512) * 512 + 512
+        self.statistics = 2 * -(-4 * channels // 512) * 512
+        tape.buffer_bytes += self.statistics + 512
 
     def __call__(self, x: Tensor) -> Tensor:
         tape = self.tape
@@ -232,7 +254,7 @@ class BatchNorm:
         if self.weight is not None and self.bias is not None:
             inputs += [self.weight, self.bias]
             grads += [4 * self.channels] * 2
-        statistics = 0 if self.evaluation or not tape.training else 2 * -(-4 * self.channels // 512) * 512
+        statistics = 0 if self.evaluation or not tape.training else self.statistics
         if tape.stack.norms_in_fp32 and x.itemsize == 2:
             raised = tape.raised(x)
             inputs[0], grads[0] = raised, raised.bytes

@@ -5,7 +5,7 @@ the order of the original's ``forward`` frees what the original frees, at the sa
 what an operation saves for backward and what its backward allocates; :meth:`Tape.backward` then runs the graph as
 torch's engine does (latest operation first, gradients that meet are added, parameters' gradients stay).
 
-Sources: torch 2.13 ``aten/src/ATen/autocast_mode.cpp`` (cached casts of trainable leaves); the engine's in ``graph``.
+Sources: torch 2.13 ``aten/src/ATen/autocast_mode.cpp`` (cached casts of trainable leaves); the graph's in ``graph``.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from contextlib import contextmanager
 from math import prod
 from typing import NamedTuple
 
+from vramlint.memory.layers.engine import CheckpointNode, RecomputeNode, run_graph
 from vramlint.memory.layers.graph import (
     PART,
     SAME,
-    CheckpointNode,
-    Gradient,
-    Node,
+    Block,
+    Edge,
+    Output,
     Parameter,
-    RecomputeNode,
+    SplitNode,
     Storage,
     Tensor,
-    hold,
-    run_graph,
+    operation,
+    rounded,
+    stored,
+    tensor,
 )
 from vramlint.memory.layers.stack import MODERN, TORCH_1, Stack
 
@@ -68,18 +71,23 @@ class Tape:
         self.buffer_bytes = 0
         self.live = 0
         self.gradients = 0
+        self.taken_bytes = self.taken_elements = 0
+        """Gradients of the node that runs, on their way to parameters that it alone uses."""
         self.high = self.high_with_gradients = 0
+        """Of this phase: the most bytes of activations, and of them and fp32 gradients."""
+        self._high_gradients = self._high_with = 0
         self._marks: dict[str, tuple[Mark, Mark]] = {}
         self._phase = "forward"
         self._order = self._operations = 0
+        self.runs = 0
+        """Runs of the engine so far, those of checkpointed parts too."""
         self._casts: dict[int, Tensor] = {}
-        self._have_gradient: set[int] = set()
 
     # --- making tensors ----------------------------------------------------------------------------------------------
 
     def new(self, *shape: int, itemsize: int = 4) -> Tensor:
         """A fresh tensor outside the graph (an input, a target, a mask)."""
-        return Tensor(shape, itemsize, Storage(self, prod(shape) * itemsize))
+        return Tensor(shape, itemsize, stored(self, prod(shape) * itemsize))
 
     def parameter(self, elements: int) -> Parameter:
         """A new weight, trained unless made inside :meth:`frozen`."""
@@ -109,45 +117,44 @@ class Tape:
         statistics or masks. ``transient`` bytes exist while backward computes. ``inplace``: the output takes over this
         input's storage.
         """
-        storage = inplace.storage if inplace is not None else Storage(self, prod(shape) * itemsize)
+        first = inputs[0]
+        if type(first) is Tensor and first.shape is shape and first.itemsize == itemsize:
+            size = first.bytes
+        else:
+            size = prod(shape) * itemsize
+        storage = stored(self, size) if inplace is None else inplace.storage
         self._operations += 1
         if self._operations > MOST_OPERATIONS:
             raise ValueError("too many operations to be a model")
-        if not self.graph:
-            if extra_saved_bytes:
-                Storage(self, extra_saved_bytes)
-            return Tensor(shape, itemsize, storage)
-        edges: list[tuple[Node, int] | None] = []
+        extra = stored(self, extra_saved_bytes) if extra_saved_bytes else None
         needed = False
-        for each in inputs:
-            node = each.node
-            if node is None:
-                edges.append(None)
-            else:
-                needed = True
-                edges.append((node, 0 if isinstance(each, Parameter) else each.slot))
-        extra = Storage(self, extra_saved_bytes) if extra_saved_bytes else None
+        edges: list[Edge | None] = []
+        if self.graph:
+            for each in inputs:
+                edge = each.node
+                edges.append(edge)
+                if edge is not None:
+                    needed = True
         if not needed:
-            return Tensor(shape, itemsize, storage)
-        kept = [tensor.storage for tensor in saved]
+            return tensor(shape, itemsize, size, storage)
+        kept = [each.storage for each in saved]
         if save_output:
             kept.append(storage)
         if extra is not None:
             kept.append(extra)
         self._order += 1
-        return Tensor(shape, itemsize, storage, Node(self._order, edges, grads, kept, transient))
+        return tensor(shape, itemsize, size, storage, operation(self._order, edges, grads, kept, transient))
 
     def record_several(self, shapes: Sequence[tuple[int, ...]], source: Tensor, *, view: bool = True) -> list[Tensor]:
         """Parts of ``source`` (split, chunk, unbind): views whose backward allocates one whole gradient."""
-        storages = [source.storage if view else Storage(self, prod(shape) * source.itemsize) for shape in shapes]
-        node: Node | None = None
+        storages = [source.storage if view else stored(self, prod(shape) * source.itemsize) for shape in shapes]
+        made = [Tensor(shape, source.itemsize, each) for shape, each in zip(shapes, storages, strict=True)]
         if self.graph and source.node is not None:
             self._order += 1
-            node = Node(self._order, [(source.node, source.slot)], (source.bytes,), (), slots=len(shapes))
-        return [
-            Tensor(shape, source.itemsize, storage, node, slot)
-            for slot, (shape, storage) in enumerate(zip(shapes, storages, strict=True))
-        ]
+            node = SplitNode(self._order, source.node, source.bytes)
+            for index, each in enumerate(made):
+                each.node = Output(node, index)
+        return made
 
     # --- contexts ----------------------------------------------------------------------------------------------------
 
@@ -190,9 +197,10 @@ class Tape:
 
     def phase(self, name: str) -> None:
         """What follows belongs to the phase ``name``: forward, backward or evaluation."""
-        self._store()
+        self._marks[self._phase] = self._highest()
         self._phase = name
         self.high = self.high_with_gradients = 0
+        self._high_gradients = self._high_with = self.gradients
         self.note()
 
     # --- autocast ----------------------------------------------------------------------------------------------------
@@ -234,7 +242,7 @@ class Tape:
             return function(*inputs)
         with self.no_grad():
             output = function(*inputs)
-        edges = [None if x.node is None else (x.node, x.slot) for x in inputs]
+        edges = [x.node for x in inputs]
         if not any(edges):
             return output
         self._order += 1
@@ -248,7 +256,7 @@ class Tape:
         with self.no_grad():
             output = function(*inputs)
         self._order += 1
-        edges = [None if x.node is None else (x.node, x.slot) for x in inputs]
+        edges = [x.node for x in inputs]
         return Tensor(
             output.shape, output.itemsize, output.storage, RecomputeNode(self._order, edges, inputs, function)
         )
@@ -262,41 +270,35 @@ class Tape:
         node = loss.node
         if node is None:
             return
-        gradient = Gradient(Storage(self, loss.bytes))
-        hold(gradient)
-        node.buffers[loss.slot] = gradient
-        del loss, gradient
+        first = Block()
+        first.bytes, first.holders, first.loose = rounded(self, loss.bytes), 1, 0
+        self.live += first.bytes
+        self.note()
+        node.buffer = first
+        del loss, first
         run_graph(self, node)
-
-    def keep_gradient(self, parameter: Parameter, storage: Storage) -> None:
-        """A parameter's ``.grad``: the storage stays; a second one is added to the first and freed."""
-        if self.gradients_kept or id(parameter) in self._have_gradient:
-            return
-        self._have_gradient.add(id(parameter))
-        self.live -= storage.bytes
-        storage.bytes = 0
-        self.gradients += parameter.elements
 
     # --- what was seen -----------------------------------------------------------------------------------------------
 
     def note(self) -> None:
         """The present moment may be the peak of its phase."""
-        mark = Mark(self._phase, self.live, self.gradients)
-        alone, together = self._marks.get(self._phase, (mark, mark))
-        if self.live > self.high:
-            self.high = self.live
-            alone = mark
-        if self.live + 4 * self.gradients > self.high_with_gradients:
-            self.high_with_gradients = self.live + 4 * self.gradients
-            together = mark
-        self._marks[self._phase] = alone, together
+        live, gradients = self.live, self.gradients
+        if live > self.high:
+            self.high = live
+            self._high_gradients = gradients
+        if live + 4 * gradients > self.high_with_gradients:
+            self.high_with_gradients = live + 4 * gradients
+            self._high_with = gradients
 
-    def _store(self) -> None:
-        self.high = self.high_with_gradients = 0
+    def _highest(self) -> tuple[Mark, Mark]:
+        """The present phase's peak of activations alone, and of activations and gradients."""
+        with_gradients = self.high_with_gradients - 4 * self._high_with
+        return Mark(self._phase, self.high, self._high_gradients), Mark(self._phase, with_gradients, self._high_with)
 
     def marks(self) -> tuple[Mark, ...]:
         """The moments that can be the peak, whatever a gradient element weighs (0 or 4 bytes)."""
-        return tuple(dict.fromkeys(mark for pair in self._marks.values() for mark in pair))
+        pairs = {**self._marks, self._phase: self._highest()}
+        return tuple(dict.fromkeys(mark for pair in pairs.values() for mark in pair))
 
     @property
     def peak_bytes(self) -> int:

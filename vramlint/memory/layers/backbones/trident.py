@@ -5,7 +5,6 @@ Source: mmdet 3.3.0 ``models/backbones/trident_resnet.py``.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 from vramlint.memory.layers import functions as ops
@@ -31,9 +30,7 @@ class _Block:
         shared, after = Conv(tape, planes, planes, 3, late, bias=False), norm(tape, norms, planes)
         self.seconds: list[Layer] = []
         for dilation in dilations:
-            conv = copy.copy(shared)
-            conv.dilation = conv.padding = (dilation, dilation)
-            self.seconds.append(chain(conv, after))
+            self.seconds.append(chain(shared.dilated(dilation), after))
         self.third = chain(Conv(tape, planes, outside, 1, bias=False), norm(tape, norms, outside))
 
     def __call__(self, maps: Maps) -> Maps:
