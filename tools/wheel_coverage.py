@@ -29,7 +29,7 @@ def main(projects: list[str]) -> int:
         for path in found.configs():
             family = path.split("/", 1)[0]
             families[family] += 1
-            because = _unanswered(found.plan(path, Target()))
+            because = _unanswered(found.plan(path, Target(None, 8, source="--gpus")))
             answered[family] += not because
             if because:
                 reasons[because] += 1

@@ -46,11 +46,11 @@ def test_a_base_that_is_not_at_hand_leaves_it_open() -> None:
         ("INPUT:\n  MIN_SIZE_TRAIN: (640, 672, 800)\n  MAX_SIZE_TRAIN: 1400\n", (800, 1400), True),
         ("INPUT:\n  MIN_SIZE_TRAIN: [480, 600]\n", (600, 1333), True),
         ("INPUT: {CROP: {ENABLED: true, TYPE: absolute, SIZE: [512, 1024]}}\n", (512, 1024), False),
-        ("INPUT: {CROP: {ENABLED: true, SIZE: [0.9, 0.9]}}\n", None, None),
+        ("INPUT: {CROP: {ENABLED: true, SIZE: [0.9, 0.9]}}\n", (800, 1333), False),
     ],
 )
 def test_image_sizes(text: str, size: tuple[int, int] | None, varies: bool | None) -> None:
-    """detectron2 config/defaults.py: MIN_SIZE_TRAIN (800,), MAX_SIZE_TRAIN 1333; relative crops have no fixed size."""
+    """detectron2 config/defaults.py: MIN_SIZE_TRAIN (800,), MAX_SIZE_TRAIN 1333; a relative crop comes first."""
     assert values(reading("x.yaml", BASE + text, Surroundings(gpus=1)), "image_size", "multi_scale") == (size, varies)
 
 

@@ -115,9 +115,51 @@ def test_parts_and_other_programs_are_left_alone(path: str, text: str) -> None:
     [
         "if fast:\n    dataloader.train.total_batch_size = 8\n",
         "dataloader.train.total_batch_size = choose()\n",
-        "for _ in range(2):\n    dataloader.train.total_batch_size = 8\n",
+        "for _ in range(rounds):\n    dataloader.train.total_batch_size = 8\n",
+        "while busy():\n    dataloader.train.total_batch_size = 8\n",
     ],
 )
 def test_what_only_the_code_tells_is_unknown(text: str) -> None:
     found = reading("configs/new/third.py", FIRST + text, Surroundings(FILES, gpus=8))
     assert values(found, "global_batch", "micro_batch", "effective_batch") == (None, None, None)
+
+
+CASCADE = """\
+from detectron2.config import LazyCall as L
+
+model = L(GeneralizedRCNN)(
+    backbone=L(FPN)(bottom_up=L(ResNet)(stem=L(BasicStem)(), stages=L(ResNet.make_default_stages)(depth=50))),
+    roi_heads=L(StandardROIHeads)(num_classes=80, box_head=L(Old)(), box_predictor=L(Old)(), mask_head=L(Mask)()),
+)
+(first, *rest) = 1, 2
+width, rounds = 256, 3
+[model.roi_heads.pop(k) for k in ["box_head", "box_predictor"]]
+model.roi_heads.update(
+    _target_=CascadeROIHeads,
+    box_heads=[L(FastRCNNConvFCHead)(conv_dims=[width] * 4, fc_dims=[1024]) for _ in range(rounds)],
+    box_predictors=[L(FastRCNNOutputLayers)(weights=(w1, w1, w2, w2)) for (w1, w2) in [(10, 5), (20, 10), (30, 15)]],
+)
+for i in range(3):
+    model.roi_heads.box_predictors[i].cls_agnostic_bbox_reg = i == 7
+    model.roi_heads.box_predictors[i].cls_agnostic_bbox_reg = True
+model.indexes = list(range(0, 3)) + list(range(4, 6))
+del model.roi_heads.mask_head
+dataloader = dict(train=dict(total_batch_size=16))
+train = dict(max_iter=9, amp=dict(enabled=False))
+"""
+
+
+def test_parts_taken_out_and_put_in_by_loops_over_constants() -> None:
+    tree = reading("configs/new/cascade.py", CASCADE, Surroundings(gpus=8)).plan.fact("architecture").value
+    assert tree is not None
+    assert tree["ROI_HEADS"]["NAME"] == "CascadeROIHeads"
+    assert tree["ROI_BOX_HEAD"] == {"NUM_CONV": 4, "CONV_DIM": 256, "NUM_FC": 1, "FC_DIM": 1024,
+                                    "CLS_AGNOSTIC_BBOX_REG": True}  # fmt: skip
+    assert tree["MASK_ON"] is False
+
+
+def test_parts_taken_out_by_code_leave_the_class_open() -> None:
+    text = CASCADE + "for name in names():\n    model.roi_heads.pop(name)\n"
+    tree = reading("configs/new/cascade.py", text, Surroundings(gpus=8)).plan.fact("architecture").value
+    assert tree is not None
+    assert tree["ROI_HEADS"]["NAME"] != "CascadeROIHeads"

@@ -250,20 +250,24 @@ def _precision(settings: Settings[Config], *, complete: bool) -> Fact[Precision]
 def _sizes(draft: Draft, settings: Settings[Config], *, complete: bool) -> None:
     """The largest frame an image is fitted into (short side x long side), or the crop that is cut out of it.
 
-    Source: detectron2 2026-06 ``data/detection_utils.py#build_augmentation``, ``config/defaults.py`` (INPUT).
+    A crop that is a share of the image comes before the resizing, so that the frame stays what it is.
+
+    Source: detectron2 2026-06 ``data/detection_utils.py#build_augmentation``, ``config/defaults.py`` (INPUT),
+    ``data/dataset_mapper.py#from_config`` (the crop is put first).
     """
     values = settings.values
-    named = ("crop",) if values.crops else ("short_sides", "long_side")
+    absolute = bool(values.crops) and str(values.crop_type).startswith("absolute")
+    named = ("crop",) if absolute else ("short_sides", "long_side")
     place = next((settings.places[name] for name in named if name in settings.places), None)
     if place is None and not complete:
         draft.put("image_size", unknown("a _BASE_ file that is not at hand may say"))
         return
     sides = sorted(_numbers(values.short_sides))
-    cut = _numbers(values.crop) if values.crops and values.crop_type == "absolute" else []
-    if (values.crops and len(cut) != 2) or not sides or not values.long_side:
-        draft.put("image_size", unknown("crops are a share of the image" if values.crops else "no constant sizes"))
+    cut = _numbers(values.crop) if absolute and values.crop_type == "absolute" else []
+    if (len(cut) != 2) if absolute else not (sides and values.long_side):
+        draft.put("image_size", unknown("crops of a range of sizes" if absolute else "no constant sizes"))
         return
-    size = ImageSize(*cut) if cut else ImageSize(sides[-1], values.long_side)
+    size = ImageSize(*cut) if cut else ImageSize(sides[-1], values.long_side or 0)
     where = location(place) if place is not None else None
     origin = place.source.origin if place is not None else Origin.DEFAULT
     note = "" if place is not None else f"default of {_SOURCE}"

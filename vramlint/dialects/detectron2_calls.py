@@ -16,7 +16,6 @@ from vramlint.plan.tree import NOT_CONSTANT
 
 _Call = dict[str, Any]
 _KNOWN = ("GeneralizedRCNN", "ProposalNetwork", "PanopticFPN", "RetinaNet")
-_REPEATED = re.compile(r"\[(\d+)\] ?\* ?(\d+)")
 
 
 def keys_of(tree: _Call) -> ModelTree:
@@ -57,17 +56,18 @@ def _target(call: _Call) -> str:
 
 
 def _norm(value: Any) -> Any:
-    """A norm by name; a function that makes a batch norm is one."""
+    """A norm by name; a function that makes a batch norm is one. Lists of norms are as their first."""
     if isinstance(value, dict):
         text = str(value.get(NOT_CONSTANT, ""))
         return "BN" if "BatchNorm" in text else text[:40]
     return value
 
 
-def _widths(value: Any) -> Any:
-    """A list, also one spelled as a product (``[512] * 8``)."""
-    match = _REPEATED.fullmatch(str(value.get(NOT_CONSTANT, ""))) if isinstance(value, dict) else None
-    return [int(match[1])] * int(match[2]) if match else value
+def _widths(value: Any) -> list[Any]:
+    """A list of widths; one that only the code tells has a width that no builder takes."""
+    if value is None or isinstance(value, list):
+        return value or []
+    return ["computed"]
 
 
 def _kept(section: _Call) -> _Call:
@@ -76,7 +76,11 @@ def _kept(section: _Call) -> _Call:
 
 
 def _backbone(call: _Call, *, fpn_of_retina: bool) -> _Call:
+    if _target(call) == "SimpleFeaturePyramid":
+        return _over_calls(call, _part(call, "net"))
     bottom = _part(call, "bottom_up") if _target(call) == "FPN" else call
+    if _target(call) == "FPN" and _target(bottom) in ("MViT", "SwinTransformer", "RegNet"):
+        return _over_calls(call, bottom)
     stages, stem = _part(bottom, "stages"), _part(bottom, "stem")
     plain = _target(bottom) == "ResNet" and str(stages.get("_target_", "")).endswith("make_default_stages")
     if not plain or _target(stem) != "BasicStem":
@@ -111,6 +115,30 @@ def _backbone(call: _Call, *, fpn_of_retina: bool) -> _Call:
     return found
 
 
+def _named(value: Any) -> Any:
+    """A class given as an argument by its name."""
+    text = value.get(NOT_CONSTANT) if isinstance(value, dict) else None
+    return text if text and re.fullmatch(r"[A-Za-z_][\w.]*", str(text)) else value
+
+
+def _over_calls(call: _Call, bottom: _Call) -> _Call:
+    """A pyramid over a network that has no keys: the network's own call as it stands."""
+    features = bottom.get("out_features") if "${" in str(call.get("in_features")) else call.get("in_features")
+    return {
+        "BACKBONE": {"NAME": _target(call)},
+        "BOTTOM_UP": _kept({key: _named(value) for key, value in bottom.items()}),
+        "FPN": _kept(
+            {
+                "IN_FEATURES": features,
+                "OUT_CHANNELS": call.get("out_channels"),
+                "NORM": _norm(call.get("norm")),
+                "SCALE_FACTORS": call.get("scale_factors"),
+                "TOP_BLOCK": _target(_part(call, "top_block")) or None,
+            }
+        ),
+    }
+
+
 def _anchors(call: _Call, count: Any = None) -> _Call:
     """Sizes and ratios; computed sizes are as many as make ``count`` anchors a place."""
     sizes, ratios = call.get("sizes"), call.get("aspect_ratios")
@@ -135,9 +163,11 @@ def _proposals(call: _Call) -> _Call:
 
 
 def _regions(call: _Call) -> _Call:
-    box, mask, point = _part(call, "box_head"), _part(call, "mask_head"), _part(call, "keypoint_head")
-    convs, linear = _widths(box.get("conv_dims")) or [], _widths(box.get("fc_dims")) or []
-    mask_convs, classes = _widths(mask.get("conv_dims")) or [], call.get("num_classes")
+    box = _part(call, "box_head") or _part(call, "box_heads")
+    mask, point = _part(call, "mask_head"), _part(call, "keypoint_head")
+    predictor = _part(call, "box_predictor") or _part(call, "box_predictors")
+    convs, linear = _widths(box.get("conv_dims")), _widths(box.get("fc_dims"))
+    mask_convs, classes = _widths(mask.get("conv_dims")), call.get("num_classes")
     found: _Call = {
         "ROI_HEADS": _kept(
             {
@@ -156,7 +186,7 @@ def _regions(call: _Call) -> _Call:
                 "NUM_FC": len(linear),
                 "FC_DIM": linear[0] if linear else None,
                 "NORM": _norm(box.get("conv_norm")),
-                "CLS_AGNOSTIC_BBOX_REG": _part(call, "box_predictor").get("cls_agnostic_bbox_reg"),
+                "CLS_AGNOSTIC_BBOX_REG": predictor.get("cls_agnostic_bbox_reg"),
             }
         ),
         "MASK_ON": bool(mask),
@@ -185,7 +215,7 @@ def _regions(call: _Call) -> _Call:
 
 def _retina(tree: _Call) -> _Call:
     head = _part(tree, "head")
-    convs = _widths(head.get("conv_dims")) or []
+    convs = _widths(head.get("conv_dims"))
     return {
         "RETINANET": _kept(
             {

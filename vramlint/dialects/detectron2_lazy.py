@@ -40,7 +40,6 @@ Sources: detectron2 2026-06, ``configs/common/data/coco.py`` (16 images, 4 worke
 from __future__ import annotations
 
 import posixpath
-import re
 from typing import Any, ClassVar
 
 from vramlint.dialects import detectron2, spelling_out
@@ -138,12 +137,7 @@ def _architecture(resolved: Resolved) -> Fact[ModelTree]:
     section = resolved.mapping.get("model")
     if not isinstance(section, Mapping):
         return unknown(f"{resolved.missing[0]} is not at hand" if resolved.missing else "the config sets no model")
-    if any(_REMOVES.search(document.text) for document in resolved.documents):
-        return unknown("code takes parts out of the model")
     return Fact(keys_of(model_tree(section, "detectron2", "detectron2")), Origin.FILE)
-
-
-_REMOVES = re.compile(r"\bmodel\.[\w.]*\bpop\(|^ *del model\b", re.MULTILINE)
 
 
 def _batch(draft: Draft, source: Source, spelled: Fact[ImageSize]) -> None:

@@ -33,7 +33,9 @@ def memory_facts(draft: Draft, sources: Sequence[Source], *, complete: bool, sou
     draft.put("architecture", Fact(tree, Origin.FILE))
     draft.put("batch_shape", _batch_shape(draft.plan.image_size, tree))
     crop = next((place for each in sources if (place := each.find("INPUT.CROP.ENABLED")) is not None), None)
-    cropped = crop is not None and plain_value(crop.node) is True
+    kind = next((place for each in sources if (place := each.find("INPUT.CROP.TYPE")) is not None), None)
+    absolute = kind is not None and str(plain_value(kind.node)) == "absolute"
+    cropped = crop is not None and plain_value(crop.node) is True and absolute
     draft.put("shapes_vary", derived(not cropped, "images keep their ratio" if not cropped else "fixed crops"))
     draft.put("grad_checkpointing", default(value=False, note=f"{source} has none"))
     draft.put("ema", default(value=False, note=f"{source} has none of its own"))

@@ -21,6 +21,9 @@ from vramlint.sources.python_project import Resolved
 Read = Callable[[str], Document | None]
 
 _MOST_FILES = 40
+_MOST_ROUNDS = 100
+"""Rounds of a loop that are gone through; configs of 80 blocks list a block's index each."""
+_MOST_ENDS = 3
 _MOST_NODES = 50_000
 """Nodes of one config; detectron2's largest model file has a few hundred."""
 
@@ -111,12 +114,26 @@ class _Module:
                     self._assign(target, self._value(value))
                 case ast.AugAssign(target=target, op=operation, value=value):
                     self._assign(target, self._changed(statement, target, operation, value))
-                case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr="update")) as call):
-                    self._update(owner, call)
+                case ast.Expr() | ast.Delete():
+                    self._effect(statement)
+                case ast.For(target=target, iter=iterated, body=body) if not statement.orelse:
+                    self._loop(target, iterated, body, statement)
                 case ast.If() | ast.For() | ast.While() | ast.With() | ast.Try():
                     self._forget(statement)
                 case _:
                     continue
+
+    def _effect(self, statement: ast.Expr | ast.Delete) -> None:
+        """A statement that changes a mapping in place: ``update``, ``pop``, ``del``."""
+        match statement:
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr="update")) as call):
+                self._update(owner, call)
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr="pop")) as call):
+                self._take_out(owner, [self._value(word) for word in call.args[:1]])
+            case ast.Expr(value=ast.ListComp(elt=element, generators=[loop])):
+                self._loop(loop.target, loop.iter, [ast.copy_location(ast.Expr(element), element)], statement)
+            case ast.Delete(targets=targets):
+                self._delete(targets)
 
     def _import(self, statement: ast.ImportFrom) -> None:
         folder = posixpath.dirname(self._document.path)
@@ -141,8 +158,44 @@ class _Module:
                 holder = self._value(owner)
                 if isinstance(holder, Mapping):
                     self._set(holder, name, value, target)
+            case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                parts = value.items if isinstance(value, Sequence) and len(value.items) == len(targets) else None
+                for index, each in enumerate(targets):
+                    self._assign(each, parts[index] if parts else self._unknown(target, "needs the code to run"))
             case _:
                 return
+
+    def _delete(self, targets: list[ast.expr]) -> None:
+        for target in targets:
+            match target:
+                case (
+                    ast.Attribute(value=owner, attr=name)
+                    | ast.Subscript(value=owner, slice=ast.Constant(value=str(name)))
+                ):
+                    self._take_out(owner, [Scalar(self._places.span(target), name, name)])
+                case _:
+                    continue
+
+    def _take_out(self, owner: ast.expr, words: list[Node]) -> None:
+        """``owner.pop(name)``; a name that is not known leaves it open which class the mapping still fits."""
+        holder = self._value(owner)
+        if not isinstance(holder, Mapping):
+            return
+        for word in words:
+            if isinstance(word, Scalar):
+                holder.entries[:] = [entry for entry in holder.entries if entry.key != word.value]
+            else:
+                self._set(holder, "_target_", self._unknown(owner, "parts are taken out by code"), owner)
+
+    def _loop(self, target: ast.expr, iterated: ast.expr, body: list[ast.stmt], statement: ast.stmt) -> None:
+        """A loop over constants, one round after the other."""
+        rounds = self._value(iterated)
+        if not isinstance(rounds, Sequence) or len(rounds.items) > _MOST_ROUNDS:
+            self._forget(statement)
+            return
+        for item in rounds.items:
+            self._assign(target, item)
+            self.run(body)
 
     def _set(self, mapping: Mapping, key: str, value: Node, place: ast.expr | ast.stmt) -> None:
         span = self._places.span(place)
@@ -173,6 +226,8 @@ class _Module:
             if isinstance(node, ast.Assign):
                 for target in node.targets:
                     self._assign(target, self._unknown(statement, "set in a branch or a loop"))
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "pop":
+                self._take_out(node.func.value, [self._unknown(node, "set in a branch or a loop")])
 
     # Values
 
@@ -197,9 +252,67 @@ class _Module:
                 return self._computed(expression, lambda: unary(sign, _known(operand)))
             case ast.BinOp(left=left, op=operation, right=right):
                 first, second = self._value(left), self._value(right)
+                if isinstance(first, Sequence):
+                    return self._joined(expression, first, operation, second)
                 return self._computed(expression, lambda: binary(operation, _known(first), _known(second)))
             case _:
+                return self._compound(expression)
+
+    def _compound(self, expression: ast.expr) -> Node:
+        match expression:
+            case ast.Subscript(value=owner, slice=index):
+                return self._item(expression, self._value(owner), self._value(index))
+            case ast.ListComp(elt=element, generators=[loop]) if not loop.ifs:
+                return self._listed(expression, element, loop)
+            case _:
                 return self._unknown(expression, "needs the code to run")
+
+    def _item(self, expression: ast.expr, holder: Node, index: Node) -> Node:
+        key = index.value if isinstance(index, Scalar) else None
+        if isinstance(holder, Mapping) and isinstance(key, str):
+            found = holder.get(key)
+            return found if found is not None else self._unknown(expression, f"{key} is not known")
+        if isinstance(holder, Sequence) and type(key) is int and -len(holder.items) <= key < len(holder.items):
+            return holder.items[key]
+        return self._unknown(expression, "needs the code to run")
+
+    def _listed(self, expression: ast.expr, element: ast.expr, loop: ast.comprehension) -> Node:
+        """``[L(Head)(...) for k in range(3)]``: the element once for each constant."""
+        rounds = self._value(loop.iter)
+        if not isinstance(rounds, Sequence) or len(rounds.items) > _MOST_ROUNDS:
+            return self._unknown(expression, "needs the code to run")
+        before = list(self._names.entries)
+        found: list[Node] = []
+        for item in rounds.items:
+            self._assign(loop.target, item)
+            found.append(self._value(element))
+        self._names.entries[:] = before
+        return Sequence(self._places.span(expression), found, "flow")
+
+    def _joined(self, expression: ast.expr, first: Sequence, operation: ast.operator, second: Node) -> Node:
+        """A list plus a list, or times a number."""
+        times = second.value if isinstance(second, Scalar) else None
+        if isinstance(second, Sequence) and isinstance(operation, ast.Add):
+            return Sequence(self._places.span(expression), [*first.items, *second.items], "flow")
+        if type(times) is int and isinstance(operation, ast.Mult) and times * len(first.items) <= _MOST_NODES:
+            return Sequence(self._places.span(expression), first.items * times, "flow")
+        return self._unknown(expression, "needs the code to run")
+
+    def _counted(self, call: ast.Call, name: str) -> Node:
+        """``range`` of constants, and the list or tuple of one."""
+        given = [self._value(argument) for argument in call.args]
+        if name != "range":
+            return (
+                given[0] if given and isinstance(given[0], Sequence) else self._unknown(call, "needs the code to run")
+            )
+        ends = [each.value for each in given if isinstance(each, Scalar) and type(each.value) is int]
+        if len(ends) != len(given) or not 1 <= len(ends) <= _MOST_ENDS or 0 in ends[2:]:
+            return self._unknown(call, "needs the code to run")
+        counted = range(*ends)
+        if len(counted) > _MOST_NODES:
+            return self._unknown(call, "the config is too large")
+        span = self._places.span(call)
+        return Sequence(span, [Scalar(span, str(each), each, Style.COMPUTED) for each in counted], "flow")
 
     def _dictionary(self, expression: ast.Dict) -> Node:
         mapping = Mapping(self._places.span(expression), [], "flow")
@@ -220,6 +333,8 @@ class _Module:
         if name == "get_config" and call.args and isinstance(call.args[0], ast.Constant):
             path = str(call.args[0].value)
             return self._composer.zoo(self._document, path) or self._unknown(call, f"{path} is not at hand")
+        if name in ("range", "list", "tuple"):
+            return self._counted(call, name)
         if name == "create":
             return self._value(call.args[0]) if call.args else Mapping(self._places.span(call), [], "call")
         if name != "dict" and not isinstance(call.func, ast.Call):

@@ -341,6 +341,41 @@ class MapLayerNorm:
         return found.view(batch, channels, height, width)
 
 
+class ChannelNorm:
+    """detectron2's own LayerNorm over the channels of a map, one operation after the other (``layers/batch_norm.py``).
+
+    Two differences from the mean are made; the first is kept for its square (in fp32 under autocast), the second for
+    the quotient, and the quotient for the weight.
+    """
+
+    def __init__(self, tape: Tape, channels: int) -> None:
+        self.tape, self.channels = tape, channels
+        self.weight, self.bias = tape.parameter(channels), tape.parameter(channels)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        tape = self.tape
+        single = (x.shape[0], 1, *x.shape[2:])
+        average = ops.mean(x, single)
+        difference = tape.record(x.shape, x.itemsize, (x, average), (SAME, average.bytes), transient=x.bytes)
+        if tape.half:
+            difference = tape.raised(difference)
+        square = tape.record(x.shape, difference.itemsize, (difference,), (difference.bytes,), (difference,),
+                             transient=difference.bytes)  # fmt: skip
+        del difference
+        root = ops.keeps_result(ops.shifted(ops.mean(square, single)))
+        del square
+        centred = tape.record(x.shape, x.itemsize, (x, average), (SAME, average.bytes), transient=x.bytes)
+        del x, average
+        size = 4 * centred.elements if root.itemsize == 4 else centred.bytes
+        quotient = tape.record(centred.shape, root.itemsize, (centred, root), (centred.bytes, root.bytes),
+                               (centred, root), transient=2 * size)  # fmt: skip
+        del centred, root
+        weight = (quotient, self.weight)
+        found = tape.record(quotient.shape, 4, weight, (quotient.bytes, 4 * self.channels), (quotient,), transient=size)
+        del quotient, weight
+        return ops.add(found, self.bias)
+
+
 class Embedding:
     """``nn.Embedding``: keeps the indices."""
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.resnet import DEPTHS
-from vramlint.memory.layers.bricks import norm
-from vramlint.memory.layers.nn import AffineNorm, BatchNorm, Conv, DeformConv, GroupNorm, Layer
+from vramlint.memory.layers.nn import AffineNorm, BatchNorm, ChannelNorm, Conv, DeformConv, GroupNorm, Layer
 from vramlint.memory.layers.registry import UnknownType
 from vramlint.memory.layers.tape import Tape, Tensor
 
@@ -36,7 +35,7 @@ def normalised(tape: Tape, kind: str, channels: int) -> Layer | None:
     if kind == "GN":
         return GroupNorm(tape, 32, channels)
     if kind == "LN":
-        return norm(tape, {"type": "LN2d"}, channels)
+        return ChannelNorm(tape, channels)
     raise UnknownType(f"norm {kind!r}")
 
 
@@ -220,4 +219,6 @@ def backbone_of(tape: Tape, tree: Mapping[str, Any]) -> tuple[Any, Mapping[str, 
         pyramid = Fpn(tape, tree, retina="retinanet" in name)
         channels = int(at(tree, "FPN.OUT_CHANNELS", 256))
         return pyramid, {f"p{level}": channels for level in range(2, 8)}
-    raise UnknownType(f"backbone {name!r} of detectron2")
+    from vramlint.memory.layers.backbones.detectron2_further import further_backbone
+
+    return further_backbone(tape, tree, name)
