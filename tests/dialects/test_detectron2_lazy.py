@@ -163,3 +163,12 @@ def test_parts_taken_out_by_code_leave_the_class_open() -> None:
     tree = reading("configs/new/cascade.py", text, Surroundings(gpus=8)).plan.fact("architecture").value
     assert tree is not None
     assert tree["ROI_HEADS"]["NAME"] != "CascadeROIHeads"
+
+
+def test_images_padded_to_a_square() -> None:
+    text = (
+        FIRST + "model = dict(backbone=dict(square_pad=1024))\n"
+        "dataloader.train.mapper = dict(augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=999)])\n"
+    )
+    found = reading("configs/new/third.py", text, Surroundings(FILES, gpus=8))
+    assert values(found, "image_size", "batch_shape") == ((800, 999), (1024, 1024))

@@ -159,6 +159,11 @@ def _batch(draft: Draft, source: Source, spelled: Fact[ImageSize]) -> None:
         return
     draft.put("image_size", Fact(size, place.source.origin, location(place)))
     draft.put("shapes_vary", derived(not crops, "fixed crops" if crops else "images keep their ratio"))
+    square = source.find("model.backbone.square_pad")
+    side = plain_value(square.node) if square is not None else 0
+    if isinstance(side, int) and side > 0:
+        draft.put("batch_shape", derived(ImageSize(side, side), "model.backbone.square_pad"))
+        return
     padded = ImageSize(*(-(-side // _DIVISOR) * _DIVISOR for side in size))
     draft.put("batch_shape", derived(padded, f"the largest size, {size}, padded to multiples of {_DIVISOR}"))
 
