@@ -79,6 +79,28 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
             "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": 1, "eos_token_id": 2,
         },
     ),
+    "nemotron": ("NemotronConfig", {**_DENSE, "intermediate_size": 4096}),
+    "olmo3": ("Olmo3Config", {**_DENSE, "sliding_window": 2048}),
+    "glm4": ("Glm4Config", {**_DENSE, "head_dim": 64}),
+    "exaone4": ("Exaone4Config", {**_DENSE, "sliding_window": 2048}),
+    "arcee": ("ArceeConfig", {**_DENSE, "intermediate_size": 4096}),
+    "hunyuan_v1_dense": ("HunYuanDenseV1Config", {**_DENSE, "head_dim": 64}),
+    "internlm3": ("InternLM3Config", {**_DENSE, "head_dim": 64}),
+    "glm4_moe": (
+        "Glm4MoeConfig",
+        {
+            **_SPARSE, "head_dim": 64, "n_routed_experts": 16, "n_shared_experts": 1, "n_group": 1, "topk_group": 1,
+            "first_k_dense_replace": 1,
+        },
+    ),
+    "glm4_moe_lite": (
+        "Glm4MoeLiteConfig",
+        {
+            **_SPARSE, **_EQUAL_HEADS, "n_routed_experts": 16, "n_shared_experts": 1, "n_group": 1, "topk_group": 1,
+            "q_lora_rank": 256, "kv_lora_rank": 128, "qk_nope_head_dim": 32, "qk_rope_head_dim": 32, "v_head_dim": 64,
+            "mlp_layer_types": ["dense", "sparse", "sparse"],
+        },
+    ),
     "mixtral": ("MixtralConfig", {**_SPARSE, "num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": None}),
     "qwen2_moe": ("Qwen2MoeConfig", {**_SPARSE, "shared_expert_intermediate_size": 1024}),
     "qwen3_moe": ("Qwen3MoeConfig", {**_SPARSE, "head_dim": 64}),

@@ -24,7 +24,10 @@ torchvision_schemas()  # before transformers, which imports torchvision where it
 import transformers  # noqa: E402
 
 TARGET = Path(__file__).parents[1] / "tests" / "data" / "parameter_counts.json"
-RENAMED = {"kimi_k2": "deepseek_v3"}
+RENAMED = {
+    "kimi_k2": "deepseek_v3", "qwen": "qwen2", "baichuan": "llama", "internlm": "llama", "internlm2": "llama",
+    "chatglm": "qwen2", "minicpm": "llama",
+}  # fmt: skip
 """Types whose checkpoints bring their own code, and the transformers class with the same modules."""
 TEXT_PREFIXES = ("model.language_model.", "language_model.", "lm_head.")
 
@@ -77,6 +80,16 @@ def count(config: dict[str, Any]) -> tuple[int, int]:
 
 def _arguments(config: dict[str, Any]) -> dict[str, Any]:
     given = {key: value for key, value in config.items() if key != "model_type"}
+    if config["model_type"] == "qwen":
+        given["intermediate_size"] //= 2
+        given["num_key_value_heads"] = given["num_attention_heads"]
+    if config["model_type"] in ("internlm", "internlm2"):
+        given["attention_bias"] = given.pop("bias")
+    if config["model_type"] == "chatglm":
+        given["num_hidden_layers"] = given.pop("num_layers")
+        given["vocab_size"] = given.pop("padded_vocab_size")
+        given["intermediate_size"] = given.pop("ffn_hidden_size")
+        given["num_key_value_heads"] = given.pop("multi_query_group_num")
     if config["model_type"] in ("gpt2", "gpt_bigcode") and "intermediate_size" in given:
         given["n_inner"] = given.pop("intermediate_size")
     if config["model_type"] == "opt" and "intermediate_size" in given:

@@ -1,7 +1,8 @@
 """Writes vramlint/memory/data/decoders.json: the shapes of public decoder LLMs, each with where it was read.
 
 Usage: python tools/make_decoder_catalogue.py FOLDER
-       python tools/make_decoder_catalogue.py --same     (adds the names of ``SAME`` to the file that is there)
+       python tools/make_decoder_catalogue.py --add FOLDER   (adds FOLDER's configs to the file that is there)
+       python tools/make_decoder_catalogue.py --same         (adds the names of ``SAME`` to the file that is there)
 
 FOLDER holds the sources that are there, none of which runs but two tables of plain values (``catalogue_sources.py``
 says how each is read): wheels of litgpt, torchtune, aiconfigurator-core, llm-analysis and genz-llm from PyPI,
@@ -33,6 +34,8 @@ TARGET = ROOT / "vramlint" / "memory" / "data" / "decoders.json"
 KEPT = (
     "model_type", "hidden_size", "n_embd", "num_hidden_layers", "n_layer", "num_attention_heads", "n_head",
     "num_key_value_heads", "num_kv_heads", "head_dim", "intermediate_size", "ffn_dim", "n_inner", "vocab_size",
+    "num_layers", "padded_vocab_size", "ffn_hidden_size", "multi_query_attention", "multi_query_group_num",
+    "add_qkv_bias", "qkv_bias",
     "tie_word_embeddings", "attention_bias", "use_bias", "bias", "use_qkv_bias", "lm_head_bias", "use_qk_norm",
     "use_parallel_residual", "parallel_attn", "new_decoder_architecture", "multi_query", "n_positions",
     "max_position_embeddings", "word_embed_proj_dim", "sliding_window", "use_sliding_window", "spatial_merge_size",
@@ -49,9 +52,10 @@ SIZE = re.compile(r"(\d+(?:[._]\d+)?)([bBmM])(?![a-z])")
 
 def main(argv: list[str]) -> int:
     rows: dict[str, tuple[str, dict[str, Any]]] = {}
-    if argv == ["--same"]:
-        return _add_same()
-    for found in read_all(Path(argv[0])):
+    if argv[0] in ("--same", "--add"):
+        rows = _there()
+        argv = argv[1:]
+    for found in read_all(Path(argv[0])) if argv else ():
         if "vision_config" in found.config and tower_from_config(found.config, 1) is None:
             print(f"left out: {found.name} ({found.source}): unknown vision tower")
             continue
@@ -90,6 +94,44 @@ SAME = {
     "google/gemma-1.1-2b-it": "google/gemma-2b-it",
     "open-r1/Qwen2.5-Math-7B-RoPE-300k": "Qwen/Qwen2.5-Math-7B",
     "openai/gpt-oss-safeguard-20b": "openai/gpt-oss-20b",
+    "mistralai/Devstral-Small-2505": "mistralai/Mistral-Small-24B-Instruct-2501",
+    "mistralai/Devstral-Small-2507": "mistralai/Mistral-Small-24B-Instruct-2501",
+    "mistralai/Magistral-Small-2506": "mistralai/Mistral-Small-24B-Instruct-2501",
+    "mistralai/Magistral-Small-2507": "mistralai/Mistral-Small-24B-Instruct-2501",
+    "mistralai/Magistral-Small-2509": "mistralai/Mistral-Small-3.1-24B-Instruct-2503",
+    "mistralai/Mistral-Small-24B-Base-2501": "mistralai/Mistral-Small-24B-Instruct-2501",
+    "mistralai/Mistral-Small-3.2-24B-Instruct-2506": "mistralai/Mistral-Small-3.1-24B-Instruct-2503",
+    "mistralai/Mistral-Nemo-Base-2407": "mistralai/Mistral-Nemo-Instruct-2407",
+    "allenai/Olmo-3-7B-Instruct": "allenai/Olmo-3-1025-7B",
+    "allenai/Olmo-3-7B-Instruct-SFT": "allenai/Olmo-3-1025-7B",
+    "allenai/Olmo-3-7B-Think": "allenai/Olmo-3-1025-7B",
+    "allenai/Olmo-3-32B-Think": "allenai/Olmo-3-1125-32B",
+    "togethercomputer/RedPajama-INCITE-Chat-3B-v1": "togethercomputer/RedPajama-INCITE-Base-3B-v1",
+    "togethercomputer/RedPajama-INCITE-Instruct-3B-v1": "togethercomputer/RedPajama-INCITE-Base-3B-v1",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": "Qwen/Qwen2.5-Math-1.5B-Instruct",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": "Qwen/Qwen2.5-Math-7B",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B": "Qwen/Qwen2.5-14B",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B": "Qwen/Qwen2.5-32B",
+    "Qwen/Qwen2-72B": "Qwen/Qwen2.5-72B",
+    "Qwen/Qwen3-Coder-30B-A3B-Instruct": "Qwen/Qwen3-30B-A3B",
+    "Qwen/Qwen3-VL-8B-Thinking": "Qwen/Qwen3-VL-8B-Instruct",
+    "Qwen/Qwen3-VL-4B-Thinking": "Qwen/Qwen3-VL-4B-Instruct",
+    "Qwen/Qwen3-VL-2B-Thinking": "Qwen/Qwen3-VL-2B-Instruct",
+    "Qwen/Qwen3-VL-30B-A3B-Thinking": "Qwen/Qwen3-VL-30B-A3B-Instruct",
+    "Qwen/Qwen3-Reranker-0.6B": "Qwen/Qwen3-0.6B",
+    "Qwen/Qwen3-Reranker-4B": "Qwen/Qwen3-4B",
+    "Qwen/Qwen-1_8B-Chat": "Qwen/Qwen-1_8B",
+    "Qwen/Qwen-7B-Chat": "Qwen/Qwen-7B",
+    "Qwen/Qwen-14B-Chat": "Qwen/Qwen-14B",
+    "Qwen/Qwen-72B-Chat": "Qwen/Qwen-72B",
+    "internlm/internlm2-chat-7b": "internlm/internlm2-7b",
+    "baichuan-inc/Baichuan2-7B-Chat": "baichuan-inc/Baichuan2-7B-Base",
+    "01-ai/Yi-1.5-6B": "01-ai/Yi-6B",
+    "01-ai/Yi-1.5-34B": "01-ai/Yi-34B",
+    "zai-org/GLM-4.5-Air-Base": "zai-org/GLM-4.5-Air",
+    "nvidia/Llama-3.1-Nemotron-Nano-8B-v1": "meta-llama/Llama-3.1-8B",
+    "mistralai/Mistral-Large-Instruct-2411": "mistralai/Mistral-Large-Instruct-2407",
+    "alignment-handbook/zephyr-7b-sft-full": "mistralai/Mistral-7B-v0.1",
 }
 """Checkpoints of one architecture under several names, by their model cards."""
 
@@ -102,12 +144,9 @@ def _same(rows: dict[str, tuple[str, dict[str, Any]]]) -> None:
             print(f"left out: {name}: no {other}")
 
 
-def _add_same() -> int:
+def _there() -> dict[str, tuple[str, dict[str, Any]]]:
     there = json.loads(TARGET.read_text())
-    rows = {name: (there["sources"][source], config) for name, source, config in there["models"]}
-    _same(rows)
-    _write(rows)
-    return 0
+    return {name: (there["sources"][source], config) for name, source, config in there["models"]}
 
 
 def _share_windows(rows: dict[str, tuple[str, dict[str, Any]]]) -> None:
@@ -132,7 +171,7 @@ def _kept(found: Found) -> dict[str, Any] | None:
 
 def _contradicts(name: str, config: DecoderConfig) -> bool:
     """Whether the size in the name is another. A mixture's is of one expert or of what is active."""
-    if config.experts or "Falcon3-1B" in name:  # which has 1.67 B by its own card
+    if config.experts or "Falcon3-1B" in name or "MiniCPM-2B" in name:  # 1.67 B and 2.72 B by their own cards
         return False
     sizes = [float(size.replace("_", ".")) * (1e9 if unit in "bB" else 1e6) for size, unit in SIZE.findall(name)]
     return bool(sizes) and not any(0.72 < config.parameters / size < 1.4 for size in sizes)

@@ -104,7 +104,8 @@ def test_parameters_agree_with_the_size_in_the_name() -> None:
         if entry.config.experts:  # whose names count one expert, or what is active
             continue
         stated = re.search(r"-(\d+(?:\.\d+)?)([bm])(?:-|$)", entry.name.lower())
-        if stated is None or "Falcon3-1B" in entry.name:  # which has 1.67 B
+        # Falcon3-1B has 1.67 B, MiniCPM-2B 2.4 B without its embedding
+        if stated is None or "Falcon3-1B" in entry.name or "MiniCPM-2B" in entry.name:
             continue
         size = float(stated[1]) * {"b": 1e9, "m": 1e6}[stated[2]]
         assert 0.8 * size < entry.parameters < 1.35 * size, entry.name

@@ -96,7 +96,7 @@ ARCHITECTURES = {
     "llama": DecoderConfig(small(16, 4, 64, 2816, tied=False)),
     "qwen2": DecoderConfig(small(16, 2, 64, 2816, tied=True, qkv_bias=True)),
     "qwen3": DecoderConfig(small(16, 8, 128, 3072, tied=True), qk_norm=True),
-    "phi3": DecoderConfig(small(16, 16, 64, 2816, tied=False), fused_qkv=True),
+    "phi3": DecoderConfig(small(16, 16, 64, 2816, tied=False), fused_qkv=True, fused_gate=True),
     "gemma": DecoderConfig(small(8, 1, 256, 4096, tied=True), norm="gemma"),
     "gemma2": DecoderConfig(small(8, 4, 256, 4096, tied=True), norm="gemma", norms_per_layer=4, soft_capped=True),
     "phi": DecoderConfig(

@@ -58,7 +58,7 @@ class Adapter(NamedTuple):
     def chosen(self, config: DecoderConfig) -> list[Linear]:
         """The adapted layers of one block."""
         found = [linear for linear in config.linears if linear.name in self.targets]
-        joint = {"attention": "qkv_proj", "mlp": "gate_up_proj"} if config.fused_qkv else {}
+        joint = {"attention": "qkv_proj"} if config.fused_qkv else {}
         if config.fused_gate:
             joint["mlp"] = "gate_up_proj"
         if not (self.fused and joint):

@@ -74,8 +74,11 @@ class DecoderConfig(NamedTuple):
     StableLM). ``partial_rotary``: rotary positions on a part of each head, so that queries and keys are joined from two
     tensors. ``post_norm``: norms stand behind attention and MLP, not before them (OLMo 2, EXAONE 4).
     ``scaled_embedding``: the model multiplies what its embedding returns (Granite).
-    ``fused_gate``: one projection for gate and up, beside separate queries, keys and values (GLM). ``relu``: the MLP's
-    activation is ReLU, whose output is all that its backward reads (OPT).
+    ``fused_gate``: one projection for gate and up (Phi-3, GLM). ``relu``: the MLP's activation is ReLU, whose output is
+    all that its backward reads (OPT). ``relu_squared``: ReLU's square, which autocast computes in fp32 (Nemotron, Arcee).
+    ``outer_norms``: of ``norms_per_layer``, those that read what attention and MLP return, in half precision under
+    autocast (Gemma 2, GLM-4). ``rotated_qk_norm``: queries and keys are normalised after their rotation, which autocast
+    leaves in fp32 (Hunyuan). ``half_norms``: LayerNorms work in autocast's half precision (Nemotron).
     """
 
     shape: DecoderShape
@@ -103,6 +106,10 @@ class DecoderConfig(NamedTuple):
     scaled_embedding: bool = False
     fused_gate: bool = False
     relu: bool = False
+    relu_squared: bool = False
+    outer_norms: int = 0
+    rotated_qk_norm: bool = False
+    half_norms: bool = False
 
     @property
     def attention_width(self) -> int:

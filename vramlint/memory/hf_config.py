@@ -47,6 +47,10 @@ class Traits(NamedTuple):
     post_norm: bool = False
     scaled_embedding: bool = False
     fused_gate: bool = False
+    relu_squared: bool = False
+    outer_norms: int = 0
+    rotated_qk_norm: bool = False
+    half_norms: bool = False
     position_key: str = ""
     position_offset: int = 0
     sliding: bool = False
@@ -59,7 +63,7 @@ _GPT2 = Traits(
 _LLAMA = Traits(attention_bias_out=True)
 _GRANITE = _LLAMA._replace(scaled_embedding=True)
 _GEMMA = Traits(norm="gemma", tied=True)
-_GEMMA3 = Traits(norm="gemma", tied=True, norms_per_layer=4, qk_norm=True, sliding=True)
+_GEMMA3 = Traits(norm="gemma", tied=True, norms_per_layer=4, outer_norms=2, qk_norm=True, sliding=True)
 _QWEN2 = Traits(qkv_bias=True, qkv_bias_key="")
 _QWEN3 = Traits(qk_norm=True)
 _COHERE = Traits(norm="python", tied=True, shared_norm=True, parallel=True)
@@ -72,14 +76,14 @@ TRAITS: dict[str, Traits] = {
     "ministral3": _MISTRAL,
     "smollm3": _LLAMA._replace(tied=True),
     "granite": _GRANITE,
-    "phi3": Traits(fused_qkv=True, sliding=True),
+    "phi3": Traits(fused_qkv=True, fused_gate=True, sliding=True),
     "qwen2": _QWEN2,
     "qwen2_vl_text": _QWEN2,
     "qwen2_5_vl_text": _QWEN2,
     "qwen3": _QWEN3,
     "qwen3_vl_text": _QWEN3,
     "gemma": _GEMMA,
-    "gemma2": Traits(norm="gemma", tied=True, norms_per_layer=4, soft_capped=True, sliding=True),
+    "gemma2": Traits(norm="gemma", tied=True, norms_per_layer=4, outer_norms=2, soft_capped=True, sliding=True),
     "gemma3_text": _GEMMA3,
     "olmo": Traits(norm="plain"),
     # OLMo 2 multiplies by a norm's weight in fp32, as Gemma does.
@@ -100,10 +104,12 @@ TRAITS: dict[str, Traits] = {
     "cohere": _COHERE,
     "cohere2": _COHERE._replace(sliding=True),
     "glm": Traits(qkv_bias=True, fused_gate=True),
-    "glm4": Traits(qkv_bias=True, norms_per_layer=4, fused_gate=True),
-    "exaone4": Traits(qk_norm=True, sliding=True, post_norm=True),
+    "glm4": Traits(qkv_bias=True, norms_per_layer=4, outer_norms=2, fused_gate=True),
+    "exaone4": Traits(qk_norm=True, sliding=True, post_norm=True, outer_norms=2),
     "seed_oss": Traits(qkv_bias=True),
-    "nemotron": Traits(norm="layer", norm_bias=True, gated=False, attention_bias_out=True),
+    "nemotron": Traits(
+        norm="layer", norm_bias=True, half_norms=True, gated=False, relu_squared=True, attention_bias_out=True
+    ),
     "mixtral": _MISTRAL,
     "qwen2_moe": _QWEN2,
     "qwen3_moe": _QWEN3,
@@ -119,6 +125,17 @@ TRAITS: dict[str, Traits] = {
     "granitemoe": _GRANITE,
     "dots1": Traits(qk_norm=True),
     "ernie4_5": Traits(tied=True),
+    "arcee": Traits(gated=False, relu_squared=True),
+    "hunyuan_v1_dense": Traits(qk_norm=True, rotated_qk_norm=True),
+    "internlm3": Traits(qkv_bias_key="qkv_bias"),
+    "glm4_moe_lite": Traits(),
+    # Checkpoints that bring their own code: transformers has no class of this name.
+    "qwen": Traits(qkv_bias=True, qkv_bias_key="", fused_qkv=True),
+    "baichuan": Traits(fused_qkv=True),
+    "internlm": Traits(qkv_bias=True, qkv_bias_key="bias", attention_bias_out=True),
+    "internlm2": Traits(qkv_bias_key="bias", fused_qkv=True),
+    "chatglm": Traits(qkv_bias=True, qkv_bias_key="add_qkv_bias", fused_qkv=True, fused_gate=True),
+    "minicpm": Traits(tied=True, scaled_embedding=True),
     "minimax_m2": Traits(full_qk_norm=True),
 }
 """What each ``model_type`` implies."""
@@ -136,6 +153,7 @@ _ALIASES = {
     "num_hidden_layers": ("n_layer", "num_layers", "n_layers"),
     "num_attention_heads": ("n_head", "n_heads", "num_heads"),
     "intermediate_size": ("ffn_dim", "n_inner", "ffn_hidden_size"),
+    "vocab_size": ("padded_vocab_size",),
 }
 
 
@@ -221,6 +239,8 @@ def _ffn(text: Config, kind: str, hidden: int) -> int | None:
         return _value(text, "intermediate_size_mlp")
     if kind == "opt":
         return _value(text, "ffn_dim") or _value(text, "intermediate_size")
+    if kind == "qwen":
+        return (_value(text, "intermediate_size") or 0) // 2 or None  # the width of w1 and w2 together
     return _value(text, "intermediate_size") or (4 * hidden if kind in ("gpt2", "gpt_bigcode", "falcon") else None)
 
 
@@ -231,6 +251,8 @@ def _kv_heads(text: Config, kind: str, heads: int) -> int:
         return int(text.get("num_kv_heads") or heads)
     if kind == "gpt_bigcode":
         return 1 if text.get("multi_query", True) else heads
+    if kind == "chatglm":
+        return int(text.get("multi_query_group_num") or heads) if text.get("multi_query_attention") else heads
     return int(text.get("num_key_value_heads") or heads)
 
 
@@ -251,7 +273,7 @@ def _architecture(text: Config, kind: str, traits: Traits, shape: DecoderShape) 
         norm=traits.norm,
         norms_per_layer=traits.norms_per_layer,
         qk_norm=bool(text.get("use_qk_norm", traits.qk_norm)) and not traits.full_qk_norm and kind not in _FULL_OR_NONE,
-        biases=bool(text.get("use_bias", text.get("bias", traits.biases))) if kind != "phi" else True,
+        biases=_biases(text, kind, traits),
         shared_norm=traits.shared_norm or falcon_shared or (kind == "stablelm" and parallel),
         soft_capped=capped,
         head_bias=bool(text.get("lm_head_bias", traits.head_bias)),
@@ -271,7 +293,18 @@ def _architecture(text: Config, kind: str, traits: Traits, shape: DecoderShape) 
         scaled_embedding=traits.scaled_embedding,
         fused_gate=traits.fused_gate,
         relu=kind == "opt" and text.get("activation_function", "relu") == "relu",
+        relu_squared=traits.relu_squared,
+        outer_norms=traits.outer_norms,
+        rotated_qk_norm=traits.rotated_qk_norm,
+        half_norms=traits.half_norms,
     )
+
+
+def _biases(text: Config, kind: str, traits: Traits) -> bool:
+    """Whether every linear layer has a bias; InternLM's ``bias`` is that of attention alone."""
+    if kind == "phi" or kind.startswith("internlm"):
+        return traits.biases
+    return bool(text.get("use_bias", text.get("bias", traits.biases)))
 
 
 def _partial_rotary(text: Config, kind: str) -> bool:

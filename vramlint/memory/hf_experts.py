@@ -71,6 +71,7 @@ READERS: dict[str, Callable[[Config, DecoderShape], Experts | None]] = {
     "deepseek_v3": _deepseek,
     "kimi_k2": _deepseek,
     "glm4_moe": _deepseek,
+    "glm4_moe_lite": _deepseek,
     "dots1": _deepseek,
     "llama4_text": _llama4,
 }

@@ -64,18 +64,19 @@ def _norms(
             # Twice the input less its mean, and what its weight multiplies: CohereLayerNorm.
             return [Saved("norms in fp32", count * (8 + (4 if trains else 0)) * h), Saved("norm statistics", count * 4)]
         inputs = 1 if config.parallel else count
-        each = 4 if config.norm == "plain" else numbers.weight
+        each = 4 if config.norm == "plain" else numbers.compute if config.half_norms else numbers.weight
         return [Saved("norm inputs", inputs * each * h), Saved("norm statistics", count * 8)]
     fp32_normalised = config.norm == "gemma" or implementation.fp32_norm_output
-    normalised = (4 if fp32_normalised else numbers.weight) * h if trains else 0
+    inner = count - config.outer_norms
+    copies = 4 * count if fp32_normalised else numbers.weight * inner + numbers.compute * config.outer_norms
     found = [
         Saved("norm inputs in fp32", count * 4 * h),
-        Saved("normalised copies", count * normalised),
+        Saved("normalised copies", copies * h if trains else 0),
         Saved("norm statistics", count * 4),
     ]
     if config.qk_norm or config.full_qk_norm:
         width = config.attention_width + config.kv_width
-        each = 4 if fp32_normalised else numbers.compute
+        each = 4 if fp32_normalised else numbers.weight if config.rotated_qk_norm else numbers.compute
         found.append(Saved("query and key norm", 4 * width + (each * width if trains else 0)))
     return found
 
@@ -87,16 +88,13 @@ def _linear_inputs(
     if adapter is not None:
         return []
     h = config.shape.hidden
-    if numbers.casts_weights:
-        fused = config.fused_qkv or implementation.fused_qkv
-        readers = sum(linear.reads in ("attention", "mlp") for linear in config.linears)
-        if fused:
-            readers -= (FUSED_LINEARS - 1) + config.gated
-        elif config.fused_gate:
-            readers -= 1
+    if numbers.casts_weights and not config.half_norms:
+        readers = sum(linear.reads in ("attention", "mlp") for linear in config.linears) - config.fused_gate
+        if config.fused_qkv or implementation.fused_qkv:
+            readers -= FUSED_LINEARS - 1
         return [Saved("low-precision inputs of the linear layers", readers * numbers.compute * h)]
     shared = 1 if config.shared_norm else 2
-    return [Saved("inputs of the linear layers", shared * numbers.weight * h)]
+    return [Saved("inputs of the linear layers", shared * numbers.compute * h)]
 
 
 def _attention(
@@ -146,6 +144,8 @@ def _mlp(
     if config.relu:
         return [Saved("output of ReLU, which down_proj reads", c * i)]
     found = [Saved("input of the activation", c * i), Saved("input of down_proj", down * c * i)]
+    if config.relu_squared and numbers.casts_weights:
+        found.append(Saved("ReLU in fp32, which autocast squares", 4 * i))
     if config.python_gelu and implementation.python_gelu:
         # transformers' NewGELUActivation keeps half x, 1 + tanh and tanh, in fp32 under autocast (as pow runs).
         found.append(Saved("terms of gelu_new", 3 * numbers.weight * i))
@@ -208,7 +208,7 @@ def final_norm_bytes(config: DecoderConfig, numbers: Arithmetic, *, trains_norm:
     if config.norm in LAYER_NORMS:
         if config.norm == "python":
             return 8 * h + (4 * h if trains_norm else 0) + head
-        return (4 if config.norm == "plain" else numbers.weight) * h + head
+        return (4 if config.norm == "plain" else numbers.compute if config.half_norms else numbers.weight) * h + head
     normalised = (4 if config.norm == "gemma" else numbers.weight) * h if trains_norm else 0
     return 4 * h + normalised + head
 
@@ -220,7 +220,8 @@ def unsaved_in_first_block(
 
     A norm behind attention reads what the adapters made, and keeps its input in the first block too.
     """
-    norm_input = {"layer": numbers.weight, "python": 8}.get(config.norm, 4)
+    layer = numbers.compute if config.half_norms else numbers.weight
+    norm_input = {"layer": layer, "python": 8}.get(config.norm, 4)
     found = 0 if config.post_norm else norm_input * config.shape.hidden
     if adapter is None or not adapter.dropout:
         return found
