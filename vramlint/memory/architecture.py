@@ -75,7 +75,7 @@ class DecoderConfig(NamedTuple):
     tensors. ``post_norm``: norms stand behind attention and MLP, not before them (OLMo 2, EXAONE 4).
     ``scaled_embedding``: the model multiplies what its embedding returns (Granite).
     ``fused_gate``: one projection for gate and up (Phi-3, GLM). ``relu``: the MLP's activation is ReLU, whose output is
-    all that its backward reads (OPT). ``relu_squared``: ReLU's square, which autocast computes in fp32 (Nemotron, Arcee).
+    all that its backward reads (OPT). ``relu_squared``: the square of ReLU, which autocast computes in fp32 (Arcee).
     ``outer_norms``: of ``norms_per_layer``, those that read what attention and MLP return, in half precision under
     autocast (Gemma 2, GLM-4). ``rotated_qk_norm``: queries and keys are normalised after their rotation, which autocast
     leaves in fp32 (Hunyuan). ``half_norms``: LayerNorms work in autocast's half precision (Nemotron).
