@@ -1,16 +1,19 @@
 """Writes vramlint/memory/data/diffusion.json: traced profiles of diffusion denoisers; needs diffusers and peft.
 
-Usage: python tools/make_diffusion.py [--check] [NAME...]
+Usage: python tools/make_diffusion.py [--check] [--mode MODE]... [NAME...]
 
 The ways to train, each with and without activation checkpointing: ``lora`` and ``lora-all`` hold the base in bf16 and
 fp32 adapters (on the attention's projections, on every linear layer of the blocks) under autocast, ``lora16`` bf16
-adapters; ``full`` trains fp32 weights under autocast, ``pure`` bf16 weights without. Models whose blocks are equal are
-traced with two and three of them (``layered.py``); ``--check`` traces named models whole as well and compares. Named
-models are made again, the others kept. ``diffusion_models.py`` says what each model is.
+adapters, ``lora-all-plain`` fp32 adapters without autocast; ``full`` trains fp32 weights under autocast, ``half`` bf16
+weights under it, ``pure`` bf16 weights and ``fp32`` fp32 weights without it. Models whose blocks are equal are traced
+with two and three of them (``layered.py``); ``--check`` traces named models whole as well, at a shape and a rank that
+made nothing, and compares. Named models are made again, the others kept, as are modes that are not named.
+``diffusion_models.py`` says what each model is.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import gc
 import importlib
@@ -88,19 +91,28 @@ MODES = {
     "lora": Mode(BF16, autocast=True, adapted="attention"),
     "lora-all": Mode(BF16, autocast=True, adapted="all"),
     "lora16": Mode(BF16, autocast=True, adapted="attention", adapters=BF16),
+    "lora-all-plain": Mode(BF16, autocast=False, adapted="all"),
+    "half": Mode(BF16, autocast=True),
+    "fp32": Mode(torch.float32, autocast=False),
 }
+LARGE = 1_000_000_000
+"""Parameters from which on nobody trains a whole transformer without activation checkpointing, or wholly in fp32."""
+
+CHECKED_MODES = ("lora-all", "full")
+"""What ``--check`` traces whole, with activation checkpointing."""
 
 
-def main(wanted: list[str]) -> int:
-    checked = "--check" in wanted
-    wanted = [name for name in wanted if name != "--check"]
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--mode", action="append", choices=MODES)
+    parser.add_argument("names", nargs="*")
+    given = parser.parse_args(arguments)
+    known = {denoiser.names[0]: denoiser for denoiser in MODELS}
     failed = 0
-    for denoiser in MODELS:
-        name = denoiser.names[0]
-        if wanted and name not in wanted:
-            continue
+    for name in given.names or known:
         try:
-            keep(entry(denoiser, checked=checked))
+            keep(entry(known[name], given.mode or list(MODES), checked=given.check))
         except Exception as error:  # noqa: BLE001 - one model that cannot be traced must not stop the others; printed
             failed += 1
             print(f"{name}: {type(error).__name__}: {str(error)[:300]}", flush=True)
@@ -112,25 +124,30 @@ def keep(made: dict[str, Any]) -> None:
     document = json.loads(TARGET.read_text()) if TARGET.exists() else {"models": []}
     kept = {each["names"][0]: each for each in document["models"]}
     name = made["names"][0]
-    kept[name] = {**{key: value for key, value in kept.get(name, {}).items() if key == "methods"}, **made}
+    before = kept.get(name, {})
+    methods = {key: value for key, value in before.items() if key == "methods"}
+    kept[name] = {**methods, **made, "variants": {**before.get("variants", {}), **made["variants"]}}
     rows = ",\n".join(json.dumps(each, separators=(",", ":")) for each in kept.values())
     TARGET.write_text(f'{{"schema":2,"models":[\n{rows}\n]}}\n')
 
 
-def entry(denoiser: Denoiser, *, checked: bool) -> dict[str, Any]:
+def entry(denoiser: Denoiser, modes: Sequence[str], *, checked: bool) -> dict[str, Any]:
     """The model's parameters, adapter elements a rank, what a further block adds, and its variants by mode."""
     whole, counts = build(denoiser, denoiser.stacks), adapters(build(denoiser, denoiser.stacks))
     parameters = sum(each.numel() for each in whole.parameters())
     if denoiser.parameters not in (0, parameters):
         raise ValueError(f"{denoiser.names[0]} has {parameters:,} parameters, not {denoiser.parameters:,}")
     variants = {}
-    for name, mode in MODES.items():
-        # Nobody trains a whole stack of transformer blocks without checkpointing.
-        for checkpointing in (True,) if denoiser.stacks and not mode.adapted else (False, True):
+    for name in modes:
+        mode = MODES[name]
+        large = bool(denoiser.stacks) and parameters > LARGE and not mode.adapted
+        if large and name == "fp32":
+            continue
+        for checkpointing in (True,) if large else (False, True):
             key = f"{name}+checkpointing" if checkpointing else name
             variants[key] = variant(denoiser, mode, checkpointing)
             print(denoiser.names[0], key, {part: len(variants[key][part]) for part in ("fresh", "kept")}, flush=True)
-            if checked:
+            if checked and checkpointing and name in CHECKED_MODES:
                 print("  off by", check(denoiser, mode, checkpointing, variants[key]), flush=True)
     return {
         "names": denoiser.names,
@@ -169,8 +186,8 @@ def _per_layer(denoiser: Denoiser, parameters: int, counts: Mapping[str, int]) -
 
 
 def _inside(name: str) -> bool:
-    """Whether a layer lies in a block and is no part of a norm (its modulation)."""
-    return re.search(r"\.\d+\.", name) is not None and "norm" not in name
+    """Whether a layer lies in a block and is no part of a norm (its modulation) or of a residual block's time."""
+    return re.search(r"\.\d+\.", name) is not None and "norm" not in name and "time_emb" not in name
 
 
 def adapters(model: nn.Module) -> dict[str, int]:

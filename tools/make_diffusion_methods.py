@@ -51,12 +51,12 @@ METHODS: dict[str, Method] = {
     "fourierft": Method("FourierFTConfig", {"n_frequency": 2000}, ""),
     "glora": Method("GloraConfig"),
     "gralora": Method("GraloraConfig", {"gralora_k": 2}),
-    "hra": Method("HRAConfig"),
+    "hra": Method("HRAConfig", {}, ""),
     "ia3": Method("IA3Config", {"feedforward_modules": list(TARGETS)}, ""),
     "lily": Method("LilyConfig", {"num_B": 2}),
     "ln_tuning": Method("LNTuningConfig", {"target_modules": ["norm_q", "norm_k"]}, ""),
     "loha": Method("LoHaConfig"),
-    "lokr": Method("LoKrConfig"),
+    "lokr": Method("LoKrConfig", {}, ""),
     "miss": Method("MissConfig"),
     "oft": Method("OFTConfig", {"oft_block_size": 32}, ""),
     "osf": Method("OSFConfig", {"effective_rank": 32}, ""),
@@ -71,8 +71,10 @@ METHODS: dict[str, Method] = {
     "waveft": Method("WaveFTConfig", {"n_frequency": 2592, "wavelet_family": "db1"}, ""),
     "boft": Method("BOFTConfig", {"boft_block_size": 4, "boft_n_butterfly_factor": 2}, ""),
 }
-"""The comparison's settings; where a rank is fixed, it is the comparison's 32."""
+"""The comparison's settings; where a rank is fixed, it is the comparison's 32: it decides what is computed (HRA's
+reflections one by one, LoKr's factors whole or of low rank) or nothing of what is kept."""
 FIXED_RANK = 32
+_OF_FIXED_RANK = ("RandLoraConfig", "ShiraConfig", "VBLoRAConfig", "HRAConfig", "LoKrConfig")
 
 
 def main(wanted: list[str]) -> int:
@@ -156,7 +158,7 @@ def _trace(denoiser: Denoiser, method: Method, checkpointing: bool, counts: Mapp
         if checkpointing:
             model.enable_gradient_checkpointing()
         arguments = {"target_modules": list(TARGETS), **method.arguments}
-        if method.rank or method.kind in ("RandLoraConfig", "ShiraConfig", "VBLoRAConfig"):
+        if method.rank or method.kind in _OF_FIXED_RANK:
             arguments[method.rank or "r"] = rank
         if method.kind == "LoraConfig":
             arguments["lora_alpha"] = rank
@@ -171,12 +173,31 @@ def _trace(denoiser: Denoiser, method: Method, checkpointing: bool, counts: Mapp
     return record(make, shape, Options(second_step=False, positives=positives))
 
 
-def _finite(_: torch.Tensor) -> torch.Tensor:
+class _Never:
     """VB-LoRA stops where a logit is infinite; no comparison of fakes is false."""
-    return torch.zeros((), dtype=torch.bool)
+
+    def any(self) -> bool:
+        return False
 
 
-torch.Tensor.isinf = _finite  # type: ignore[method-assign, assignment]
+class _Sparse(torch.autograd.Function):
+    """SHiRA's ``torch.sparse_coo_tensor``, whose storage a fake tensor does not have: 64-bit indices and values are
+    kept, and backward gathers from the dense gradient (torch 2.13 ``derivatives.yaml``,
+    ``_sparse_coo_tensor_with_dims_and_tensors``)."""
+
+    @staticmethod
+    def forward(context: Any, indices: torch.Tensor, values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        context.save_for_backward(indices.long(), values)
+        return values.new_zeros(()).expand(size)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor, None]:  # type: ignore[override]
+        indices, _ = context.saved_tensors
+        return None, gradient.reshape(-1)[indices[0] * gradient.shape[1] + indices[1]], None
+
+
+torch.Tensor.isinf = lambda _: _Never()  # type: ignore[assignment, return-value, method-assign]
+torch.sparse_coo_tensor = _Sparse.apply  # type: ignore[assignment]
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:]))

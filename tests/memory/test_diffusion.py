@@ -158,6 +158,11 @@ PUBLISHED = [
     ("road", None, 10.566),
     ("vera", 32, 9.84),
     ("randlora", None, 10.67),
+    ("hra", 32, 44.076),
+    ("lokr", 32, 10.102),
+    ("shira", 32, 10.295),
+    ("vblora", 32, 9.971),
+    ("waveft", None, 12.092),
     ("none", None, 37.135),
 ]
 
@@ -177,7 +182,10 @@ def test_methods_count_what_they_train() -> None:
     """As the comparison prints it."""
     denoiser = find_denoiser(KLEIN)
     assert denoiser is not None
-    for method, rank, trained in (("lora", 32, 38_338_560), ("c3a", None, 11_427_840)):
+    counted = {"lora": 38_338_560, "c3a": 11_427_840, "hra": 9_830_400, "lokr": 783_360, "shira": 38_338_560,
+               "vblora": 38_404_096}  # fmt: skip
+    for method, trained in counted.items():
+        rank = 32 if method == "lora" else None
         found = with_method(denoiser, method, rank, None)
         assert found is not None
         assert found.trainable == trained
