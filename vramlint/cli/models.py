@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
 from vramlint.cli.main import CLEAN
 from vramlint.cli.shared import view, write
 from vramlint.errors import UsageError
+from vramlint.records import NamedTuple
 
 if TYPE_CHECKING:
     from vramlint.memory.denoiser import Denoiser

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from vramlint.constraints.conditions import wrong_condition
 from vramlint.constraints.templates import TEMPLATES, Row, needed_settings
 from vramlint.errors import SettingsError
+from vramlint.records import NamedTuple
 from vramlint.rule import Confidence, Severity
 
 _FILE_KEYS = {"framework", "extends", "without", "version", "defaults", "example", "rows"}

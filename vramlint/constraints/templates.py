@@ -23,10 +23,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from vramlint.constraints.conditions import Answer, every, holds, is_absent
 from vramlint.plan import Fact, Origin
+from vramlint.records import NamedTuple
 from vramlint.rule import Confidence, Run, Severity, Verdict
 
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Table
 from functools import lru_cache
-from typing import NamedTuple
 
 from vramlint.engine.options import CheckOptions
 from vramlint.errors import TargetError
@@ -17,6 +16,7 @@ from vramlint.hardware import catalogue
 from vramlint.hardware.model import Gpu, Host, Target
 from vramlint.project.setting_values import size_bytes
 from vramlint.project.settings import Settings, TargetTable
+from vramlint.records import NamedTuple
 from vramlint.sources.model import Comment, Document, Mapping, Scalar, Sequence
 
 _COMMENT = re.compile(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")

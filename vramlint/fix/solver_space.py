@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from vramlint.plan import ImageSize, Origin, TrainingPlan, revise
+from vramlint.records import NamedTuple
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ import json
 import os
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 from vramlint.errors import TargetError
 from vramlint.hardware.model import GIB, MIB, Gpu
+from vramlint.records import NamedTuple
 
 _DATA = os.path.join(os.path.dirname(__file__), "data", "gpus.json")
 _NOISE = re.compile(

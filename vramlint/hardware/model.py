@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from vramlint.records import NamedTuple
 
 GIB = 2**30
 MIB = 2**20

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from vramlint.records import NamedTuple
 
 MIB = 2**20
 ROUND_BYTES = 512

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from vramlint.plan import Precision
+from vramlint.records import NamedTuple
 
 
 class Saved(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from vramlint.plan import Precision
+from vramlint.records import NamedTuple
 
 
 class Workload(NamedTuple):

@@ -5,8 +5,6 @@ Checked against the golden peaks of Megatron-LM's own functional tests (``tools/
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.arithmetic import Saved
 from vramlint.memory.knowledge import Moment, Workload
@@ -20,6 +18,7 @@ from vramlint.memory.megatron_ledger import (
 )
 from vramlint.memory.parallel import Parallelism
 from vramlint.plan import Precision
+from vramlint.records import NamedTuple
 
 SPREAD = 0.08
 """Half-width of the interval on a Megatron rank's activations, set on the golden peaks (``tools/score_memory.py``):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from vramlint.plan import TrainingPlan
+from vramlint.records import NamedTuple
 
 
 class Parallelism(NamedTuple):

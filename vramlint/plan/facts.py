@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+from vramlint.records import NamedTuple
 
 T = TypeVar("T")
 S = TypeVar("S")

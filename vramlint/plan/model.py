@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from vramlint.plan.facts import Fact, unknown
+from vramlint.records import NamedTuple
 
 _UNKNOWN: Fact[Any] = unknown()
 

@@ -43,9 +43,10 @@ the file that was found, so a shared file works for every project that extends i
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vramlint.errors import SettingsError
+from vramlint.records import NamedTuple
 
 # Most invocations find no settings; those that do can afford these imports.
 if TYPE_CHECKING:

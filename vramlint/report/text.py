@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import NamedTuple
 
 from vramlint.hardware.model import GIB, MIB
 from vramlint.memory.model import Interval
+from vramlint.records import NamedTuple
 
 MINIMUM_WIDTH = 60
 DEFAULT_WIDTH = 120

@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from vramlint.records import NamedTuple
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 """A value without a place: what a loader would hand to a training script."""

@@ -7,7 +7,7 @@ uv 0.5, coreutils 9. An option in no table takes the next word unless that word 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from vramlint.records import NamedTuple
 
 
 class Tool(NamedTuple):

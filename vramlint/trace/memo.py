@@ -6,10 +6,12 @@ own, whose keys take longer to make than the whole of this.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+
+from vramlint.records import NamedTuple
 
 
 class _Made(NamedTuple):

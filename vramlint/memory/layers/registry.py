@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from vramlint.errors import VramlintError
 from vramlint.memory.layers.tape import Stack, Tape, Tensor
+from vramlint.records import NamedTuple
 
 Config = Mapping[str, Any]
 Maps = list[Tensor]

@@ -1,0 +1,69 @@
+"""``vramlint.records.NamedTuple`` is typing's in all that vramlint uses of it."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Generic, TypeVar, get_type_hints
+
+import pytest
+
+from vramlint.records import NamedTuple
+
+T = TypeVar("T")
+
+
+class Point(NamedTuple):
+    """A place."""
+
+    across: int
+    down: int = 2
+
+    @property
+    def size(self) -> int:
+        return self.across * self.down
+
+    def moved(self, by: int) -> Point:
+        """The place beside it."""
+        return self._replace(across=self.across + by)
+
+
+class Box(NamedTuple, Generic[T]):
+    """Something in something."""
+
+    inside: T | None
+    note: str = ""
+
+
+def test_fields_defaults_and_members() -> None:
+    point = Point(3)
+    assert point == (3, 2) == Point(across=3, down=2)
+    assert (point.size, point.moved(1).across) == (6, 4)
+    assert Point._fields == ("across", "down")
+    assert Point._field_defaults == {"down": 2}
+    assert (Point.__name__, Point.__doc__, Point.__module__) == ("Point", "A place.", __name__)
+    assert repr(point) == "Point(across=3, down=2)"
+
+
+def test_annotations_can_be_read() -> None:
+    assert get_type_hints(Box, localns={"T": T})["note"] is str
+    assert Point.__annotations__["across"] == "int"
+
+
+def test_a_generic_one_takes_parameters() -> None:
+    assert Box[int](5).inside == 5
+    assert Box.__parameters__ == (T,)  # type: ignore[attr-defined]
+    assert issubclass(Box, Generic)
+
+
+def test_values_are_tuples_that_can_be_hashed_and_pickled() -> None:
+    assert pickle.loads(pickle.dumps(Box("a"))) == Box("a")
+    assert len({Box(1), Box(1), Box(2)}) == 2
+    with pytest.raises(AttributeError):
+        Box(1).note = "other"  # type: ignore[misc]
+
+
+def test_missing_and_unknown_fields_are_refused() -> None:
+    with pytest.raises(TypeError):
+        Point()  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Box(1, weight=2)  # type: ignore[call-arg]
