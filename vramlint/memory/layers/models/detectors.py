@@ -38,7 +38,8 @@ class TwoStage:
         proposal = dict(_part(config, "rpn_proposal") or {})
         most = proposal.get("max_per_img", proposal.get("max_num", 1000))
         classes = {} if str((rpn or {}).get("type")) != "RPNHead" else {"num_classes": 1}
-        train = {**(_part(config, "rpn") or {}), "max_per_img": most}
+        own = _part(config, "rpn") or {}
+        train = {**({"stages": own} if isinstance(own, list) else own), "max_per_img": most}
         self.proposals = build.make("head", {**with_train(rpn, train), **classes}) if rpn else None
         regions = config.get("roi_head")
         self.regions = build.make("head", with_train(regions, _part(config, "rcnn"))) if regions else None
@@ -129,6 +130,22 @@ class ByLocation:
         batch = batch_of(self.build, images)
         maps = self.neck(self.backbone(images))
         return ops.total_loss(self.head.loss(maps, batch))
+
+
+@model("CondInst", "BoxInst")
+class ByKernels(SingleStage):
+    """A dense head of boxes and kernels, a head of the masks that these kernels make."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        super().__init__(build, config)
+        self.masks = build.make("head", config["mask_head"])
+
+    def loss(self, images: Tensor) -> Tensor:
+        batch = batch_of(self.build, images)
+        maps = self.neck(self.backbone(images))
+        losses = self.head.loss(maps, batch)
+        losses += self.masks.loss(maps, self.head.taken(), batch)
+        return ops.total_loss(losses)
 
 
 @model("YOLACT")

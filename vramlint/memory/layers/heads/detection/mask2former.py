@@ -139,7 +139,7 @@ class Mask2FormerHead:
 
     def loss(self, maps: Maps, batch: Batch) -> list[Tensor]:
         tape = self.tape
-        features, levels = self.pixels(maps)
+        features, levels = self.decoded(maps)
         memories: list[tuple[Tensor, Tensor, tuple[int, int]]] = []
         for x in levels:
             rows = x.view(x.shape[0], x.size[0] * x.size[1], self.channels)
@@ -162,6 +162,10 @@ class Mask2FormerHead:
             losses += self._losses(scores, masks, batch)
         del targets
         return losses
+
+    def decoded(self, maps: Maps) -> tuple[Tensor, Maps]:
+        """The mask features, and the levels that queries attend to."""
+        return self.pixels(maps)
 
     def _matched(self, batch: Batch) -> int:
         """Objects of the batch that find a query."""

@@ -43,14 +43,22 @@ class DeformableAttention:
         return ops.add(ops.dropout(self.out(found), self.rate), query)
 
 
-class FeedForward:
-    """mmcv's FFN: linear, ReLU in place, linear, and the identity."""
+def act_of(config: Config) -> str:
+    """The activation of a feed-forward network by its type."""
+    return str((config.get("act_cfg") or {}).get("type", "ReLU"))
 
-    def __init__(self, tape: Tape, channels: int, width: int, rate: float = 0.0) -> None:
+
+class FeedForward:
+    """mmcv's FFN: linear, ReLU in place or PReLU (one more parameter), linear, and the identity."""
+
+    def __init__(self, tape: Tape, channels: int, width: int, rate: float = 0.0, act: str = "ReLU") -> None:
         self.first, self.second, self.rate = Linear(tape, channels, width), Linear(tape, width, channels), rate
+        self.slope = tape.parameter(1) if act == "PReLU" else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        inside = ops.dropout(ops.relu(self.first(x), inplace=True), self.rate)
+        inside = self.first(x)
+        inside = ops.relu(inside, inplace=True) if self.slope is None else ops.keeps_input(inside)
+        inside = ops.dropout(inside, self.rate)
         return ops.add(x, ops.dropout(self.second(inside), self.rate))
 
 
@@ -62,14 +70,14 @@ class Encoder:
         attention = layer["self_attn_cfg"]
         self.deformable = levels > 1 or "num_levels" in attention
         width = int(layer["ffn_cfg"].get("feedforward_channels", 1024))
-        rate = float(layer["ffn_cfg"].get("ffn_drop", 0.0))
+        rate, act = float(layer["ffn_cfg"].get("ffn_drop", 0.0)), act_of(layer["ffn_cfg"])
         self.layers = [
             (
                 DeformableAttention(tape, {**attention, "num_levels": levels}, channels)
                 if self.deformable
                 else MultiheadAttention(tape, channels, int(attention["num_heads"]),
                                         dropout=float(attention.get("dropout", 0.0))),
-                LayerNorm(tape, channels), FeedForward(tape, channels, width, rate), LayerNorm(tape, channels),
+                LayerNorm(tape, channels), FeedForward(tape, channels, width, rate, act), LayerNorm(tape, channels),
             )
             for _ in range(int(config["num_layers"]))
         ]  # fmt: skip
