@@ -180,4 +180,5 @@ def test_look_alikes(text: str) -> None:
 def test_published_configs(file: str, gpus: int, micro: int, data_parallel: int | None, effective: int | None) -> None:
     found = reading(file, (CORPUS / file).read_text(), Surroundings(gpus=gpus))
     assert values(found, "micro_batch", "data_parallel", "effective_batch") == (micro, data_parallel, effective)
-    assert found.plan.precision.value is Precision.BF16
+    unsharded = data_parallel == 1 and gpus > 1  # tensor parallelism alone
+    assert found.plan.precision.value is (Precision.FP32 if unsharded else Precision.BF16)

@@ -300,7 +300,7 @@ def test_context_parallelism_divides_the_sequence_and_the_states() -> None:
 
 
 def test_a_model_that_is_split_otherwise_is_unknown() -> None:
-    found = estimate(plan({"context_parallel": 2, "tensor_parallel": 2, "model_parallel": 4}, **LANGUAGE), Target())
+    found = estimate(plan({"tensor_parallel": 2, "model_parallel": 4}, **LANGUAGE), Target())
     assert found.allocated is None
     assert "split over 4 ranks" in found.unknown_because
 

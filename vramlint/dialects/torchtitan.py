@@ -63,6 +63,7 @@ from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import flag_overrides
 from vramlint.dialects.places import Place, Source
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Size, Text, Whole, keys, read_settings
+from vramlint.dialects.torchtitan_parallel import FLAVOURS, Parallel, held_precision, parallel_facts
 from vramlint.plan import DividedAccumulation, Fact, PerRank, Precision, default, derived, unknown
 from vramlint.sources.model import Definition, Document, Mapping
 
@@ -130,7 +131,8 @@ class CallSource(Source):
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one TOML, or of one ``TrainingConfig(...)`` call."""
     call = claim.subject if isinstance(claim.subject, Definition) else None
-    settings = read_settings(Config, [*flag_overrides(document, context), *_sources(document, call)])
+    sources = [*flag_overrides(document, context), *_sources(document, call)]
+    settings = read_settings(Config, sources)
     draft = Draft(claim, document, (call.function or "") if call is not None else "")
     draft.fill(settings, ("micro_batch", "learning_rate", "max_steps"))
     _optimizer(draft, settings, call)
@@ -147,6 +149,11 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if settings.values.offload:
         draft.put("cpu_offload", settings.fact("offload"))
     shared = product(settings.values.tensor, settings.values.pipeline, settings.values.context)
+    ranks = found.ranks.value
+    if ranks is not None and ranks % shared == 0:
+        alike = product(settings.values.tensor, settings.values.pipeline)
+        draft.put("precision", held_precision(draft.plan.precision, draft.plan.sharding.value, alike))
+    parallel_facts(draft, read_settings(Parallel, sources), settings.values.pipeline or 1)
     if settings.spelled("tokens") or settings.spelled("step_tokens"):
         return _in_tokens(draft, settings, found, shared)
     _batch(draft, settings, toml=call is None)
@@ -263,6 +270,10 @@ def _model(draft: Draft, settings: Settings[Config]) -> None:
         draft.put("packing", derived(value=True, note="documents are joined and cut to seq_len"))
     if name.value is None:
         draft.put("model", unknown("the model is built in code"))
+        return
+    shape_of = FLAVOURS.get((str(name.value), str(flavor.value)))
+    if shape_of is not None:
+        draft.put("model", Fact(shape_of, name.origin, flavor.location, f"{name.value} {flavor.value}"))
         return
     folder = str(assets.value or "").rstrip("/").rsplit("/", 1)[-1]
     if flavor.value and assets.spelled and re.search(rf"(?i)(^|[-_]){re.escape(flavor.value)}($|[-_])", folder):

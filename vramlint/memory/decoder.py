@@ -11,6 +11,7 @@ from vramlint.memory.adapter import Adapter
 from vramlint.memory.adapter_ledger import quantised_inputs
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.arithmetic import arithmetic
+from vramlint.memory.divided import Division, divided_moments, rank_config, rank_parameters
 from vramlint.memory.implementations import HUGGING_FACE, Implementation
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.ledger import (
@@ -32,6 +33,10 @@ QUANTISED_SPREAD = 0.18
 """The same over a 4-bit base, where the library's own copies vary with its version, and for unsloth, of which no
 published run was held against the formula."""
 
+DIVIDED_SPREAD = 0.18
+"""The same where ranks share a model outside Megatron-LM: held against torch's own classes, but against no published
+run, and communication buffers are left out."""
+
 
 class Decoder(NamedTuple):
     """A decoder LLM's memory by formula: a form of :class:`~vramlint.memory.knowledge.ModelKnowledge`.
@@ -52,16 +57,23 @@ class Decoder(NamedTuple):
     """Whether each sample is a pair of sequences in one forward pass (DPO)."""
     reference: bool = False
     """Whether a frozen copy of the model stands beside it; behind adapters the model without them serves."""
+    division: Division | None = None
+    """How ranks share the model; then everything here is said of one of them."""
 
     @property
     def spread(self) -> float:
         """Half-width of the interval as a share of the activations."""
+        if self.division is not None and self.division.divides:
+            return DIVIDED_SPREAD
         return QUANTISED_SPREAD if self.quantised or self.implementation.name.startswith("unsloth") else SPREAD
 
     @property
     def parameters(self) -> int:
-        adapters = self.adapter.parameters(self.config) if self.adapter else 0
+        adapters = self._adapters if self.adapter else 0
         copies = 2 if self.reference else 1
+        if self.division is not None:
+            counted = rank_parameters(self.config, self.division)
+            return copies * (counted.dense + counted.experts + self.tower_parameters) + adapters
         return copies * (self.config.parameters + self.tower_parameters) + adapters
 
     @property
@@ -71,22 +83,42 @@ class Decoder(NamedTuple):
     @property
     def trainable(self) -> int:
         if self.adapter:
-            return self.adapter.parameters(self.config)
+            return self._adapters
+        if self.division is not None:
+            return self.parameters // (2 if self.reference else 1)
         return self.config.parameters + (self.tower_parameters if self.tower_trains else 0)
+
+    @property
+    def _adapters(self) -> int:
+        assert self.adapter is not None
+        return self.adapter.parameters(self.local_config)
+
+    @property
+    def local_config(self) -> DecoderConfig:
+        """The architecture as this rank has it."""
+        return self.config if self.division is None else rank_config(self.config, self.division.parallel)
 
     @property
     def largest_weight(self) -> int:
         """Elements of the largest single weight: of a block, or the head's."""
-        return max(self.largest_block_weight, self.config.head_parameters)
+        return max(self.largest_block_weight, self.config.head_parameters // self._shares)
+
+    @property
+    def _shares(self) -> int:
+        """Ranks that share the vocabulary."""
+        return 1 if self.division is None else self.division.parallel.tensor
 
     @property
     def largest_block_weight(self) -> int:
         """Elements of the largest weight of a block."""
-        return max(linear.inputs * linear.outputs for linear in self.config.linears)
+        return max(linear.inputs * linear.outputs for linear in self.local_config.linears)
 
     @property
     def outside_and_block(self) -> tuple[int, int]:
         """Parameters outside the blocks, and of one block, as sharded data parallelism gathers them."""
+        if self.division is not None:
+            counted = rank_parameters(self.config, self.division._replace(fully_sharded=False))
+            return counted.outside, counted.block + counted.experts_of_block
         block = self.config.layer_parameters
         return self.config.parameters - self.config.shape.layers * block, block
 
@@ -115,7 +147,8 @@ class Decoder(NamedTuple):
             return True
         if self.config.experts and self.adapter and {"up_proj", "gate_proj", "down_proj"} & set(self.adapter.targets):
             return False  # adapters on fused experts build every expert's change of weights
-        plain = self.implementation.name.startswith("transformers") and not workload.compiled and not self.quantised
+        known = self.implementation.name.startswith(("transformers", "torchtitan"))
+        plain = known and not workload.compiled and not self.quantised
         return plain and arithmetic(workload.precision).weight == 2
 
     def dense(self) -> Decoder:
@@ -128,6 +161,8 @@ class Decoder(NamedTuple):
             return ()
         if self.pairs:
             workload = workload._replace(micro_batch=2 * workload.micro_batch)
+        if self.division is not None:
+            return divided_moments(self, self.division, workload)
         moments = _Step(self, workload).moments()
         if self.tower is None or not self.tower_trains:
             return moments

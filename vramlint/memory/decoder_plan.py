@@ -6,6 +6,7 @@ from vramlint.memory.adapter import Adapter
 from vramlint.memory.adapters import METHODS
 from vramlint.memory.architecture import DecoderConfig, Experts, LatentAttention
 from vramlint.memory.decoder import Decoder
+from vramlint.memory.division_plan import shared
 from vramlint.memory.implementations import (
     HUGGING_FACE,
     IMPLEMENTATIONS,
@@ -56,12 +57,14 @@ def decoder_of(plan: TrainingPlan, name: str, config: DecoderConfig, source: str
         config = config._replace(shape=config.shape._replace(tied=False))
     if plan.fact("fused_loss").value:
         implementation = implementation._replace(fused_loss=True, name=f"{implementation.name} with a fused loss")
+    if implementation.name == "torchtitan" and config.experts is not None:
+        config = config._replace(experts=config.experts._replace(grouped=True))  # models/moe/moe.py
     text = f"{implementation.name} implementation ({implementation.source}), flash attention"
     base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
     if kind not in (*_WHOLE, *_LORA, *METHODS):
         return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
-    return _as_trained(plan, base, kind, text)
+    return shared(plan, _as_trained(plan, base, kind, text))
 
 
 def _as_trained(plan: TrainingPlan, base: Decoder, kind: str, text: str) -> Resolution:

@@ -53,6 +53,9 @@ class Implementation(NamedTuple):
     """Copies of a 4-bit layer's input that outlive its forward pass: none from bitsandbytes 0.43 on, which keeps the
     weight alone (``MatMul4Bit.forward``: ``ctx.tensors = (None, B)``); before, ``(A, B)``. Of two copies the second is
     the previous micro batch's: its graph lives until the loop's ``loss`` is bound anew."""
+    fused_norm: bool = False
+    """Whether RMSNorm is one kernel that keeps its input and a statistic: ``torch.nn.RMSNorm`` on CUDA from torch 2.9
+    on (``aten::_fused_rms_norm``)."""
     quantises_head: bool = False
     """Whether the output head is 4-bit too. Lightning Fabric replaces every linear layer, and quantises from fp16, so
     that a dequantised weight exists twice while it is cast (``fabric/plugins/precision/bitsandbytes.py``)."""
@@ -119,6 +122,16 @@ TORCHTUNE_PLAIN = TORCHTUNE._replace(
     loss=HUGGING_FACE.loss,
 )
 
+TORCHTITAN = HUGGING_FACE._replace(
+    name="torchtitan",
+    source="torchtitan 0.2.2 models/llama3, torch 2.13",
+    # The logits wait in 16 bits while the loss is computed; they are freed before its backward (train.py).
+    python_gelu=False,
+    adapter_weight_bytes=None,
+    fused_norm=True,
+    ties_embeddings=True,
+)
+
 PAIRS = Loss(forward_low=2, forward_fp32=1, backward_low=2, backward_fp32=1)
 """DPO in TRL 1.10 ``dpo_trainer.py#_compute_loss`` and ``selective_log_softmax``: the policy's logits, their
 log-softmax, and the reference's logits, made while the policy's graph waits; then the logits' gradient, row by row and
@@ -148,5 +161,5 @@ UNSLOTH_PLAIN_LOSS = UNSLOTH._replace(
 
 IMPLEMENTATIONS = {
     each.name: each
-    for each in (HUGGING_FACE, LITGPT, LITGPT_2024, TORCHTUNE, TORCHTUNE_COMPILED, TORCHTUNE_PLAIN, UNSLOTH)
+    for each in (HUGGING_FACE, TORCHTITAN, LITGPT, LITGPT_2024, TORCHTUNE, TORCHTUNE_COMPILED, TORCHTUNE_PLAIN, UNSLOTH)
 }

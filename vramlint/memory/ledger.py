@@ -66,6 +66,8 @@ def _norms(
         inputs = 1 if config.parallel else count
         each = 4 if config.norm == "plain" else numbers.compute if config.half_norms else numbers.weight
         return [Saved("norm inputs", inputs * each * h), Saved("norm statistics", count * 8)]
+    if implementation.fused_norm and config.norm == "rms":
+        return [*_fused_norms(config, numbers, trains=trains), Saved("norm statistics", count * 4)]
     fp32_normalised = config.norm == "gemma" or implementation.fp32_norm_output
     inner = count - config.outer_norms
     copies = 4 * count if fp32_normalised else numbers.weight * inner + numbers.compute * config.outer_norms
@@ -78,6 +80,15 @@ def _norms(
         width = config.attention_width + config.kv_width
         each = 4 if fp32_normalised else numbers.weight if config.rotated_qk_norm else numbers.compute
         found.append(Saved("query and key norm", 4 * width + (each * width if trains else 0)))
+    return found
+
+
+def _fused_norms(config: DecoderConfig, numbers: Arithmetic, *, trains: bool) -> list[Saved]:
+    """One kernel keeps its input alone, which for queries and keys is what the projection returned."""
+    found = [Saved("norm inputs", (config.norms_per_layer - config.shared_norm) * numbers.weight * config.shape.hidden)]
+    if config.qk_norm or config.full_qk_norm:
+        width = config.attention_width + config.kv_width
+        found.append(Saved("query and key norm", numbers.compute * width + (4 if trains else 0)))
     return found
 
 

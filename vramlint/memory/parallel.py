@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vramlint.plan import TrainingPlan
 from vramlint.records import NamedTuple
 
@@ -13,7 +15,8 @@ class Parallelism(NamedTuple):
     outside tensor parallelism are divided along the sequence too (arXiv 2205.05198). ``context``: ranks that share a
     sequence. ``pipeline``: stages; ``chunks``: model chunks of one stage (interleaved schedule, arXiv 2104.04473).
     ``expert``: ranks that share the experts; ``expert_tensor``: tensor parallelism inside an expert. ``stage`` counts
-    from 0.
+    from 0. ``schedule``: one of ``SCHEDULES``, plain 1F1B or its interleaved form where empty. ``sizes``: blocks on
+    each stage where they are uneven.
     """
 
     tensor: int = 1
@@ -24,6 +27,8 @@ class Parallelism(NamedTuple):
     expert: int = 1
     expert_tensor: int = 1
     stage: int = 0
+    schedule: str = ""
+    sizes: tuple[int, ...] = ()
 
     @property
     def first(self) -> bool:
@@ -32,16 +37,26 @@ class Parallelism(NamedTuple):
 
     @property
     def last(self) -> bool:
-        """Whether this stage has the head and the loss."""
-        return self.stage == self.pipeline - 1
+        """Whether this stage has the head and the loss; where stages lie as a V, the first rank has both ends."""
+        return self.stage == (0 if self.schedule in _AS_A_V else self.pipeline - 1)
 
     @property
     def stream(self) -> int:
         """What divides the tensors outside tensor parallelism, the residual stream among them."""
         return self.tensor if self.sequence else 1
 
+    def stages_of(self, rank: int) -> tuple[int, ...]:
+        """Stages of the model that lie on a rank of the pipeline: round and round, or down and up a V (torch 2.13
+        ``generate_rank_to_stage_mapping``)."""
+        stages = self.pipeline * self.chunks
+        if self.schedule in _AS_A_V:
+            return rank, stages - 1 - rank
+        return tuple(range(rank, stages, self.pipeline))
+
     def layers_of(self, layers: int) -> int:
         """Blocks on one stage; the first stages take the rest of an uneven division."""
+        if self.sizes:
+            return self.sizes[self.stage]
         whole, rest = divmod(layers, self.pipeline)
         return whole + (self.stage < rest)
 
@@ -50,14 +65,35 @@ class Parallelism(NamedTuple):
 
         1F1B: as many as stages follow, itself included (arXiv 2006.09503). Interleaved: the warm-up holds two chunks
         for each later stage and one round for each further chunk (Megatron-LM ``schedules.py``
-        ``get_pp_rank_microbatches``), of ``1 / chunks`` of a stage each.
+        ``get_pp_rank_microbatches``), of ``1 / chunks`` of a stage each. The others: torch 2.13
+        ``distributed/pipelining/schedules.py``, ``_calculate_single_rank_operations`` of each.
         """
         if self.pipeline == 1:
             return 1.0
+        if self.schedule in _IN_FLIGHT:
+            return _IN_FLIGHT[self.schedule](self.pipeline, micro_batches)
         if self.chunks == 1:
             return float(min(micro_batches, self.pipeline - self.stage))
         warm_up = (self.pipeline - self.stage - 1) * 2 + (self.chunks - 1) * self.pipeline
         return min(micro_batches * self.chunks, warm_up + 1) / self.chunks
+
+
+_IN_FLIGHT: dict[str, Callable[[int, int], float]] = {
+    "gpipe": lambda _stages, micro_batches: float(micro_batches),
+    "loopedbfs": lambda _stages, micro_batches: float(micro_batches),
+    "interleavedzerobubble": lambda stages, micro_batches: float(min(stages, micro_batches)),
+    "zbvzerobubble": lambda stages, micro_batches: float(min(stages, micro_batches)),
+    "dualpipev": lambda stages, micro_batches: min(stages + 0.5, micro_batches),
+}
+"""Micro batches in flight on every stage, in units of all that a rank holds: a zero-bubble schedule keeps a micro batch
+until its weights' gradients are done."""
+
+_AS_A_V = ("zbvzerobubble", "dualpipev")
+SCHEDULES = ("1f1b", "interleaved1f1b", *_IN_FLIGHT)
+"""Pipeline schedules of torch by their names in lower case."""
+
+TWO_CHUNKS = ("interleaved1f1b", "interleavedzerobubble", "loopedbfs", *_AS_A_V)
+"""Those that put at least two stages of the model on a rank."""
 
 
 def parallelism_of(plan: TrainingPlan) -> Parallelism:
@@ -71,7 +107,15 @@ def parallelism_of(plan: TrainingPlan) -> Parallelism:
         chunks=_degree(plan, "pipeline_chunks"),
         expert=_degree(plan, "expert_parallel"),
         expert_tensor=_degree(plan, "expert_tensor_parallel", tensor),
+        schedule=str(plan.fact("pipeline_schedule").value or "").lower(),
+        sizes=_sizes(plan),
     )
+
+
+def _sizes(plan: TrainingPlan) -> tuple[int, ...]:
+    """Blocks of each stage, where a dialect knows that they are uneven."""
+    spelled = plan.fact("stage_layers").value
+    return tuple(spelled) if isinstance(spelled, tuple) else ()
 
 
 def _degree(plan: TrainingPlan, name: str, absent: int = 1) -> int:

@@ -6,6 +6,7 @@ from math import hypot
 
 from vramlint.memory.context import cublas_workspace_bytes, transformer_engine_workspace_bytes
 from vramlint.memory.decoder import Decoder
+from vramlint.memory.divided import rank_parameters
 from vramlint.memory.knowledge import Moment
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Interval
@@ -149,6 +150,8 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
         return buckets
     if not isinstance(model, (Decoder, MegatronModel)):
         return each * model.parameters + buckets
+    if isinstance(model, Decoder) and model.division is not None and model.division.stays_gathered:
+        return _gathered_stage(model, each) + buckets
     outside, block = model.outside_and_block
     weights = each * max(outside + 2 * block, sharding.live_elements) + buckets
     if isinstance(model, MegatronModel):
@@ -157,3 +160,15 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
         return weights
     kept = setting.workload.gradients_kept and setting.sharding.kept_gradients == 1
     return weights + each * (2 * outside + (0 if kept else block))
+
+
+def _gathered_stage(model: Decoder, each: int) -> int:
+    """A stage of a pipeline stays gathered from its first micro batch to its last, and its gradients wait in fp32 for
+    one reduction (torch 2.13 ``pipelining/stage.py`` ``backward_maybe_with_nosync``, FSDP2 ``_fsdp_param.py``
+    ``to_accumulated_grad_if_needed``)."""
+    assert model.division is not None
+    counted = rank_parameters(model.config, model.division._replace(fully_sharded=False))
+    whole = counted.dense + counted.experts
+    if model.adapter is not None or model.division.parallel.pipeline == 1:
+        return each * whole
+    return (each + 4) * whole

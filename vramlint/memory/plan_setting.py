@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.deepspeed import with_buffers
+from vramlint.memory.division_plan import on_stage, on_stages, stage_in_words
 from vramlint.memory.knowledge import ModelKnowledge, Resolution, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer, other_libraries
 from vramlint.memory.pack import pack_key
 from vramlint.memory.parallel import context_alone
+from vramlint.memory.peak import peak_of
 from vramlint.memory.profile import Profile
 from vramlint.memory.setting import Setting, Settings
 from vramlint.memory.sizes import trained_size
@@ -59,11 +61,12 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     )
     if plan.fact("stack").value not in (None, "modern"):
         chosen = _on_old_stack(chosen)
+    chosen = _on_worst_stage(chosen)
     said = [text for text in found.assumptions if chosen.workload.checkpointing or not text.startswith("checkpointing")]
     settings = Settings(chosen, assumptions=said)
     _assume_dtype(plan, settings)
     for knowledge in found.alternatives:
-        settings.also(knowledge=knowledge)
+        settings.also(knowledge=_on_stage_of(chosen.knowledge, knowledge))
     _assume_numbers(plan, settings, optimizer is not None)
     _assume_parallelism(plan, settings, ranks)
     _assume_shape(plan, settings)
@@ -71,6 +74,25 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     _assume_kernels(settings)
     _assume_lengths(plan, settings)
     return settings
+
+
+def _on_worst_stage(chosen: Setting) -> Setting:
+    """Of a pipeline, the stage whose ranks need most."""
+    if not isinstance(chosen.knowledge, Decoder) or len(stages := on_stages(chosen.knowledge)) == 1:
+        return chosen
+
+    def allocated(stage: Setting) -> int:
+        peak = peak_of(stage, deterministic=False)
+        return peak.allocated.value if peak else 0
+
+    return max((replace(chosen, knowledge=stage) for stage in stages), key=allocated)
+
+
+def _on_stage_of(chosen: ModelKnowledge, other: ModelKnowledge) -> ModelKnowledge:
+    """Another reading of the model on the same stage."""
+    if not isinstance(chosen, Decoder) or not isinstance(other, Decoder) or chosen.division is None:
+        return other
+    return on_stage(other, chosen.division.parallel.stage)
 
 
 def _on_old_stack(chosen: Setting) -> Setting:
@@ -87,6 +109,8 @@ def _optimizer(plan: TrainingPlan, knowledge: ModelKnowledge) -> Optimizer | Non
     """The optimizer that the plan names; one of the user's own where their profile was traced with it."""
     named = find_optimizer(plan.optimizer.value, plan.fact("momentum").value)
     traced = knowledge.optimizer if isinstance(knowledge, Profile) else None
+    if named is not None and plan.fact("optimizer_kernel").value in ("fused", "for-loop"):
+        named = named._replace(step_copies=0)
     if traced is None or not knowledge.trainable:
         return named
     if named is not None and pack_key(plan.optimizer.value or "") != pack_key(traced.name):
@@ -103,7 +127,9 @@ def _sharding(plan: TrainingPlan, ranks: int, knowledge: ModelKnowledge) -> Shar
     gradients at every micro step, so that a rank keeps its shard alone."""
     if isinstance(knowledge, MegatronModel):
         return _megatron_sharding(plan, ranks, knowledge)
-    ranks *= context_alone(plan)  # ranks that share a sequence hold the same parameters
+    ranks *= _sharing_sequences(plan, knowledge)  # they hold the same parameters
+    if isinstance(replicas := plan.fact("shard_replicas").value, int) and plan.sharding.value == "fsdp":
+        ranks = max(1, ranks // replicas)
     found = sharding_of(plan.sharding.value or ("ddp" if ranks > 1 else None), ranks)
     if plan.fact("low_precision_weights").value:
         shards = found.kind == "fsdp"
@@ -113,6 +139,12 @@ def _sharding(plan: TrainingPlan, ranks: int, knowledge: ModelKnowledge) -> Shar
     if found.kind.startswith("zero"):
         found = with_buffers(plan, found, knowledge)
     return _offloading(plan, found)
+
+
+def _sharing_sequences(plan: TrainingPlan, knowledge: ModelKnowledge) -> int:
+    if isinstance(knowledge, Decoder) and knowledge.division is not None:
+        return max(context_alone(plan), knowledge.division.parallel.context)
+    return context_alone(plan)
 
 
 def _offloading(plan: TrainingPlan, found: Sharding) -> Sharding:
@@ -192,6 +224,9 @@ def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: boo
 def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> None:
     if (degree := context_alone(plan)) > 1 and isinstance(settings.chosen.knowledge, Decoder):
         settings.assume(f"each of {degree} ranks works on its part of a sequence; what the ring passes on is left out")
+    model = settings.chosen.knowledge
+    if isinstance(model, Decoder) and model.division is not None and model.division.parallel.pipeline > 1:
+        settings.assume(stage_in_words(model.division))
     if ranks > 1 and plan.sharding.value is None:
         settings.assume(f"{ranks} ranks, sharding unknown: DistributedDataParallel assumed")
     if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):

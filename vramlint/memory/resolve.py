@@ -17,6 +17,7 @@ from vramlint.memory.knowledge import ModelKnowledge, Resolution
 from vramlint.memory.local_encoders import local_encoder
 from vramlint.memory.local_models import local_decoder
 from vramlint.memory.masks import FullSizeMasks
+from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.named_models import NamedLedger, planned_ledger
 from vramlint.memory.names import quantised_by
@@ -41,9 +42,14 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
 
 def resolve(plan: TrainingPlan) -> Resolution:
     """What is known of the plan's model: a decoder by shape or name, a traced profile, a composition of profiles."""
+    found = _resolved(plan)
     parallel = plan.fact("model_parallel").value
-    if isinstance(parallel, int) and parallel > 1 and not _splits(plan):
-        return Resolution(None, because=f"the model is split over {parallel} ranks, which is not worked out yet")
+    if found.knowledge is None or not isinstance(parallel, int) or parallel == 1 or _splits(plan, found.knowledge):
+        return found
+    return Resolution(None, because=f"{found.knowledge.name} is split over {parallel} ranks, which is not worked out")
+
+
+def _resolved(plan: TrainingPlan) -> Resolution:
     user: Fact[UserModel] | None = plan.extra.get("user_model")
     described = None if user is None or user.value is None else _described(plan, user.value)
     if described is not None:
@@ -137,7 +143,8 @@ def _own(own: OwnProfile, profile: Profile) -> Resolution:
 def _named(plan: TrainingPlan, decoder: NamedDecoder, source: str) -> Resolution:
     """A decoder by name or from its folder, with the vision tower it has."""
     found = decoder_of(plan, decoder.name, decoder.config, source)
-    if decoder.tower is None or not isinstance(found.knowledge, Decoder):
+    text_alone = plan.fact("implementation").value == "torchtitan"  # models/llama4 has no vision tower
+    if decoder.tower is None or text_alone or not isinstance(found.knowledge, Decoder):
         return found
     frozen = [each._replace(tower=decoder.tower) for each in _decoders(found)]
     text = f"vision tower of {decoder.tower.parameters:,} parameters taken as frozen, image tokens as part of a sample"
@@ -170,9 +177,10 @@ def _nameless(plan: TrainingPlan) -> Resolution:
     return Resolution(found, assumptions=(text, *found.assumptions))
 
 
-def _splits(plan: TrainingPlan) -> bool:
-    """Whether the implementation's formula divides the model, or sequences alone are divided."""
-    return plan.fact("implementation").value == "megatron" or context_alone(plan) > 1
+def _splits(plan: TrainingPlan, knowledge: ModelKnowledge) -> bool:
+    """Whether the model's formula divides it, or sequences alone are divided."""
+    divided = isinstance(knowledge, Decoder) and knowledge.division is not None
+    return divided or isinstance(knowledge, MegatronModel) or context_alone(plan) > 1
 
 
 def _is_traced(plan: TrainingPlan, name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.denoiser import Denoiser
+from vramlint.memory.divided import Division, rank_parameters
 from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import Optimizer
@@ -40,6 +41,8 @@ class Setting:
             return self._megatron_groups(model, each)
         if isinstance(model, Denoiser):
             return model.weight_groups(each)
+        if isinstance(model, Decoder) and model.division is not None and model.config.experts is not None:
+            return self._divided_groups(model, model.division, each)
         frozen = model.parameters - model.trainable
         origin = f"{each} bytes x parameters; {model.source}"
         wide = self._embeddings_apart(model)
@@ -72,9 +75,25 @@ class Setting:
             ),
         )  # fmt: skip
 
+    def _divided_groups(self, model: Decoder, division: Division, each: int) -> tuple[WeightGroup, ...]:
+        """Routed experts apart: fewer data-parallel ranks hold the same ones."""
+        counted, expert = rank_parameters(model.config, division), division.parallel.expert
+        apart = self.sharding.optimizer > 1 and not division.fully_sharded
+        among = self.sharding.optimizer // expert if apart else None
+        origin = f"{each} bytes x parameters; {model.source}"
+        return (
+            WeightGroup("parameters", counted.dense + model.tower_parameters, each, origin, trainable=True),
+            WeightGroup(
+                "experts", counted.experts, each, f"routed experts, shared by {expert} ranks", trainable=True,
+                ranks=None if among is None else max(1, among),
+            ),
+        )  # fmt: skip
+
     def _adapted_groups(self, model: Decoder, each: int) -> tuple[WeightGroup, ...]:
         assert model.adapter is not None
-        linear = model.config.shape.layers * model.config.layer_linear_parameters
+        local = model.local_config
+        linear = local.shape.layers * local.layer_linear_parameters
+        whole = model.parameters - model.trainable - model.tower_parameters
         if model.quantised and model.implementation.quantises_head:
             linear += model.config.head_parameters
         nf4 = NF4_DOUBLE_BYTES if self.double_quantised else NF4_BYTES
@@ -82,7 +101,7 @@ class Setting:
         copied = min(model.trainable, model.adapter.copied_parameters(model.config))
         return (
             WeightGroup("base linear layers", linear, nf4 if model.quantised else each, "frozen base model"),
-            WeightGroup("embeddings and norms", model.config.parameters - linear, each, "frozen base model"),
+            WeightGroup("embeddings and norms", whole - linear, each, "frozen base model"),
             WeightGroup("vision tower", model.tower_parameters, each, "frozen encoder and projector"),
             WeightGroup("modules trained whole", copied, each, "copies: peft modules_to_save", trainable=True),
             WeightGroup("adapters", model.trainable - copied, own, f"LoRA rank {model.adapter.rank}", trainable=True),

@@ -1,0 +1,381 @@
+"""One rank of a decoder LLM that several ranks share, outside Megatron-LM: its parameters and its step's bytes.
+
+Tensor parallelism divides heads, MLP widths and the vocabulary; what is as wide as the residual stream is whole on
+every rank, or divided along the sequence where sequence parallelism runs. Held against torch's own classes
+(``parallelize_module``, ``fully_shard``, ``PipelineStage`` over a fake process group, tests/trace/test_divided.py).
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from vramlint.memory.architecture import DecoderConfig, Experts
+from vramlint.memory.arithmetic import Arithmetic, Saved, arithmetic
+from vramlint.memory.implementations import Loss
+from vramlint.memory.knowledge import Moment, Workload
+from vramlint.memory.ledger import compiled_ledger, final_norm_bytes, layer_ledger
+from vramlint.memory.parallel import Parallelism
+from vramlint.records import NamedTuple
+
+if TYPE_CHECKING:
+    from vramlint.memory.decoder import Decoder
+
+LOSS_PARALLEL = Loss(forward_low=1, forward_fp32=3, backward_low=0, backward_fp32=3)
+"""Cross entropy over a divided vocabulary: torch 2.13 ``distributed/tensor/parallel/loss.py`` ``_log_softmax`` holds
+the fp32 logits, the shifted ones and the result; backward the result, its gradient and the exponential."""
+
+STREAM = frozenset(
+    {"norm inputs", "norm inputs in fp32", "normalised copies", "norm statistics", "norms in fp32"}
+    | {"router's fp32 input"}
+)
+"""Terms of the ledger that sequence parallelism divides."""
+
+DISPATCHED = frozenset({"tokens gathered by expert", "experts' outputs", "routing"})
+"""Terms that follow the tokens which a rank's experts are sent."""
+
+
+class Division(NamedTuple):
+    """How a rank's part comes about.
+
+    ``vocabulary``: the embedding is divided too (the head is in every case). ``loss_parallel``: logits stay divided.
+    ``pipeline_batch``: samples of one of the pipeline's micro batches, which then divide the plan's micro batch; 0
+    where the pipeline's micro batches are the steps that accumulate, ``micro_batches`` of them. ``torch_pipeline``:
+    torch's stages, which keep a buffer for every micro batch. ``fully_sharded``: experts are counted whole, since
+    data-parallel ranks share all of them. ``stays_gathered``: FSDP gathers a stage once a step and keeps its gradients
+    whole. ``saved_operations``: of checkpointed blocks every second matrix product and attention's output are kept
+    (torchtitan ``selective``, ``op``); ``checkpoint_every``: which blocks are checkpointed.
+    """
+
+    parallel: Parallelism = Parallelism()
+    vocabulary: bool = True
+    loss_parallel: bool = False
+    pipeline_batch: int = 0
+    micro_batches: int = 1
+    torch_pipeline: bool = False
+    fully_sharded: bool = False
+    stays_gathered: bool = False
+    saved_operations: bool = False
+    checkpoint_every: int = 1
+    less_layers: tuple[int, int] | None = None
+    """By how many blocks embedding and head count when stages are cut (torchtitan); None: as even as may be."""
+
+    def with_sizes(self, layers: int) -> Division:
+        """The same with the blocks of every stage worked out."""
+        parallel = self.parallel
+        if parallel.pipeline == 1 or parallel.sizes:
+            return self
+        stages = parallel.pipeline * parallel.chunks
+        first, last = self.less_layers or (0, 0)
+        whole, rest = divmod(layers + first + last, stages)
+        counted = [whole + (stage < rest) for stage in range(stages)]
+        counted[0] -= first
+        counted[-1] -= last
+        sizes = tuple(sum(counted[stage] for stage in parallel.stages_of(rank)) for rank in range(parallel.pipeline))
+        return self._replace(parallel=parallel._replace(sizes=sizes))
+
+    @property
+    def divides(self) -> bool:
+        """Whether anything but a sequence is shared among ranks."""
+        parallel = self.parallel
+        return parallel.tensor * parallel.pipeline * parallel.expert > 1
+
+
+def rank_config(config: DecoderConfig, parallel: Parallelism) -> DecoderConfig:
+    """The architecture with this rank's heads, widths and blocks; widths of the residual stream stay."""
+    t, shape = parallel.tensor, config.shape
+    local = shape._replace(
+        heads=ceil(shape.heads / t),
+        kv_heads=ceil(shape.kv_heads / t),
+        ffn=ceil(shape.ffn / t),
+        layers=parallel.layers_of(shape.layers),
+    )
+    experts = config.experts
+    if experts is not None:
+        experts = experts._replace(
+            ffn=ceil(experts.ffn / parallel.expert_tensor),
+            shared_ffn=ceil(experts.shared_ffn / t),
+            dense_layers=_dense_layers(config, parallel),
+        )
+    return config._replace(shape=local, experts=experts)
+
+
+def _dense_layers(config: DecoderConfig, parallel: Parallelism) -> int:
+    """Blocks without experts on this stage; they come first."""
+    assert config.experts is not None
+    before = sum(parallel._replace(stage=stage).layers_of(config.shape.layers) for stage in range(parallel.stage))
+    return min(parallel.layers_of(config.shape.layers), max(0, config.experts.dense_layers - before))
+
+
+class RankParameters(NamedTuple):
+    """Parameters of a rank: those outside the blocks, of one block without its routed experts, and those experts'."""
+
+    outside: int
+    block: int
+    dense_block: int
+    experts_of_block: int
+    layers: int
+    dense_layers: int
+
+    @property
+    def dense(self) -> int:
+        """All but routed experts."""
+        return self.outside + (self.layers - self.dense_layers) * self.block + self.dense_layers * self.dense_block
+
+    @property
+    def experts(self) -> int:
+        return (self.layers - self.dense_layers) * self.experts_of_block
+
+
+def rank_parameters(config: DecoderConfig, division: Division) -> RankParameters:
+    """What one rank holds before data parallelism shards it; under ``fully_sharded`` the experts of all ranks."""
+    parallel = division.parallel
+    local = rank_config(config, parallel)
+    routed, held = 0, 0
+    if local.experts is not None:
+        routed = _routed(local, local.experts)
+        held = routed if division.fully_sharded else routed // parallel.expert
+    return RankParameters(
+        _outside(config, division),
+        local.layer_parameters - routed,
+        local.dense_layer_parameters,
+        held,
+        local.shape.layers,
+        local.experts.dense_layers if local.experts else 0,
+    )
+
+
+def _routed(config: DecoderConfig, experts: Experts) -> int:
+    h, i = config.shape.hidden, experts.ffn
+    matrices = 3 if config.gated else 2
+    return experts.number * (matrices * h * i + (((matrices - 1) * i + h) if experts.biases else 0))
+
+
+def _outside(config: DecoderConfig, division: Division) -> int:
+    parallel, shape = division.parallel, config.shape
+    found = 0
+    if parallel.first:
+        found += shape.vocabulary * shape.hidden // (parallel.tensor if division.vocabulary else 1)
+        found += config.positions * shape.hidden
+    if parallel.last:
+        norm = shape.hidden * (2 if config.norm == "layer" else 1)
+        apart = not shape.tied or not parallel.first
+        found += norm + (config.head_parameters // parallel.tensor if apart else 0)
+    return found
+
+
+def divided_moments(decoder: Decoder, division: Division, workload: Workload) -> tuple[Moment, ...]:
+    """The end of forward, the loss (on the last stage), and backward at the last and the first block."""
+    return _RankStep(decoder, division, workload).moments()
+
+
+class _RankStep:
+    """The terms of one rank's step, in bytes; T its tokens of one micro batch."""
+
+    def __init__(self, decoder: Decoder, division: Division, workload: Workload) -> None:
+        self.decoder, self.division, self.workload = decoder, division, workload
+        self.parallel = parallel = division.parallel
+        self.numbers: Arithmetic = arithmetic(workload.precision)
+        self.local = rank_config(decoder.config, parallel)
+        self.counted = rank_parameters(decoder.config, division)
+        samples = division.pipeline_batch or workload.micro_batch
+        self.micro_batches = max(1, workload.micro_batch // samples) if division.pipeline_batch else 1
+        if parallel.pipeline > 1 and not division.pipeline_batch:
+            self.micro_batches = division.micro_batches
+        self.tokens = samples * ceil(workload.seq_len / parallel.context)
+        self.entry = self.numbers.weight * decoder.config.shape.hidden * self.tokens // parallel.stream
+        self.layers = self.local.shape.layers
+        casts = self.numbers.compute if self.numbers.casts_weights else 0
+        self.casts = casts * self.local.layer_linear_parameters
+        self.head_cast = casts * decoder.config.head_parameters // parallel.tensor
+        self.block = self._block(self.local)
+
+    def _block(self, config: DecoderConfig) -> int:
+        """One block of one micro batch without checkpointing."""
+        parallel, workload = self.parallel, self.workload
+        kept_by = compiled_ledger if workload.compiled else layer_ledger
+        adapter, implementation = self.decoder.adapter, self.decoder.implementation
+        ledger = kept_by(config, self.numbers, adapter, implementation, workload.seq_len)
+        # Tokens are divided among tensor-parallel ranks too where whole experts lie on them.
+        sent = parallel.tensor if parallel.expert > 1 and parallel.expert_tensor == 1 else 1
+        own = adapter.block_bytes(config) if adapter else 0
+        return own + sum(round(saved.bytes_per_token * self.tokens / self._shares(saved, sent)) for saved in ledger)
+
+    def _shares(self, saved: Saved, sent: int) -> int:
+        if saved.name in STREAM:
+            return self.parallel.stream
+        of_experts = saved.name in DISPATCHED or saved.name.startswith("experts'")
+        return sent if of_experts else 1
+
+    def moments(self) -> tuple[Moment, ...]:
+        """Where gradients accumulate, all of them are there from the first moment on.
+
+        Of a stage that stays gathered they are counted with its weights until they are reduced."""
+        found = [self._last_block(), self._first_block(), self._end()]
+        if self.parallel.last:
+            found += [self._forward(), self._loss()]
+        if self.division.stays_gathered and self.parallel.pipeline > 1:
+            return tuple(moment._replace(gradient_elements=0) for moment in found)
+        kept = self.workload.gradients_kept or (self.parallel.pipeline > 1 and self.micro_batches > 1)
+        if not kept:
+            return tuple(found)
+        return tuple(moment._replace(gradient_elements=self._trainable) for moment in found)
+
+    @property
+    def _trainable(self) -> int:
+        if self.decoder.adapter is not None:
+            return self.decoder.trainable
+        return self.counted.dense + self.counted.experts
+
+    def _checkpointed(self) -> int:
+        """What a checkpointed block keeps: its input, and of selective checkpointing some products.
+
+        torchtitan 0.2.2 ``activation_checkpoint.py`` saves every second of a block's matrix products (queries, values,
+        the MLP's first and last), attention's output and what tensor parallelism reduces.
+        """
+        if not self.division.saved_operations:
+            return self.entry
+        experts, c, h = self.local.experts, self.numbers.compute, self.local.shape.hidden
+        reduced = 2 * c * h // self.parallel.stream if self.parallel.tensor > 1 else 0
+        outputs = c * h * (1 + (experts.per_token if experts else 0))
+        return self.entry + (self._products() + outputs + reduced) * self.tokens
+
+    def _stage(self) -> int:
+        """One micro batch's kept tensors of all blocks of this rank."""
+        dense = self.counted.dense_layers
+        less = dense * (self.block - self._block(self.local._replace(experts=None))) if dense else 0
+        if self.workload.activations_offloaded:
+            return 2 * (self.entry if self.workload.checkpointing else self.block)
+        if not self.workload.checkpointing:
+            return self.layers * (self.block + self.casts) - less
+        checkpointed = self.layers // self.division.checkpoint_every
+        whole = (self.layers - checkpointed) * (self.block + self.casts)
+        return checkpointed * self._checkpointed() + max(0, whole - (less if whole else 0))
+
+    def _kept(self) -> int:
+        """What all micro batches in flight keep, with the pipeline's buffers."""
+        parallel, found = self.parallel, self._stage()
+        if parallel.pipeline == 1:
+            return found
+        flying = parallel.in_flight(self.micro_batches)
+        passed = self.numbers.compute * self.decoder.config.shape.hidden * self.tokens // parallel.stream
+        arriving = parallel.chunks - parallel.first
+        leaving = parallel.chunks - parallel.last
+        if not self.division.torch_pipeline:
+            return round(flying * found) + passed * leaving
+        # A buffer for what arrives of each micro batch, which is the first block's input, and one for its gradient;
+        # a stage's output waits for its backward (torch 2.13 pipelining/stage.py).
+        buffers = self.micro_batches * passed * (arriving + leaving)
+        return round(flying * (found + passed * (leaving - arriving))) + buffers
+
+    def _forward(self) -> Moment:
+        logits = self._logits(self._loss_terms.forward_bytes(self.numbers.compute))
+        if self.workload.checkpointing and self.numbers.casts_weights and self.decoder.adapter is None:
+            logits += self.layers * self.casts  # autocast's cached copies of weights
+        return Moment("forward", self._kept() + self._final_norm() + self.head_cast + logits + self._ids, 0)
+
+    def _loss(self) -> Moment:
+        logits = self._logits(self._loss_terms.backward_bytes(self.numbers.compute))
+        return Moment("loss", self._kept() + self._final_norm() + self.head_cast + logits + self._ids, 0)
+
+    @property
+    def _loss_terms(self) -> Loss:
+        divided = self.division.loss_parallel and self.parallel.tensor > 1
+        return LOSS_PARALLEL if divided else self.decoder.implementation.loss
+
+    @property
+    def _ids(self) -> int:
+        return 3 * 8 * self.tokens
+
+    def _logits(self, bytes_per_logit: float) -> int:
+        """Each rank's part of the vocabulary, or all of it gathered."""
+        vocabulary, t = self.decoder.config.shape.vocabulary, self.parallel.tensor
+        if self.decoder.implementation.fused_loss:
+            return self._fused_loss()
+        divided = t if self.division.loss_parallel else 1
+        return round(bytes_per_logit * self.tokens * ceil(vocabulary / divided))
+
+    def _fused_loss(self) -> int:
+        """A chunk of logits at a time, as ``decoder.py`` has it."""
+        shape = self.decoder.config.shape
+        chunks = -(-shape.vocabulary // shape.hidden)
+        chunk_tokens = min(self.tokens, 1 << (-(-self.tokens // chunks) - 1).bit_length())
+        head = self.decoder.config.head_parameters if self.decoder.adapter is None else 0
+        weight = self.numbers.weight
+        return self.numbers.compute * chunk_tokens * shape.vocabulary + weight * (head + shape.hidden * self.tokens)
+
+    def _final_norm(self) -> int:
+        """The last norm's input, which is the residual stream, and the head's, which is gathered."""
+        config, full = self.decoder.config, self.decoder.adapter is None
+        if self.decoder.implementation.fused_norm:
+            gathered = self.numbers.compute * config.shape.hidden * self.tokens if full else 0
+            return self.entry + 4 * self.tokens // self.parallel.stream + gathered
+        return self.tokens * final_norm_bytes(config, self.numbers, trains_norm=full, trains_head=full)
+
+    def _last_block(self) -> Moment:
+        recomputed = self.block + self.casts - self._taken() if self.workload.checkpointing else 0
+        done = self._head if self.parallel.last else 0
+        return Moment("backward", self._kept() + recomputed + self._transients() + self._ids, done)
+
+    def _taken(self) -> int:
+        """What recomputing takes from the products that were kept, instead of making it again."""
+        if not self.division.saved_operations:
+            return 0
+        reduced = self.numbers.compute * self.local.shape.hidden // self.parallel.stream
+        reduced *= self.parallel.tensor > 1
+        return (self._products() + reduced) * self.tokens
+
+    def _products(self) -> int:
+        """Bytes per token of the products that selective checkpointing keeps and the block needs itself."""
+        config, c = self.local, self.numbers.compute
+        width = config.experts.shared_ffn if config.experts else config.shape.ffn
+        if config.experts:
+            width += config.experts.per_token * config.experts.ffn
+        attention = config.attention_width + config.kv_width + config.value_width
+        return c * (attention + width) + 4 * config.shape.heads
+
+    @property
+    def _head(self) -> int:
+        return self.decoder.config.head_parameters // self.parallel.tensor if self.decoder.adapter is None else 0
+
+    def _first_block(self) -> Moment:
+        """Backward in the first block of the last micro batch: all gradients are there but its own and the embedding's.
+
+        Of its own that of the MLP's last layer is."""
+        block = self.block + self.casts
+        return Moment("backward", block + self._transients() + self._ids, self._trainable - self._to_come())
+
+    def _to_come(self) -> int:
+        if self.decoder.adapter is not None:
+            return 0
+        config, counted = self.local, self.counted
+        last = config.shape.ffn * config.shape.hidden if config.experts is None else 0
+        own = counted.dense_block if counted.dense_layers else counted.block + counted.experts_of_block
+        untied = self.parallel.first and not config.shape.tied
+        return own - last + (counted.outside - self._last_outside if untied else 0)
+
+    @property
+    def _last_outside(self) -> int:
+        """Head and last norm."""
+        return self._head + self.decoder.config.shape.hidden if self.parallel.last else 0
+
+    def _end(self) -> Moment:
+        """Backward is done: every gradient is there; a tied one is made anew before it is added."""
+        config = self.decoder.config
+        again = self.numbers.weight * self._head if config.shape.tied and self.parallel.last else 0
+        return Moment("backward", again + self.entry + self._ids, self._trainable)
+
+    def _transients(self) -> int:
+        """Gradients inside a block: of what the MLP multiplies, less the product itself, and of the block's output."""
+        config, c = self.local, self.numbers.compute
+        experts = config.experts
+        width = experts.per_token * experts.ffn if experts else config.shape.ffn
+        return 2 * c * width * self.tokens + self.entry + self._ring()
+
+    def _ring(self) -> int:
+        """Keys and values of all ranks of a divided context, gathered for one block (torch 2.13
+        ``context_parallel/_attention.py``, ``allgather`` by default), with the merged output in fp32 twice."""
+        if self.parallel.context == 1:
+            return 0
+        gathered = 2 * self.numbers.compute * self.local.kv_width * self.tokens * self.parallel.context
+        return gathered + 2 * 4 * self.local.value_width * self.tokens
