@@ -5,6 +5,9 @@ script asserts at its start that there is no remainder.
 
 Example: nanoGPT's ``gradient_accumulation_steps = 40`` on 3 GPUs.
 
+A warning where no launch line says the number of ranks: it is then that of the machine's GPUs, of which a run may use
+fewer.
+
 Fix safety: unsafe. The effective batch changes with the accumulation.
 
 Sources: nanoGPT ``train.py`` (``assert gradient_accumulation_steps % ddp_world_size == 0``).
@@ -45,6 +48,7 @@ INVALID = (
 def check(run: Run) -> Iterator[Verdict]:
     """Share the accumulation out over the ranks."""
     steps, ranks = run.plan.fact("global_accumulation").value, run.plan.data_parallel.value
+    launched = run.plan.world_size.spelled
     if not steps or not ranks or steps % ranks == 0:
         return
     nearest = [count for count in (steps // ranks * ranks, (steps // ranks + 1) * ranks) if count]
@@ -60,4 +64,6 @@ def check(run: Run) -> Iterator[Verdict]:
         label=f"not a multiple of {ranks} ranks",
         help=f"Use a multiple of {ranks}: {' or '.join(map(str, nearest))}",
         repairs=tuple(repairs),
+        severity=None if launched else Severity.WARNING,
+        confidence=None if launched else Confidence.MEDIUM,
     )
