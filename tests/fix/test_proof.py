@@ -12,7 +12,7 @@ from vramlint.fix import proof
 from vramlint.fix.edits import Deleted, DocumentEdits, Inserted, Intent, Replaced
 from vramlint.fix.outline import means
 from vramlint.fix.proof import prove
-from vramlint.sources.model import Document, Entry, Mapping, Scalar, Span, TextEdit
+from vramlint.sources.model import Document, Entry, Mapping, Scalar, Span, TextEdit, apply_edits
 
 
 def scalar(parent: Mapping, key: str) -> Scalar:
@@ -197,3 +197,19 @@ def test_whatever_is_proven_changes_one_value(start: int, length: int, text: str
     after = found.text[:start] + text + found.text[end:]
     assert yaml.safe_load(after) == {"a": 1, "batch": 2, "list": [1, "x"], "z": "q"}
     assert "# c" in after
+
+
+@pytest.mark.parametrize(
+    ("text", "fixed"),
+    [
+        ('C="python t.py --batch 4 --x 1"\neval $C\n', 'C="python t.py --batch 2 --x 1"\neval $C\n'),
+        ('A=" --x 1"\nA+=" --batch 4 --y 1"\npython t.py $A\n', 'A=" --x 1"\nA+=" --batch 2 --y 1"\npython t.py $A\n'),
+        ("bash -c 'cd x; python t.py --batch 4 # c'\n", "bash -c 'cd x; python t.py --batch 2 # c'\n"),
+        ("C=$(cat <<E\nt.py --batch 4\nE\n)\npython $C\n", "C=$(cat <<E\nt.py --batch 2\nE\n)\npython $C\n"),
+    ],
+)
+def test_a_command_inside_a_string_is_edited_there(text: str, fixed: str) -> None:
+    found = document("a.sh", text)
+    edit = planned(found, "4", "2", Replaced(scalar(options(found), "--batch"), 2))
+    prove(edit)
+    assert apply_edits(text, list(edit.edits)) == fixed

@@ -42,6 +42,8 @@ def replaced(text: str, value: Plain, key: str = "--b") -> str:
         ("B=${B:-8}\npython t.py --b $B\n", 4, "B=${B:-4}\npython t.py --b $B\n"),
         ('A="--b 8 --c 1"\npython t.py $A\n', 4, 'A="--b 4 --c 1"\npython t.py $A\n'),
         ('A=(\n --b 8  # c\n)\npython t.py "${A[@]}"\n', 4, 'A=(\n --b 4  # c\n)\npython t.py "${A[@]}"\n'),
+        ('A="python t.py --b 8"\necho $A\neval $A\n', 4, 'A="python t.py --b 4"\necho $A\neval $A\n'),
+        ('bash -c "cd x; python t.py --b 8; ls"\n', 4, 'bash -c "cd x; python t.py --b 4; ls"\n'),
         ("python t.py \\\r\n  --b 8 \\\r\n  --c 1\r\n", 4, "python t.py \\\r\n  --b 4 \\\r\n  --c 1\r\n"),
     ],
 )
@@ -53,6 +55,8 @@ def test_replace(text: str, value: Plain, expected: str) -> None:
     ("text", "value", "reason"),
     [
         ("B=8\npython u.py --x $B\npython t.py --b $B\n", 4, "more than one place"),
+        ('A="--b 8 --c 1"\npython u.py $A\npython t.py $A\n', 4, "more than one place"),
+        ("A=(--b 8)\npython u.py ${A[@]}\npython t.py ${A[@]}\n", 4, "more than one place"),
         ("python t.py --b $B\n", 4, "cannot be known"),
         ("N=4\npython t.py --b x$N\n", 4, "put together"),
         ("python t.py --b\n", False, "bare switch"),

@@ -70,7 +70,7 @@ def command(text: str) -> Command:
         ("timeout 60 nice -n 5 python train.py --a 1", "train.py", []),
         ("bash tools/dist_train.sh --a 1", "tools/dist_train.sh", []),
         ("$LAUNCH --x train.py --a 1", "train.py", [("$LAUNCH", {})]),
-        ("docker run image python train.py --a 1", "docker", []),
+        ("docker run image python train.py --a 1", "train.py", []),
         ("uv pip install --a 1", "uv", []),
     ],
 )
@@ -291,3 +291,61 @@ def test_loops_do_not_look_through_the_script_again_and_again(line: str) -> None
     with contextlib.suppress(SourceError):
         parse(line * (240_000 // len(line)), "loops.sh")
     assert time.process_time() - started < 3
+
+
+LINE = "torchrun --nproc_per_node 2 train.py --a 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "launchers"),
+    [
+        (f'C="{LINE}"\nC+=" --b 2"\neval $C\n', ["torchrun"]),
+        (f'C="{LINE} --b 2"\necho $C\neval "$C"\n', ["torchrun"]),
+        (f'C="{LINE} --b 2 2>&1 | tee x.log"\neval "$C"\n', ["torchrun"]),
+        (f'C="cd x && {LINE} --b 2; echo done"\neval $C\n', ["torchrun"]),
+        (f'eval "{LINE} --b 2 > log"\n', ["torchrun"]),
+        (f"eval {LINE} --b 2\n", ["torchrun"]),
+        (f'bash -c "{LINE} --b 2"\n', ["torchrun"]),
+        (f"/bin/sh -lc 'set -e\n  {LINE} \\\n    --b 2'\n", ["torchrun"]),
+        (f'srun -N 2 bash -c "cd x; {LINE} --b 2"\n', ["srun", "torchrun"]),
+        (f"srun -N 2 bash -e -c \"bash -c '{LINE} --b 2'\"\n", ["srun", "torchrun"]),
+        (f'B=2\nbash -c "{LINE} --b $B"\n', ["torchrun"]),
+        (f"docker run --rm --gpus all -v a:b image:1 {LINE} --b 2\n", ["torchrun"]),
+        (f"singularity exec --nv image.sif bash -c '{LINE} --b 2'\n", ["torchrun"]),
+        (f"ray job submit --address=x --runtime-env-json='{{}}' -- {LINE} --b 2\n", ["torchrun"]),
+        ("read -r -d '' C <<EOF\ntrain.py --a 1 \\\n  --b 2\nEOF\ntorchrun --nproc_per_node 2 $C\n", ["torchrun"]),
+        ("C=$(cat <<EOF\ntrain.py --a 1\n  --b 2\nEOF\n)\ntorchrun --nproc_per_node 2 $C\n", ["torchrun"]),
+        ('C="$(cat <<-EOF\n\ttrain.py --a 1\n\t--b 2\n\tEOF\n)"\ntorchrun --nproc_per_node 2 $C\n', ["torchrun"]),
+    ],
+)
+def test_commands_inside_words(text: str, launchers: list[str]) -> None:
+    (found,) = [each for each in parse(text, "t.sh").commands if each.program == "train.py"]
+    assert [each.name for each in found.launchers] == launchers
+    assert {entry.key: plain(entry.value) for entry in found.options.entries} == {"--a": 1, "--b": 2}
+    for entry in found.options.entries:
+        node = entry.value
+        assert isinstance(node, Scalar)
+        if node.definition is None:
+            assert text[node.span.start : node.span.end] == str(node.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "read -r C <<EOF\ntrain.py --a 1\nEOF\npython $C\n",  # one line, of which nobody knows what is split off
+        "read -r -d '' C <<'EOF'\ntrain.py --a $A\nEOF\npython $C\n",
+        "eval\n",
+        "eval $UNSET\n",
+        "bash -c\n",
+        'bash -c ""\n',
+        "bash -c $1\n",
+    ],
+)
+def test_words_that_hold_no_known_command(text: str) -> None:
+    assert [each.program for each in parse(text, "t.sh").commands if each.program == "train.py"] == []
+
+
+def test_an_export_reaches_the_inner_command() -> None:
+    text = f"export A=1\nB=2 srun bash -c 'C=3 {LINE}'\n"
+    (found,) = [each for each in parse(text, "t.sh").commands if each.program == "train.py"]
+    assert {entry.key: plain(entry.value) for entry in found.environment.entries} == {"A": 1, "B": 2, "C": 3}

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 
 from vramlint.fix.edits import Deleted, Inserted, Intent, Replaced
 from vramlint.records import NamedTuple
-from vramlint.sources.model import Command, Document, Mapping, Node, Plain, Scalar, Sequence, Unknown
+from vramlint.sources.model import (
+    Command,
+    Document,
+    Mapping,
+    Node,
+    Plain,
+    Scalar,
+    Sequence,
+    Span,
+    Syntax,
+    TextEdit,
+    Unknown,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +32,25 @@ class Written:
     value: Plain
 
 
-Outline = None | bool | int | float | str | Written | tuple["Outline", ...] | list[tuple[str, "Outline"]]
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A shell variable whose text holds the words of a command: it changes as the command inside it is edited.
+
+    Which of its characters change is proved character by character, and what they mean by the command's own words.
+    """
+
+
+Outline = None | bool | int | float | str | Written | Holding | tuple["Outline", ...] | list[tuple[str, "Outline"]]
 """Scalars as they are, lists as tuples, mappings as lists of pairs in file order, duplicate keys included."""
 
 
 def outline(document: Document) -> Outline:
     """The data of ``document``."""
-    return _Builder({}, {}, frozenset()).document(document)
+    return _Builder({}, {}, frozenset(), ()).document(document)
 
 
-def expected_outline(document: Document, intents: SequenceType[Intent]) -> Outline:
-    """The data that ``document`` must have once ``intents`` are carried out."""
+def expected_outline(document: Document, intents: SequenceType[Intent], edits: SequenceType[TextEdit] = ()) -> Outline:
+    """The data that ``document`` must have once ``intents`` are carried out by ``edits``."""
     replaced = {
         id(node): intent.value
         for intent in intents
@@ -43,13 +63,16 @@ def expected_outline(document: Document, intents: SequenceType[Intent]) -> Outli
         if isinstance(intent, Inserted):
             inserted.setdefault(id(intent.parent), []).append((intent.key, Written(intent.value)))
     deleted = frozenset(id(intent.entry) for intent in intents if isinstance(intent, Deleted))
-    return _Builder(replaced, inserted, deleted).document(document)
+    spans = tuple(edit.span for edit in edits) if document.syntax is Syntax.SHELL else ()
+    return _Builder(replaced, inserted, deleted, spans).document(document)
 
 
 def difference(expected: Outline, actual: Outline, path: str = "") -> str:
     """The first place where the two differ, in words; nothing where they are equal."""
     if isinstance(expected, Written):
         return "" if means(expected.value, actual) else f"{path or 'the value'} to something else than intended"
+    if isinstance(expected, Holding):
+        return "" if isinstance(actual, (str, tuple)) else path
     if isinstance(expected, list) and isinstance(actual, list):
         return _mapping_difference(expected, actual, path)
     if isinstance(expected, tuple) and isinstance(actual, tuple) and len(expected) == len(actual):
@@ -115,6 +138,7 @@ class _Builder(NamedTuple):
     replaced: MappingType[int, Plain]
     inserted: MappingType[int, list[tuple[str, Outline]]]
     deleted: frozenset[int]
+    edited: tuple[Span, ...]
 
     def document(self, document: Document) -> Outline:
         seen: dict[int, int] = {}
@@ -136,6 +160,8 @@ class _Builder(NamedTuple):
         yield tuple((launcher.name, self.node(launcher.options, seen)) for launcher in command.launchers)
 
     def node(self, node: Node, seen: dict[int, int]) -> Outline:
+        if isinstance(node, (Scalar, Unknown)) and self.holds(node):
+            return Holding()
         if isinstance(node, Scalar):
             return self.scalar(node)
         if isinstance(node, Unknown):
@@ -150,6 +176,12 @@ class _Builder(NamedTuple):
     def mapping(self, node: Mapping, seen: dict[int, int]) -> Outline:
         kept = [entry for entry in node.entries if id(entry) not in self.deleted]
         return [(entry.key, self.node(entry.value, seen)) for entry in kept] + self.inserted.get(id(node), [])
+
+    def holds(self, node: Scalar | Unknown) -> bool:
+        """Whether an edit stands inside ``node``, which it is not about: the words of a command in a variable."""
+        span = node.span
+        inside = any(span.start < edit.start and edit.end < span.end for edit in self.edited)
+        return inside and id(node) not in self.replaced
 
     def scalar(self, node: Scalar) -> Outline:
         """The value, or the one to be written. What refers to the same constant is another setting: it must stay."""

@@ -56,7 +56,7 @@ def _read_again(planned: DocumentEdits) -> tuple[Document, str]:
         )
     except SourceError as error:
         raise EditRefused(f"the edited file could not be read again: {error.message}", path=document.path) from error
-    found = difference(expected_outline(document, planned.intents), outline(again))
+    found = difference(expected_outline(document, planned.intents, planned.edits), outline(again))
     if found:
         raise EditRefused(f"the edit would also change {found}", path=document.path)
     return again, text

@@ -2,7 +2,8 @@
 
 Which options take a value is each tool's own knowledge: torchrun (torch 2.6 ``torch/distributed/run.py``), accelerate
 1.x ``commands/launch.py``, deepspeed 0.16 ``launcher/runner.py``, Open MPI 5 ``mpirun(1)``, Slurm 24.05 ``srun(1)``,
-uv 0.5, coreutils 9. An option in no table takes the next word unless that word is a flag or looks like a program.
+uv 0.5, coreutils 9, Docker 27 ``docker run``, Apptainer 1.3 ``exec``. An option in no table takes the next word unless
+that word is a flag or looks like a program.
 """
 
 from __future__ import annotations
@@ -81,6 +82,23 @@ _UV = Tool(
 )
 PYTHON = Tool(switches=_names("-u -O -OO -B -E -I -s -S -v -q -b -i -P -d"), module=_names("-m"))
 _NOTHING = Tool(wrapper=True)
+_DOCKER = Tool(
+    switches=_names(
+        "--rm -it -ti -i -t -d --privileged --init --detach --interactive --tty --read-only --no-healthcheck"
+    ),
+    words=("run",),
+    skip=1,
+    wrapper=True,
+)
+_SINGULARITY = Tool(
+    switches=_names(
+        "--nv --nvccli --rocm -e --cleanenv -c --contain -C --containall --writable --writable-tmpfs --no-home --compat"
+        " -f --fakeroot -u --userns --no-init --no-privs"
+    ),
+    words=("exec",),
+    skip=1,
+    wrapper=True,
+)
 
 TOOLS: dict[str, Tool] = {
     "torchrun": TORCHRUN,
@@ -111,6 +129,12 @@ TOOLS: dict[str, Tool] = {
     "time": Tool(switches=_names("-p -v"), wrapper=True),
     "nsys": Tool(words=("profile",)),
     "ncu": Tool(),
+    "ray": Tool(switches=_names("--no-wait --verify -v --verbose"), words=("job", "submit"), wrapper=True),
+    "docker": _DOCKER,
+    "podman": _DOCKER,
+    "nvidia-docker": _DOCKER,
+    "singularity": _SINGULARITY,
+    "apptainer": _SINGULARITY,
 }
 MODULE_LAUNCHERS: dict[str, tuple[str, Tool]] = {
     "torch.distributed.run": ("torch.distributed.run", TORCHRUN),

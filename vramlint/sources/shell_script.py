@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from vramlint.errors import SourceError
 from vramlint.sources.model import Command, Entry, Scalar, Span, Style, Unknown
 from vramlint.sources.shell_commands import build
+from vramlint.sources.shell_inner import mark_shared, quotation, shell_text, simple_commands, started_by
 from vramlint.sources.shell_variables import MAX_WORDS, Argument, Binding, Expander, Valued, Variables, typed
-from vramlint.sources.shell_words import NEWLINE, Lexer, Operator, Token, Word
+from vramlint.sources.shell_words import NEWLINE, Lexer, Operator, Part, Token, Word
 
 MAX_BLOCKS = 100
 """Nesting of ``if``, ``for``, ``{`` and ``(`` that is followed."""
@@ -93,6 +94,7 @@ class Script:
                 self._operator(token)
             else:
                 self._statement(token)
+        mark_shared(self.commands)
 
     def _operator(self, token: Operator) -> None:
         self._at += 1
@@ -289,6 +291,7 @@ class Script:
     def _simple(self) -> None:
         words: list[Word] = []
         arrays: list[tuple[Word, list[Word]]] = []
+        fed: Span | None = None
         while self._at < len(self._tokens):
             token = self._tokens[self._at]
             if isinstance(token, Word):
@@ -304,10 +307,13 @@ class Script:
                 return
             if not _REDIRECT.match(token.text):
                 break
+            fed = self._lexer.bodies.get(token.span.start, fed)
             self._at += 2
         for name, items in arrays:
             self._assign_array(name, items)
-        if words:
+        if words and words[0].text == "read" and fed is not None:
+            self._read(words, fed)
+        elif words:
             self._command(words)
 
     def _opens_array(self, word: Word, token: Operator) -> bool:
@@ -355,12 +361,53 @@ class Script:
                 unknown = Unknown(word.span, word.text, f"${word.text} is read at run time")
                 self._bind(word.text, Binding(Valued(unknown, None)), self._variables)
             return
-        arguments = self.expand(words)
-        if not arguments:
-            return
-        command = build(arguments, self._exported.values(), words[-1].span.end)
+        inner = shell_text(words)
+        if inner is not None:
+            self._inside(inner.front, [inner.text])
+        elif name == "eval":
+            self._inside([], words[1:])
+        else:
+            self._add(self.expand(words), words[-1].span.end)
+
+    def _add(self, arguments: list[Argument], end: int) -> None:
+        command = build(arguments, self._exported.values(), end) if arguments else None
         if command is not None:
             self.commands.append(command)
+
+    def _read(self, words: list[Word], body: Span) -> None:
+        """``read -r -d '' NAME <<EOF``: the variable is the here document, and splits into words where it is used."""
+        name = words[-1]
+        unknown = Unknown(name.span, name.text, "a here document")
+        whole = any(word.text.startswith("-") and word.text.endswith("d") for word in words)
+        split = self._expander.words_in(body, self._variables) if whole else None
+        self._bind(name.text, Binding(Valued(unknown, None), split), self._variables)
+
+    def _inside(self, front: list[Word], texts: list[Word]) -> None:
+        """The commands in the text that ``eval`` or the shell behind ``front`` reads."""
+        first = len(self.commands)
+        span = quotation(texts[0]) if len(texts) == 1 else None
+        if span is not None:
+            self._script_inside(span)
+        else:
+            for words in simple_commands([each for text in texts for each in self._read_again(text)]):
+                self._add(words, words[-1].span.end if words else 0)
+        outer = build(self.expand(front), (), front[-1].span.end) if front else None
+        if outer is not None:
+            self.commands[first:] = [started_by(outer, command) for command in self.commands[first:]]
+
+    def _script_inside(self, span: Span) -> None:
+        inner = Script(self._text, span.start, span.end, self._path)
+        inner._variables, inner._exported = Variables(self._variables), dict(self._exported)
+        inner.run()
+        self.commands += inner.commands
+
+    def _read_again(self, word: Word) -> list[Argument]:
+        """A word as ``eval`` reads it: a variable splits into its words, quoted or not."""
+        named = word.pieces[0] if len(word.pieces) == 1 and word.pieces[0].part is not Part.LITERAL else None
+        binding = self._variables.find(named.text) if named is not None else None
+        if binding is not None and binding.words is not None:
+            return binding.words
+        return self.expand([word])
 
     def _declare(self, words: list[Word]) -> None:
         exporting = words[0].text == "export" or any(word.text.startswith("-") and "x" in word.text for word in words)

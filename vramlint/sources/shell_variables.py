@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from vramlint.records import NamedTuple
 from vramlint.sources.model import Scalar, Span, Style, Unknown
 from vramlint.sources.shell_arithmetic import arithmetic
-from vramlint.sources.shell_words import Lexer, Part, Piece, Word
+from vramlint.sources.shell_words import Lexer, Part, Piece, Word, here_document
 
 MAX_WORDS = 5_000
 """Words of one array or split string; a script that doubles a variable in a loop stops there."""
@@ -188,6 +188,9 @@ class Expander:
         if len(pieces) == 1 and pieces[0].part in (Part.VARIABLE, Part.LIST):
             inner = variables.find(pieces[0].text)
             return inner.words if inner is not None else None
+        if len(pieces) == 1 and pieces[0].part is Part.OPAQUE:
+            body = here_document(self._text, pieces[0].start, pieces[0].end)
+            return None if body is None else self.words_in(body, variables)
         if value.text == "":
             return []
         quotes = {piece.quote for piece in pieces}
@@ -196,8 +199,12 @@ class Expander:
         start, end = pieces[0].start, pieces[-1].end
         if not any(character.isspace() for character in self._text[start:end]):
             return None
+        return self.words_in(Span(start, end), variables)
+
+    def words_in(self, text: Span, variables: Variables) -> list[Argument] | None:
+        """The words of a stretch of text, split at white space; None where they are too many to be meant."""
         words: list[Argument] = []
-        for word in Lexer(self._text, start, end, self._path).split_inside():
+        for word in Lexer(self._text, text.start, text.end, self._path).split_inside():
             words.extend(self.arguments(word, variables))
             if len(words) > MAX_WORDS:
                 return None

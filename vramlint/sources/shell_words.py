@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from vramlint.errors import SourceError
 from vramlint.sources.model import Span
@@ -59,6 +60,14 @@ class Operator:
     text: str
 
 
+class HereDocument(NamedTuple):
+    """A here document that begins on the next line. In a ``quoted`` one, nothing is expanded."""
+
+    operator: Operator
+    delimiter: str
+    quoted: bool
+
+
 Token = Word | Operator
 NEWLINE = "newline"
 
@@ -86,9 +95,11 @@ class Lexer:
         self._at = start
         self._end = end
         self._path = path
-        self._heredocs: list[tuple[str, bool]] = []
-        self._awaits_delimiter: str | None = None
+        self._heredocs: list[HereDocument] = []
+        self._awaits_delimiter: Operator | None = None
         self.comments: list[Span] = []
+        self.bodies: dict[int, Span] = {}
+        """Here documents in which variables count, by where their ``<<`` stands."""
 
     def tokens(self) -> list[Token]:
         """Every token. Raises SourceError for a quote or substitution that is never closed."""
@@ -119,9 +130,10 @@ class Lexer:
             return Word(Span(at, self._at), text[at : self._at], [Piece(Part.OPAQUE, at, self._at, "")])
         if operator := _OPERATOR.match(text, at, self._end):
             self._at = operator.end()
-            if operator.group().lstrip("0123456789") in ("<<", "<<-"):
-                self._awaits_delimiter = operator.group()[-1]
-            return Operator(Span(*operator.span()), operator.group())
+            found = Operator(Span(*operator.span()), operator.group())
+            if found.text.lstrip("0123456789") in ("<<", "<<-"):
+                self._awaits_delimiter = found
+            return found
         return self._word()
 
     def _word(self) -> Word:
@@ -140,8 +152,8 @@ class Lexer:
         end = max(end, self._at) if end == start else end
         word = Word(Span(start, end), self._text[start:end], pieces)
         if self._awaits_delimiter is not None:
-            delimiter = "".join(piece.text for piece in pieces)
-            self._heredocs.append((delimiter, self._awaits_delimiter == "-"))
+            quoted = any(piece.quote for piece in pieces)
+            self._heredocs.append(HereDocument(self._awaits_delimiter, "".join(each.text for each in pieces), quoted))
             self._awaits_delimiter = None
         return word
 
@@ -314,11 +326,13 @@ class Lexer:
         return at + 1
 
     def _skip_heredocs(self) -> None:
-        for delimiter, tabs in self._heredocs:
-            indent = r"\t*" if tabs else ""
-            close = re.compile(rf"^{indent}{re.escape(delimiter)}[ \t]*\r?$", re.MULTILINE).search(
+        for begun in self._heredocs:
+            indent = r"\t*" if begun.operator.text.endswith("-") else ""
+            close = re.compile(rf"^{indent}{re.escape(begun.delimiter)}[ \t]*\r?$", re.MULTILINE).search(
                 self._text, self._at, self._end
             )
+            if close is not None and not begun.quoted:
+                self.bodies[begun.operator.span.start] = Span(self._at, close.start())
             self._at = self._end if close is None else close.end()
         self._heredocs.clear()
 
@@ -361,3 +375,12 @@ class Lexer:
         if pieces:
             words.append(Word(Span(start, self._at), self._text[start : self._at], pieces))
         return words
+
+
+_HERE_DOCUMENT = re.compile(r"\$\(\s*cat\s+<<-?[ \t]*(\w+)[ \t]*\r?\n(.*\n)[ \t]*\1\s*\)", re.DOTALL)
+
+
+def here_document(text: str, start: int, end: int) -> Span | None:
+    """The body of ``$(cat <<EOF … EOF)``, which is all of ``text[start:end]``; a quoted delimiter is none of these."""
+    found = _HERE_DOCUMENT.fullmatch(text, start, end)
+    return None if found is None else Span(*found.span(2))
