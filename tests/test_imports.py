@@ -9,9 +9,20 @@ from pathlib import Path
 
 import pytest
 
-NEVER = ("torch", "transformers", "ruamel", "rich", "libcst", "numpy", "pydantic", "importlib.metadata")
-"""Of pydantic a check needs the engine, ``pydantic_core``; the library around it takes longer than all of a check."""
-ONLY_FOR_CONFIGS = ("pydantic_core", "yaml", "dataclasses")
+NEVER = (
+    "torch",
+    "transformers",
+    "ruamel",
+    "rich",
+    "libcst",
+    "numpy",
+    "pydantic",
+    "pydantic_core",
+    "importlib.metadata",
+)
+"""Of pydantic a check needs the engine, ``pydantic_core``, and only for a value that is not plainly of its type; the
+library around it takes longer than all of a check."""
+ONLY_FOR_CONFIGS = ("yaml", "dataclasses")
 NOT_TO_A_PIPE = ("difflib", "hashlib", "tomllib", "traceback", "zipfile", "socket", "email")
 """Modules for errors, terminals and settings files: a check of one config to a pipe has no use for them."""
 MOST_MODULES = {"plain.yml": 135, "config.yml": 400}
@@ -118,7 +129,13 @@ def test_a_config_is_really_checked_by_these_tests(tmp_path: Path) -> None:
     """Without this, the ban would hold for a check that never gets to any rule."""
     code, modules = imported(tmp_path, "config.py", CLASS, "--gpu", "rtx3070-8gb", "--gpus", "1")
     assert code == 1
-    assert {"vramlint_rules", "pydantic_core"} <= modules
+    assert {"vramlint_rules", "vramlint.dialects.schema"} <= modules
+
+
+def test_pydantics_engine_is_for_values_that_are_not_plainly_of_their_type(tmp_path: Path) -> None:
+    _, modules = imported(tmp_path, "config.py", CLASS.replace("= 96", "= 96.0"))
+    assert "pydantic_core" in modules
+    assert "pydantic" not in modules
 
 
 def test_the_entry_imports_click_and_the_standard_library() -> None:

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
-from pydantic_core import ValidationError
-
 from vramlint.dialects.places import Place, Source, location
-from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, Whole, keys, validate
+from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, Whole, keys, problems, validate
 from vramlint.plan import Fact, default, unknown
 from vramlint.records import NamedTuple
 from vramlint.sources.model import Document, Mapping, Node, Plain, Scalar, Span, Unknown
@@ -82,10 +80,9 @@ def settings_from(schema: type[S], places: dict[str, Place]) -> Settings[S]:
     data = {name: value for name, value in data.items() if value is not None}
     try:
         return Settings(validate(schema, data), places, doubts)
-    except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            name = str(problem["loc"][0])
-            doubts[name] = f"{places[name].name} = {_shown(data.pop(name, None))}: {problem['msg']}"
+    except ValueError as error:
+        for name, words in problems(error).items():
+            doubts[name] = f"{places[name].name} = {_shown(data.pop(name, None))}: {words}"
         return Settings(validate(schema, data), places, doubts)
 
 

@@ -1,10 +1,11 @@
 """A dialect's settings: declared once, validated by pydantic's engine, at hand as a pydantic model.
 
 A dialect declares its settings as a pydantic schema: the field is the plan's fact, ``keys(...)`` gives the framework's
-own keys (dotted where they nest) and the framework's default, the type says what is accepted. Reading a file needs
-pydantic's engine only, ``pydantic_core``: it is handed the declaration when a schema is first read. The library around
-it, whose import takes as long as a linter's whole run, makes a ``BaseModel`` of the same declaration for whoever asks
-``model`` for one; ``tests/dialects/test_schema.py`` holds the two to the same values and the same words.
+own keys (dotted where they nest) and the framework's default, the type says what is accepted. A value that is of that
+type as it stands is taken as it stands. Anything else is for pydantic's engine, ``pydantic_core``, whose import takes a
+seventh of a check: it converts, or says in its words what is wrong. The library around it, whose import takes as long
+as a linter's whole run, makes a ``BaseModel`` of the same declaration for whoever asks ``model`` for one;
+``tests/dialects/test_schema.py`` holds all three to the same values and the same words.
 """
 
 from __future__ import annotations
@@ -13,15 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_type_hints
 
-from pydantic_core import SchemaValidator, core_schema
-
 from vramlint.dialects.values import as_count, as_flag, as_size, as_text
 from vramlint.plan import ImageSize
 from vramlint.records import NamedTuple
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from pydantic_core import CoreSchema
+    from pydantic_core import CoreSchema, SchemaValidator
 
 
 class Spelled(NamedTuple):
@@ -52,16 +51,54 @@ def keys(*names: str, default: Any = None) -> Any:
     return Setting(names, default)
 
 
+class Kind(NamedTuple):
+    """Which values are taken as they stand: ``read`` gives one of exactly this ``type``, of ``least`` or more."""
+
+    type: type
+    read: Callable[[Any], Any]
+    least: int | None = None
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _as_float(value: Any) -> Any:
+    return float(value) if type(value) is int and abs(value) < 2**53 else value
+
+
+def _spelled(annotation: Any) -> Kind:
+    spelled: Spelled = annotation.__metadata__[0]
+    return Kind(annotation.__origin__, spelled.read, spelled.least)
+
+
+_ANYTHING, _ENGINES = Kind(object, _itself), Kind(NoneType, _itself)
+_KINDS = {
+    "Any": _ANYTHING,
+    "int | None": Kind(int, _itself),
+    "float | None": Kind(float, _as_float),
+    "Count | None": _spelled(Count),
+    "Natural | None": _spelled(Natural),
+    "Whole | None": _spelled(Whole),
+    "Flag | None": _spelled(Flag),
+    "Size | None": _spelled(Size),
+    "Text | None": _spelled(Text),
+}
+"""By the text of a field's annotation; a field of any other is always pydantic's."""
+
+
 class Schema:
     """Base of every dialect's schema. ``source`` names framework and version for the notes of its defaults."""
 
     source: ClassVar[str] = ""
     model_fields: ClassVar[Mapping[str, Setting]] = {}
     """The declared fields by name, inherited ones first."""
+    kinds: ClassVar[Mapping[str, Kind]] = {}
 
     def __init_subclass__(cls) -> None:
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
         cls.model_fields = {**cls.model_fields, **own}
+        cls.kinds = {**cls.kinds, **{name: _KINDS.get(cls.__annotations__[name], _ENGINES) for name in own}}
 
     def __init__(self, **values: Any) -> None:
         """Holds ``values`` as they are; ``validate`` is the way from what a file says."""
@@ -76,15 +113,46 @@ def validate(schema: type[S], data: Mapping[str, Any]) -> S:
 
     Raises ``pydantic_core.ValidationError`` (pydantic's own) with everything that the declaration does not accept.
     """
+    plain = _as_it_stands(schema, data)
+    if plain is not None:
+        return schema(**plain)
     if schema not in _VALIDATORS:
         _VALIDATORS[schema] = _validator(schema)
     return schema(**_VALIDATORS[schema].validate_python(data))
 
 
+def problems(error: ValueError) -> dict[str, str]:
+    """What a ``ValidationError`` of :func:`validate` says of each field; any other error is raised again."""
+    from pydantic_core import ValidationError
+
+    if not isinstance(error, ValidationError):
+        raise error
+    return {str(problem["loc"][0]): problem["msg"] for problem in error.errors(include_url=False)}
+
+
 _VALIDATORS: dict[type[Schema], SchemaValidator] = {}
 
 
+def _as_it_stands(schema: type[Schema], data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields' values where each is plainly of the type declared for it, None where one wants pydantic's engine."""
+    values: dict[str, Any] = {}
+    for name, setting in schema.model_fields.items():
+        value: Any = data.get(name, setting.default)
+        if value is not None and (kind := schema.kinds.get(name, _ENGINES)) is not _ANYTHING:
+            try:
+                value = kind.read(value)
+            except ValueError:
+                return None
+            too_small = kind.least is not None and isinstance(value, int) and value < kind.least
+            if type(value) is not kind.type or too_small:
+                return None
+        values[name] = value
+    return values
+
+
 def _validator(schema: type[Schema]) -> SchemaValidator:
+    from pydantic_core import SchemaValidator, core_schema
+
     accepted = get_type_hints(schema, include_extras=True)
     fields = {
         name: core_schema.typed_dict_field(
@@ -97,6 +165,8 @@ def _validator(schema: type[Schema]) -> SchemaValidator:
 
 def _accepts(annotation: Any) -> CoreSchema:
     """What the engine takes for ``annotation``: ``Any``, or one of the types above or a number, or None."""
+    from pydantic_core import core_schema
+
     if annotation is Any:
         return core_schema.any_schema()
     (kind,) = (each for each in get_args(annotation) if each is not NoneType)
@@ -104,6 +174,8 @@ def _accepts(annotation: Any) -> CoreSchema:
 
 
 def _kind(kind: Any) -> CoreSchema:
+    from pydantic_core import core_schema
+
     if kind is int:
         return core_schema.int_schema()
     if kind is float:
@@ -113,6 +185,8 @@ def _kind(kind: Any) -> CoreSchema:
 
 
 def _plain(kind: type, least: int | None) -> CoreSchema:
+    from pydantic_core import core_schema
+
     if kind is int:
         return core_schema.int_schema(ge=least)
     if kind is bool:
