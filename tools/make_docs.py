@@ -1,6 +1,6 @@
 """Writes what is generated from the source, or with --check says what is out of date.
 
-That is a part of docs/ and the framework rows as JSON.
+That is a part of docs/, the framework rows as JSON, and where the layer ledger's builders are.
 
 Usage: python tools/make_docs.py [--check]
 """
@@ -24,6 +24,7 @@ from vramlint.constraints import read_rows
 from vramlint.dialects import further_images, further_language, registry
 from vramlint.dialects.draft import EXTRA_FACTS
 from vramlint.engine import load_rules
+from vramlint.memory.layers import registry as layer_registry
 from vramlint.plan import FACT_NAMES, TrainingPlan, batch
 from vramlint.project import settings
 from vramlint.project.settings_schema import settings_schema
@@ -210,15 +211,31 @@ def parsed_rows() -> dict[str, str]:
     return {f"{path.stem}.json": parsed(path.read_bytes().decode(), path.name) for path in sources}
 
 
+_DECORATOR = re.compile(r'^@(?:(backbone|neck|head|model)\(|register\(\s*"(\w+)",)([^)]*)\)', re.MULTILINE)
+
+
+def builders() -> str:
+    """Where the layer ledger's builders are: by kind and name, read from their decorators; a later one wins."""
+    found: dict[str, dict[str, str]] = {}
+    for folder, modules in layer_registry.MODULES.items():
+        for module in modules:
+            path = Path(layer_registry.PLACES).parent.joinpath(folder, *module.split(".")).with_suffix(".py")
+            for short, long, names in _DECORATOR.findall(path.read_text(encoding="utf-8")):
+                for name in re.findall(r'"([^"]+)"', names):
+                    found.setdefault(short or long, {})[name] = f"{folder}.{module}"
+    return dump(found)
+
+
 def _wanted() -> dict[Path, str]:
-    made = {DOCS / name: text for name, text in pages().items()}
+    made = {DOCS / name: text for name, text in pages().items()} | {Path(layer_registry.PLACES): builders()}
     return made | {Path(PARSED_FOLDER, name): text for name, text in parsed_rows().items()}
 
 
 def stale() -> list[Path]:
     """Generated files that are missing, differ, or belong to something that is gone."""
     wanted = _wanted()
-    pages_found = (*DOCS.rglob("*.md"), *DOCS.glob("*.schema.json"), *Path(PARSED_FOLDER).glob("*.json"))
+    data_found = (*Path(PARSED_FOLDER).glob("*.json"), *Path(layer_registry.PLACES).parent.glob("places.json"))
+    pages_found = (*DOCS.rglob("*.md"), *DOCS.glob("*.schema.json"), *data_found)
     found = {path: path.read_text(encoding="utf-8") for path in pages_found}
     found = {path: text for path, text in found.items() if path.suffix == ".json" or text.startswith(NOTICE)}
     return sorted(path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path))

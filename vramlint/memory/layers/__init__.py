@@ -23,7 +23,8 @@ Rooms
                    ``ConvModule``, ``SeparableConv``
     ``attention``  ``MultiheadAttention``, ``attention`` (fused or not)
     ``registry``   ``@backbone("ResNet")``, ``@neck``, ``@head``, ``@model``, ``@register("loss", "Name")``; new modules
-                   are named in ``registry._MODULES``. ``"mmdet.ResNet"`` wins over ``"ResNet"`` in its scope
+                   are named in ``registry.MODULES``, and ``python tools/make_docs.py`` notes the names in
+                   ``places.json``. ``"mmdet.ResNet"`` wins over ``"ResNet"`` in its scope
     ``knowledge``  :class:`~.knowledge.LayerModel`, which the estimator uses; ``understood`` for unknown types
 
 A backbone in full::

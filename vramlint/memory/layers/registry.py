@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol, TypeVar
@@ -148,34 +148,27 @@ def find(kind: str, name: str, scope: str) -> Callable[..., Any] | None:
     prefix, _, bare = name.rpartition(".")
     spelled = (f"{prefix or scope}.{bare}", bare)
     for candidate in spelled:
-        place = places().get((kind, candidate))
+        place = places().get(kind, {}).get(candidate)
         if place is not None:
-            importlib.import_module(place)
+            importlib.import_module(f"{_HERE}.{place}")
             return _TABLES[kind][candidate]
     _load(kind)
     table = _TABLES.get(kind, {})
     return table.get(spelled[0]) or table.get(bare)
 
 
-_DECORATOR = re.compile(r'^@(?:(backbone|neck|head|model)\(|register\(\s*"(\w+)",)([^)]*)\)', re.MULTILINE)
+_HERE = "vramlint.memory.layers"
+PLACES = os.path.join(os.path.dirname(__file__), "places.json")
 
 
 @cache
-def places() -> dict[tuple[str, str], str]:
-    """The module of each (kind, name), read from the decorators in the builders' sources; a later one wins."""
-    found: dict[tuple[str, str], str] = {}
-    root = os.path.dirname(__file__)
-    for folder, modules in _MODULES.items():
-        for module in modules:
-            try:
-                path = os.path.join(root, folder, *module.split("."))
-                with open(f"{path}.py", encoding="utf-8") as file:
-                    text = file.read()
-            except OSError:
-                return {}
-            for short, long, names in _DECORATOR.findall(text):
-                for name in re.findall(r'"([^"]+)"', names):
-                    found[short or long, name] = f"vramlint.memory.layers.{folder}.{module}"
+def places() -> dict[str, dict[str, str]]:
+    """The module of each name by kind, as the decorators in the builders' sources spell them.
+
+    ``tools/make_docs.py`` keeps the file; a name that it lacks is still found, in all modules of its kind.
+    """
+    with open(PLACES, encoding="utf-8") as file:
+        found: dict[str, dict[str, str]] = json.load(file)
     return found
 
 
@@ -185,7 +178,7 @@ def known(kind: str) -> Iterator[str]:
     return iter(sorted(_TABLES.get(kind, {})))
 
 
-_MODULES: dict[str, tuple[str, ...]] = {
+MODULES: dict[str, tuple[str, ...]] = {
     "backbones": (
         "bisenetv2",
         "clips",
@@ -277,5 +270,5 @@ _MODULES: dict[str, tuple[str, ...]] = {
 @cache
 def _load(kind: str) -> None:
     for folder in _FOLDERS.get(kind, ()):
-        for module in _MODULES[folder]:
-            importlib.import_module(f"vramlint.memory.layers.{folder}.{module}")
+        for module in MODULES[folder]:
+            importlib.import_module(f"{_HERE}.{folder}.{module}")
