@@ -67,3 +67,40 @@ def test_missing_and_unknown_fields_are_refused() -> None:
         Point()  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Box(1, weight=2)  # type: ignore[call-arg]
+
+
+def test_a_misspelled_field_is_not_replaced() -> None:
+    with pytest.raises(TypeError, match="weight"):
+        Box(1)._replace(weight=2)  # type: ignore[call-arg]
+
+
+def test_fields_match_by_place_and_read_as_a_dictionary() -> None:
+    match Point(3, 4):
+        case Point(across, down):
+            assert (across, down) == (3, 4)
+    assert Point._make([1, 2])._asdict() == {"across": 1, "down": 2}
+
+
+class Wide(NamedTuple):
+    """As many fields as a dialect's row has, and no default at all."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+    e: int
+    f: int
+    g: int
+    h: int
+    i: int
+    j: int
+    k: int
+    l: int  # noqa: E741
+    m: int
+
+
+def test_many_fields() -> None:
+    wide = Wide(*range(12), m=12)
+    assert tuple(wide) == tuple(range(13)) == (wide.a, *wide[1:-1], wide.m)
+    with pytest.raises(TypeError, match="'m'"):
+        Wide(*range(12))  # type: ignore[call-arg]

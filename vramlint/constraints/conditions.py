@@ -18,13 +18,14 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from vramlint.patterns import later
 from vramlint.plan import Fact, Origin
 
 Answer = bool | None
 
 _DEFAULT = Origin.DEFAULT
 
-_NUMBER = re.compile(r"[+-]?[\d._]+(?:[eE][+-]?\d+)?")
+_NUMBER = later(r"[+-]?[\d._]+(?:[eE][+-]?\d+)?")
 """A text that some loaders make a number of: whether they do is the framework's affair, so the answer is unknown."""
 
 

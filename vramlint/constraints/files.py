@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from vramlint.constraints.conditions import wrong_condition
 from vramlint.constraints.templates import TEMPLATES, Row, needed_settings
 from vramlint.errors import SettingsError
+from vramlint.patterns import later
 from vramlint.records import NamedTuple
 from vramlint.rule import Confidence, Severity
 
@@ -17,7 +17,7 @@ _ROW_KEYS = {
     "name", "code", "template", "message", "help", "severity", "confidence", "source", "version", "fails", "passes",
     "example",
 }  # fmt: skip
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+_NAME = later(r"[a-z0-9]+(-[a-z0-9]+)+")
 
 
 class RowFile(NamedTuple):

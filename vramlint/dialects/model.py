@@ -57,7 +57,7 @@ class Context(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Reading:
     """One run as a dialect reads it: the plan, the slots by fact name, and findings of reading itself (VL0)."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from vramlint.patterns import later
 from vramlint.plan.tree import NOT_CONSTANT, ModelTree
 from vramlint.sources.model import Mapping, Node, Scalar, Sequence, Unknown
 
-_NAME = re.compile(r"[A-Za-z_][\w.]*")
+_NAME = later(r"[A-Za-z_][\w.]*")
 _NAME_KEYS = ("type", "_target_")
 _MOST_DEEP = 40
 

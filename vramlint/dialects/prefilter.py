@@ -8,8 +8,9 @@ is written for lower case.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
+
+from vramlint.patterns import later
 
 
 def prefilter(path: str, data: bytes) -> bool:
@@ -26,7 +27,7 @@ _BATCH_WORDS = (
     b"trainjob pytorchjob train_split max_num_tokens max_num_elements max_tokens per_device model_args training_method "
     b"pipe-parallel-size pipe_parallel_size tuner_type train_type"
 ).split()
-_BATCH_KEY = re.compile(rb"(?:^|[\s\"'])bs[\"']?\s*:")
+_BATCH_KEY = later(rb"(?:^|[\s\"'])bs[\"']?\s*:")
 _TRAINER_GROUP = (b"- trainer:", b"override /trainer:")
 
 
@@ -39,9 +40,9 @@ def _data(data: bytes) -> bool:
 
 
 _FLAG_WORDS = b"batch accum per_device rfdetr trainer. trainer= experiment=".split()
-_FLAGS = re.compile(rb"--bs\b|\s-b\s|\byolo\b|\bswift\s+(?:sft|pt|rlhf)\b")
+_FLAGS = later(rb"--bs\b|\s-b\s|\byolo\b|\bswift\s+(?:sft|pt|rlhf)\b")
 _LAUNCHER_WORDS = b"python torchrun accelerate deepspeed yolo srun mpirun train rfdetr".split()
-_LAUNCHERS = re.compile(rb"\btrl\b|\btune\b|\bswift\b")
+_LAUNCHERS = later(rb"\btrl\b|\btune\b|\bswift\b")
 
 
 def shell_prefilter(data: bytes) -> bool:
@@ -61,9 +62,9 @@ _CALLS = (
     b"rlhfarguments(",
     b"trainarguments(",
 )
-_TRL_CONFIG = re.compile(rb"\b(?:sft|dpo|grpo|kto|rloo|reward|orpo|cpo|bco|gkd)config\(")
+_TRL_CONFIG = later(rb"\b(?:sft|dpo|grpo|kto|rloo|reward|orpo|cpo|bco|gkd)config\(")
 _LINE_WORDS = (b"batch", b"accum", b"dataloader", b"_base_", b"queue_", b"\tbs", b" bs")
-_LINES = re.compile(
+_LINES = later(
     rb"\n(?:_base_\s*=|(?:train_)?dataloader\b|from [\w.]+ import .*\bdataloader\b|gradient_accumulation_steps[ \t]*="
     rb"|[ \t]+dataloader,"
     rb"|[ \t]+(?:[a-z_]*batch_?size[a-z_]*|batch|bs|queue_(?:size|len|length)|[a-z_]*accum[a-z_]*)\s*[:=])"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from vramlint.patterns import later
 from vramlint.plan import ImageSize, Precision
 
 TRUE_WORDS = frozenset({"true", "yes", "on", "1", "y", "t"})
@@ -22,7 +23,7 @@ _PRECISIONS = {
 }
 _PRECISION_WORDS = {word: precision for precision, words in _PRECISIONS.items() for word in words}
 
-_SIZE = re.compile(r"^\s*[\[(]?\s*(\d+)\s*(?:[,x*\s]\s*(\d+)\s*)?[\])]?\s*$")
+_SIZE = later(r"^\s*[\[(]?\s*(\d+)\s*(?:[,x*\s]\s*(\d+)\s*)?[\])]?\s*$")
 
 
 def as_count(value: object) -> object:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from vramlint.errors import PluginError, UsageError
+from vramlint.patterns import later
 from vramlint.rule import RuleInfo, RuleModule
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _OWN = tuple(
     )
 )
 """Rules that the engine itself judges: they are about how a file is written, not about a run."""
-_FAMILY = re.compile(r"(?i)VL\d?")
+_FAMILY = later(r"(?i)VL\d?")
 ENTRY_POINTS = "vramlint.rules"
 """The entry point group under which other distributions offer their rules."""
 

@@ -13,12 +13,12 @@ The engine itself judges this: rules see no comments.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from vramlint.engine.suppressions import suppressions
 from vramlint.findings import Finding
 from vramlint.fix.edits import location_of
+from vramlint.patterns import later
 from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
 from vramlint.sources.model import Document
 
@@ -32,7 +32,7 @@ RULE = RuleInfo(
     sources=("https://google.github.io/styleguide/pyguide.html#21-lint",),
     pedantic=True,
 )
-_REASON = re.compile(r"vramlint:\s*ignore(?:-file)?\s*\[[^\]]*\]\W*(?P<reason>\w.*)?")
+_REASON = later(r"vramlint:\s*ignore(?:-file)?\s*\[[^\]]*\]\W*(?P<reason>\w.*)?")
 _HF = "output_dir: out\nper_device_train_batch_size: 4{}\ngradient_accumulation_steps: 2\n"
 VALID: tuple[Case, ...] = (
     Case("sft.yaml", _HF.format("  # vramlint: ignore[effective-batch] said in the README")),

@@ -14,13 +14,14 @@ from vramlint.engine.options import CheckOptions
 from vramlint.errors import TargetError
 from vramlint.hardware import catalogue
 from vramlint.hardware.model import Gpu, Host, Target
+from vramlint.patterns import later
 from vramlint.project.setting_values import size_bytes
 from vramlint.project.settings import Settings, TargetTable
 from vramlint.records import NamedTuple
 from vramlint.sources.model import Comment, Document, Mapping, Scalar, Sequence
 
-_COMMENT = re.compile(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")
-_WORD = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s,]+)")
+_COMMENT = later(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")
+_WORD = later(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s,]+)")
 _KEYS = ("gpu", "gpus", "nodes", "cores", "ram", "shm", "disk")
 
 

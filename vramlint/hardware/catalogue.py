@@ -12,17 +12,18 @@ from functools import lru_cache
 
 from vramlint.errors import TargetError
 from vramlint.hardware.model import GIB, MIB, Gpu
+from vramlint.patterns import later
 from vramlint.records import NamedTuple
 
 _DATA = os.path.join(os.path.dirname(__file__), "data", "gpus.json")
-_NOISE = re.compile(
+_NOISE = later(
     r"nvidia|geforce|tesla|tensor ?core|graphics|gpu|edition|generation|hbm\w*|gddr\w*"
     r"|(?<![a-z])(sxm|pcie|nvl|oam)\d*(?![a-z])"
 )
 """Words that do not tell one card of the catalogue from another: vendor, form factor, memory technology."""
-_SIZE = re.compile(r"(?<![\d.])(\d+) ?gi?b?$")
-_PLAIN_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(gib|gb|g)")
-_MIG = re.compile(r"mig ?(\dg\.\d+gb)|(?<!\d)(\dg\.\d+gb)")
+_SIZE = later(r"(?<![\d.])(\d+) ?gi?b?$")
+_PLAIN_SIZE = later(r"(\d+(?:\.\d+)?) ?(gib|gb|g)")
+_MIG = later(r"mig ?(\dg\.\d+gb)|(?<!\d)(\dg\.\d+gb)")
 _UNKNOWN_CAPABILITY = (0, 0)
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from vramlint.memory.denoiser import Adapters, Beside, Denoiser, TracedMoment, Way
 from vramlint.memory.local_models import folders_of, read_json
+from vramlint.patterns import later
 
 _DATA = os.path.join(os.path.dirname(__file__), "data", "diffusion.json")
-_SUFFIX = re.compile(r"\.(safetensors|ckpt|pt|gguf)$")
+_SUFFIX = later(r"\.(safetensors|ckpt|pt|gguf)$")
 _RANK = 16
 """Rank at which the traces' gradient elements are counted."""
 

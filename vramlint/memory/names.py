@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 
-_STORAGE = re.compile(
+from vramlint.patterns import later
+
+_STORAGE = later(
     r"[-_. ](unsloth[-_]bnb[-_]4bit|bnb[-_][48]bit|bnb|[48]bit|gptq([-_]int[348])?|awq([-_]int4)?|gguf|exl[23]|hf|mlx"
     r"|int[48]|fp8(-dynamic|-block)?|fp16|bf16|nf4|mxfp4|nvfp4|w[48]a(8|16)|quantized(\.w[48]a(8|16))?|dynamic|safetensors"
     r"|q[2-8](_[0-9k](_[sml])?)?|qat|float16)$"
 )
 """Words at the end of a repository's name that change its storage, not its shape."""
 
-_QUANTISED = re.compile(
+_QUANTISED = later(
     r"[-_. ](?:(bnb|nf4|4bit)|(gptq|awq|gguf|exl[23]|8bit|int[48]|fp8|mxfp4|nvfp4|w[48]a(?:8|16)|q[2-8]_\w+))"
     r"(?![a-z])"
 )
 """Words for weights that are stored quantised: by bitsandbytes in four bits, or in another way."""
 
-_ROLE = re.compile(r"[-_. ](instruct|chat|it|base|pt)$")
+_ROLE = later(r"[-_. ](instruct|chat|it|base|pt)$")
 """Words that say how a checkpoint was trained on from one shape."""
 
 

@@ -112,6 +112,9 @@ _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
     (r"rmsprop|adagrad|adadelta", _ONE_STATE),
 )
 
+_USUAL = {"adamw": ADAMW, "adam": ADAMW, "sgd": _SGD}
+"""What most configs say, without a look through the table."""
+
 
 def other_libraries(name: str | None, found: Optimizer | None) -> Optimizer | None:
     """What ``name`` may be beside ``found``: bitsandbytes and torchao both call a class ``AdamW8bit``."""
@@ -123,6 +126,9 @@ def find_optimizer(name: str | None, momentum: float | None = None) -> Optimizer
     """The optimizer that frameworks call ``name`` (``adamw_torch_fused``, ``PagedAdamW8bit``); None if unknown."""
     if name is None:
         return None
+    usual = _USUAL.get(name.lower())
+    if usual is not None:
+        return _PLAIN_SGD if usual is _SGD and momentum == 0 else usual
     text = re.sub(r"[_\-.]+", " ", name.lower())
     for pattern, optimizer in _TABLE:
         if re.search(pattern, text):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from functools import cache
 
 from vramlint.memory.pack import Pack, pack_key
 from vramlint.memory.profile import Profile, load_profile
+from vramlint.patterns import later
 from vramlint.plan import Precision
 
 FOLDER = os.path.join(os.path.dirname(__file__), "data", "profiles")
@@ -27,7 +27,7 @@ FAMILIES = (
 )
 """The packs, in the order in which a name without family is looked for."""
 
-_FILE_SUFFIX = re.compile(r"\.(pt|pth|yaml|yml|onnx|safetensors)$")
+_FILE_SUFFIX = later(r"\.(pt|pth|yaml|yml|onnx|safetensors)$")
 
 
 def find_profile(name: str, precision: Precision | None = None, checkpointing: bool | None = None) -> Profile | None:

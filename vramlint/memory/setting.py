@@ -108,7 +108,7 @@ class Setting:
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Settings:
     """The setting for the value, the other readings for the interval, and what was assumed, in words.
 

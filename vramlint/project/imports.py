@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
+from vramlint.patterns import later
 from vramlint.project.files import ProjectFiles, folder_of
 
-_FROM_IMPORT = re.compile(rb"\n[ \t]*from[ \t]+([.\w]+)[ \t]+import[ \t]+([^\r\n#]+)")
-_IMPORT = re.compile(rb"\n[ \t]*import[ \t]+([.\w]+)")
+_FROM_IMPORT = later(rb"\n[ \t]*from[ \t]+([.\w]+)[ \t]+import[ \t]+([^\r\n#]+)")
+_IMPORT = later(rb"\n[ \t]*import[ \t]+([.\w]+)")
 """Lines of Python; ``\\n`` instead of ``^`` lets the search skip from line to line."""
-_CONFIG_NAME = re.compile(rb"(?i)config|cfg|settings|hparams|hyperparam|options|arguments")
+_CONFIG_NAME = later(rb"(?i)config|cfg|settings|hparams|hyperparam|options|arguments")
 
 
 class Imports:

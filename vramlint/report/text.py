@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 from vramlint.hardware.model import GIB, MIB
 from vramlint.memory.model import Interval
+from vramlint.patterns import later
 from vramlint.records import NamedTuple
 
 MINIMUM_WIDTH = 60
@@ -78,7 +78,7 @@ def shorten(text: str, width: int) -> str:
     return kept + _ELLIPSIS
 
 
-_TOGETHER = re.compile(r"\([^()]{1,24}\)|\d (?:GiB|GPUs?|steps?|batches|tokens|px)\b")
+_TOGETHER = later(r"\([^()]{1,24}\)|\d (?:GiB|GPUs?|steps?|batches|tokens|px)\b")
 """What reads badly when a line breaks inside it: a short parenthesis, a number and its unit."""
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from vramlint.patterns import later
 from vramlint.records import NamedTuple
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -355,7 +355,7 @@ def position_in(text: str, offset: int) -> Position:
     return Position(line, offset - starts[line - 1] + 1)
 
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE_END = later(r"\r\n|\r|\n")
 """What ends a line. ``str.splitlines`` also splits at form feeds and Unicode separators, which no editor counts."""
 
 

@@ -11,11 +11,12 @@ import re
 from array import array
 from bisect import bisect_left
 
+from vramlint.patterns import later
 from vramlint.sources.model import Comment, Span
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE_END = later(r"\r\n|\r|\n")
 
-_STRING_OR_COMMENT = re.compile(
+_STRING_OR_COMMENT = later(
     r'"""(?:[^"\\]++|\\.|"(?!""))*+"""'
     r"|'''(?:[^'\\]++|\\.|'(?!''))*+'''"
     r'|"(?:[^"\\\r\n]++|\\(?:\r\n|.))*+"'

@@ -31,7 +31,7 @@ MAX_FILES = 60
 """Files that one resolution may draw in; no chain of base files in mmdet 3.3.0 or mmsegmentation 1.2.2 comes near."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Resolved:
     """A mapping with everything it takes over. Entries from elsewhere have ``merged`` set.
 

@@ -8,6 +8,7 @@ import sys
 import warnings
 
 from vramlint.errors import SourceError
+from vramlint.patterns import later
 from vramlint.sources.model import Document, Mapping, Span, Syntax
 from vramlint.sources.python_body import Body, Imported, imports_nothing
 from vramlint.sources.python_places import Places, comments
@@ -22,7 +23,7 @@ _TELLTALES = (
     "batch", "_base_", "read_base", "samples_per_gpu", "TrainingArguments", "DataLoader", "Trainer", "grad_accum",
     "accumulat", "optim_wrapper", "imgsz", "max_epochs", "num_epochs", "train_cfg",
 )  # fmt: skip
-_LOOKS_LIKE_CONFIG = re.compile(
+_LOOKS_LIKE_CONFIG = later(
     r"""(?x)
       ^[ \t]*(?:self\.|cfg\.|config\.|args\.)?            # batch_size = 8, batch_size: int = 8, self.batch = 8
         \w*(?:batch|accum|samples_per_gpu)\w*[ \t]*(?::[^=\n]{1,60})?=[ \t]*(?:\d|field|Field|dict)

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from vramlint.sources.model import Definition, Entry, Mapping, Node, Sequence, Unknown
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Scope:
     """Names with their present values; a branch or a function writes into its own and reads through to ``parent``."""
 
@@ -52,7 +52,7 @@ class Kind(Enum):
     FUNCTION = auto()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Frame:
     """Where statements run. ``entries`` is what becomes visible as settings; ``self_name`` is set in ``__init__``."""
 

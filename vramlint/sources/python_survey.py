@@ -28,7 +28,7 @@ MAX_NODES = 200_000
 _NEVER = frozenset({"dict", "print", "field", "Field", "format", "open", "join", "info", "warning", "debug"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Survey:
     """``uses`` counts reads of each name; ``calls`` lists the calls worth reading by the statement they stand in.
 

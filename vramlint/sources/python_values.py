@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+from vramlint.patterns import later
 from vramlint.sources import python_arithmetic as arithmetic
 from vramlint.sources.model import Definition, Entry, Mapping, Node, Scalar, Sequence, Span, Style, Unknown
 from vramlint.sources.python_comprehension import MAX_ITEMS, comprehension
@@ -24,11 +25,11 @@ MAX_WEIGHT = 50_000
 MAX_COPIES = 500_000
 """Entries and items that one file may copy by ``**``, ``*``, ``+`` and base classes before the rest is unknown."""
 
-_STRING = re.compile(
+_STRING = later(
     r"""[a-zA-Z]{0,2}(?:(?P<block>\"{3}|'{3}).*(?P=block)|(?P<double>"(?:[^"\\]++|\\.)*+")|'(?:[^'\\]++|\\.)*+')""",
     re.DOTALL,
 )
-_SIMPLE_FORMAT = re.compile(r"0?[0-9]{0,2},?(?:\.[0-9]{1,2})?[bdefgosxX%]?")
+_SIMPLE_FORMAT = later(r"0?[0-9]{0,2},?(?:\.[0-9]{1,2})?[bdefgosxX%]?")
 
 
 class Evaluator:
