@@ -65,11 +65,6 @@ def test_more_optimizers(name: str, per_fp32: float) -> None:
     assert optimizer.state_bytes(N, 4) / N == pytest.approx(per_fp32, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["galore_adamw", "apollo_adamw", "lomo", "adalomo"])
-def test_states_of_an_unspelled_rank_are_unknown(name: str) -> None:
-    assert find_optimizer(name) is None
-
-
 def test_unknown_optimizer() -> None:
     assert find_optimizer("my_own_thing") is None
     assert find_optimizer(None) is None

@@ -53,6 +53,7 @@ from vramlint.dialects.language import (
     half,
     language_facts,
     offer_keys,
+    optimizer_shapes,
     preference,
     product,
     spelled_true,
@@ -90,6 +91,8 @@ class Config(Schema):
     max_steps: int | None = keys("max_steps")
     eval_batch: Count | None = keys("eval_batch_size")
 
+    optim_args: Any = keys("optim_args")
+    optim_targets: Any = keys("optim_target_modules")
     batch_size: Count | None = keys("batch_size")
     grad_checkpointing: Any = keys(
         "gradient_checkpointing",
@@ -142,6 +145,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     ):
         draft.put("sharding", derived("fsdp", "fsdp is configured"))
     draft.put("packing", settings.fact("packing"))
+    optimizer_shapes(draft, settings.fact("optim_args"), settings.fact("optim_targets"))
     language_facts(draft, "transformers")
     if settings.values.trainer or settings.values.reward:
         preference(draft, settings.values.trainer or "a reward model")

@@ -39,7 +39,7 @@ from vramlint.dialects import spelling_out
 from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft, title_of, value_misread
 from vramlint.dialects.hf_script import script_facts
-from vramlint.dialects.language import deepspeed_sharding, low_precision_weights, torch_prefetch
+from vramlint.dialects.language import deepspeed_sharding, low_precision_weights, optimizer_shapes, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
@@ -76,6 +76,8 @@ class Arguments(Schema):
     max_steps: int | None = keys("max_steps")
     learning_rate: float | None = keys("learning_rate")
 
+    optim_args: Any = keys("optim_args")
+    optim_targets: Any = keys("optim_target_modules")
     bf16: Flag | None = keys("bf16")
     fp16: Flag | None = keys("fp16")
     weights: Text | None = keys("torch_dtype", "dtype")
@@ -110,6 +112,7 @@ def fill(draft: Draft, claim: Claim, settings: Settings[Any], context: Context) 
         draft.put("micro_batch", unknown("auto_find_batch_size halves the batch until it fits"))
     if settings.values.split_batches:
         draft.put("micro_batch", unknown("split_batches makes the batch a global one"))
+    optimizer_shapes(draft, settings.fact("optim_args"), settings.fact("optim_targets"))
     torch_prefetch(draft)
     draft.put("packing", settings.fact("packing"))
     if settings.values.liger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping as MappingType
 from typing import Any
 
@@ -103,6 +104,23 @@ def preference(draft: Draft, trainer: str) -> None:
         draft.put("preference", derived("dpo", "chosen and rejected run as one batch, beside a reference model"))
         return
     draft.put("model", unknown(f"{trainer} holds more than one sequence or model a sample", draft.plan.model.location))
+
+
+def optimizer_shapes(draft: Draft, arguments: Fact[Any], targets: Fact[Any]) -> None:
+    """For the estimator: the rank of a low-rank optimizer, and the linear layers that it is for.
+
+    transformers 5.24 ``trainer_optimizer.py``: ``optim_args`` is ``rank=64, update_proj_gap=100``, and
+    ``optim_target_modules`` a list, or a text that is ``all-linear`` or a pattern.
+    """
+    text = arguments.value
+    pairs = text.items() if isinstance(text, dict) else re.findall(r"(\w+)\s*=\s*([\w.]+)", str(text or ""))
+    rank = str(dict(pairs).get("rank", ""))
+    if rank.isdigit() and int(rank):
+        draft.put("optimizer_rank", Fact(int(rank), arguments.origin, arguments.location))
+    meant = targets.value
+    words = [meant] if isinstance(meant, str) else meant
+    if isinstance(words, (list, tuple)) and words and words[0] not in ("all", "all-linear", "all_linear"):
+        draft.put("optimizer_targets", Fact(tuple(map(str, words)), targets.origin, targets.location))
 
 
 def low_precision_weights(draft: Draft, note: str) -> None:

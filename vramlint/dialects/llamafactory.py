@@ -107,6 +107,14 @@ class Config(Schema):
     context_ranks: Count | None = keys("context_parallel_size", default=1)
     deepspeed: Any = keys("deepspeed")
     fsdp: Any = keys("fsdp", "dist_config.name")
+    galore: Flag | None = keys("use_galore")
+    apollo: Flag | None = keys("use_apollo")
+    muon: Flag | None = keys("use_muon")
+    adam_mini: Flag | None = keys("use_adam_mini")
+    badam: Flag | None = keys("use_badam")
+    low_rank: Count | None = keys("galore_rank", "apollo_rank", default=16)
+    low_rank_targets: Text | None = keys("galore_target", "apollo_target", default="all")
+    layerwise: Flag | None = keys("galore_layerwise", "apollo_layerwise", default=False)
 
 
 _DIRECT = tuple(Config.model_fields)[:14]
@@ -129,6 +137,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         prepares = settings.spelled("tokenized")
         why = "tokenized_path without a batch: the file prepares data"
         draft.put("micro_batch", unknown(why) if prepares else default(8, "default of transformers 5.23.0"))
+    _optimizer(draft, settings)
     _adapter(draft, settings)
     _precision(draft, settings)
     _checkpointing(draft, settings)
@@ -162,6 +171,35 @@ def _preferences(draft: Draft, settings: Settings[Config]) -> None:
     if stage in _SEVERAL:
         own = str(settings.values.pref_loss or "sigmoid")  # orpo and simpo compare with no reference model
         preference(draft, stage if own in ("sigmoid", "hinge", "ipo", "kto_pair") else own)
+
+
+def _optimizer(draft: Draft, settings: Settings[Config]) -> None:
+    """Switches that put another optimizer in the place of ``optim`` (``train/trainer_utils.py``)."""
+    values, optim = settings.values, str(settings.values.optimizer or "")
+    if values.galore:
+        kind = (
+            "galore_adafactor" if optim == "adafactor" else "galore_adamw_8bit" if "8bit" in optim else "galore_adamw"
+        )
+    elif values.apollo:
+        kind = "apollo_adamw"
+    elif values.badam:
+        draft.put(
+            "optimizer", unknown("BAdam steps the weights of one block at a time", settings.fact("badam").location)
+        )
+        return
+    elif values.muon or values.adam_mini:
+        place = settings.fact("muon" if values.muon else "adam_mini")
+        draft.put("optimizer", Fact("muon_and_adamw" if values.muon else "adam_mini", place.origin, place.location))
+        return
+    else:
+        return
+    switch_of = settings.fact("galore" if values.galore else "apollo")
+    word = f"{kind}_layerwise" if values.layerwise else kind
+    draft.put("optimizer", Fact(word, switch_of.origin, switch_of.location))
+    draft.put("optimizer_rank", settings.fact("low_rank"))
+    targets = str(values.low_rank_targets or "all")
+    if targets != "all":
+        draft.put("optimizer_targets", derived(tuple(word.strip() for word in targets.split(",")), "its target"))
 
 
 def _adapter(draft: Draft, settings: Settings[Config]) -> None:

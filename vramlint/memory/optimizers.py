@@ -6,6 +6,9 @@ import re
 
 from vramlint.records import NamedTuple
 
+from vramlint.memory.matrix_states import Matrices
+from vramlint.memory.optimizer_names import states_by_name
+
 
 class Optimizer(NamedTuple):
     """Memory of one optimizer.
@@ -13,7 +16,9 @@ class Optimizer(NamedTuple):
     ``dtype_states``: states of the parameter's own dtype per element; ``fixed_bytes``: bytes per element whatever the
     dtype (8-bit states); ``step_copies``: temporary copies of all trainable parameters during the step (``foreach``).
     ``paged``: states live in managed memory, outside the caching allocator. ``largest_bytes``: temporary bytes per
-    element of the weight that is stepped, of which the largest counts.
+    element of the weight that is stepped, of which the largest counts. ``half_states``: further states of 16-bit
+    parameters alone. ``steps_in_backward``: each weight is stepped as soon as its gradient is there, which is freed.
+    ``matrices``: what the weights of linear layers keep instead, where it follows their shape.
     """
 
     name: str
@@ -23,6 +28,9 @@ class Optimizer(NamedTuple):
     source: str
     paged: bool = False
     largest_bytes: float = 0
+    half_states: float = 0
+    steps_in_backward: bool = False
+    matrices: Matrices | None = None
 
     @property
     def overridden(self) -> bool:
@@ -35,8 +43,12 @@ class Optimizer(NamedTuple):
         return round(self.dtype_states + self.fixed_bytes) if self.overridden else round(self.dtype_states)
 
     def state_bytes(self, elements: int, bytes_each: float) -> int:
-        return round(elements * (self.dtype_states * bytes_each + self.fixed_bytes))
+        states = self.dtype_states + (self.half_states if bytes_each == HALF_BYTES else 0)
+        return round(elements * (states * bytes_each + self.fixed_bytes))
 
+
+HALF_BYTES = 2
+"""Bytes of a bf16 or fp16 weight."""
 
 _BLOCKWISE = 4 / 256
 """Scale of one 8-bit state: an fp32 maximum per block of 256 (bitsandbytes 0.45 ``optim/optimizer.py``)."""
@@ -65,7 +77,59 @@ _SGD = Optimizer(
 )
 _PLAIN_SGD = _SGD._replace(name="SGD", dtype_states=0)
 _ADAFACTOR = Optimizer("Adafactor", 0, 0.02, 0.1, "row and column statistics (arXiv 1804.04235); no first moment")
+_ADAFACTOR_BV = _ADAFACTOR._replace(
+    name="Adafactor with momentum",
+    fixed_bytes=2.02,
+    source="timm 1.0.31 adafactor_bv.py: bf16 momentum, factored squares",
+)
 _MUON = Optimizer("Muon", 1, 0, 0.5, "one momentum for matrices (torch.optim 2.13 _muon.py); orthogonalised one by one")
+_MUON_AND_ADAMW = _MUON._replace(
+    name="Muon and AdamW",
+    dtype_states=2,
+    matrices=Matrices("Muon", states=1),
+    source="LLaMA-Factory 0.9.5 _create_muon_optimizer: one momentum for the blocks' matrices, AdamW for the rest",
+)
+_SINKGD = Optimizer(
+    "SinkGD", 0, 2 * (1 + _BLOCKWISE), 0, "axolotl 0.19.0 utils/optimizers/sinkgd.py: no state for matrices, "
+    "torchao's 8-bit AdamW for the rest", largest_bytes=8, matrices=Matrices("SinkGD"),
+)  # fmt: skip
+_SOAP = Optimizer(
+    "SOAP", 2, 0, 0, "pytorch_optimizer 4.1.0 optimizer/soap.py: two moments; covariances and their bases per side of "
+    "a matrix up to 10,000", largest_bytes=16, matrices=Matrices("SOAP", states=2, per_square=8, largest_side=10_000),
+)  # fmt: skip
+_LOMO = Optimizer(
+    "LOMO", 0, 0, 0, "lomo_optim 0.1.1 lomo.py: no state; each weight is updated in backward, in fp32 copies",
+    largest_bytes=8, steps_in_backward=True,
+)  # fmt: skip
+_ADALOMO = _LOMO._replace(
+    name="AdaLOMO", fixed_bytes=0.01, largest_bytes=16,
+    source="lomo_optim 0.1.1 adalomo.py: fp32 row and column statistics; each weight is updated in backward",
+)  # fmt: skip
+_PRODIGY = Optimizer(
+    "Prodigy", 4, 0, 0, "prodigyopt 1.1.2 prodigy.py: s, p0, exp_avg, exp_avg_sq (slice_p is 1 by default)",
+    largest_bytes=8,
+)  # fmt: skip
+_GROKADAMW = Optimizer(
+    "GrokAdamW", 0, 0, 0, "grokadamw 0.1.2 grokadamw.py: three states in host memory, on the card one weight at a time",
+    largest_bytes=24,
+)  # fmt: skip
+_OPTIMI = Optimizer(
+    "optimi's AdamW", 2, 0, 1, "torch-optimi 0.3.3: exp_avg, exp_avg_sq; Kahan compensation beside 16-bit weights",
+    half_states=1,
+)  # fmt: skip
+_CAME = Optimizer(
+    "CAME", 0, 4.02, 0,
+    "came-pytorch 0.1.3 CAME.py: fp32 exp_avg whatever the weights' dtype; row and column statistics",
+    largest_bytes=12,
+)  # fmt: skip
+_FLASH_SOURCE = "flashoptim 0.1.4 optimizers.py: 8-bit states with fp16 scales per group of 32; 24-bit master weights"
+_FLASH_ADAM = Optimizer("Flash AdamW", 0, 2 * (1 + 2 / 32), 0, _FLASH_SOURCE, half_states=0.5)
+_FLASH_ONE = _FLASH_ADAM._replace(name="Flash SGD or Lion", fixed_bytes=1 + 2 / 32)
+_ON_HOST = Optimizer(
+    "torchao's offloaded optimizer", 0, 0, 0, "torchao 0.18 optim/cpu_offload.py: states and step in host memory"
+)
+_LAMB_8BIT = Optimizer("8-bit LAMB", 0, 2, 0, "bitsandbytes 0.50.2 optim/lamb.py: two 8-bit states, not blockwise")
+_LARS_8BIT = Optimizer("8-bit LARS", 0, 1, 0, "bitsandbytes 0.50.2 optim/lars.py: one 8-bit state, not blockwise")
 _ONE_STATE = Optimizer("one state per parameter", 1, 0, 1, "torch.optim 2.13: square_avg or sum")
 
 _ADAMW_4BIT = Optimizer(
@@ -86,9 +150,47 @@ _SCHEDULE_FREE = Optimizer(
 )
 _SCHEDULE_FREE_SGD = _SCHEDULE_FREE._replace(name="schedule-free SGD", dtype_states=1)
 
+_PROJECTED = "both moments of the projected gradients and the projections, of the linear layers in the blocks"
+_GALORE = Optimizer(
+    "GaLore AdamW", 2, 0, 0, f"galore_torch 1.0 adamw.py: {_PROJECTED}; the decomposition's workspace left out",
+    largest_bytes=12, matrices=Matrices("GaLore", states=2, projects=True, keeps_square=True),
+)  # fmt: skip
+_GALORE_8BIT = _GALORE._replace(
+    name="8-bit GaLore AdamW", dtype_states=0, fixed_bytes=2 * (1 + _BLOCKWISE),
+    matrices=Matrices("GaLore", fixed_bytes=2 * (1 + _BLOCKWISE), projects=True, keeps_square=True),
+    source=f"galore_torch 1.0 adamw8bit.py: {_PROJECTED}; the decomposition's workspace left out",
+)  # fmt: skip
+_GALORE_ADAFACTOR = _GALORE._replace(
+    name="GaLore Adafactor", dtype_states=0, fixed_bytes=0.02,
+    matrices=Matrices("GaLore", fixed_bytes=0.02, projects=True, keeps_square=True, in_fp32=True),
+    source=f"galore_torch 1.0 adafactor.py: {_PROJECTED}, factored; the decomposition's workspace left out",
+)  # fmt: skip
+_APOLLO = _GALORE._replace(
+    name="APOLLO", largest_bytes=8, matrices=Matrices("APOLLO", states=2, projects=True),
+    source=f"apollo_torch 1.0.3 apollo.py: {_PROJECTED}, which are random",
+)  # fmt: skip
+
 _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
     # States of a rank that the config need not spell, or none at all: better unknown than taken for AdamW's.
-    (r"galore|apollo|q ?galore|lomo|shampoo|soap|distributed muon", None),
+    (r"q ?galore|galore.*full|shampoo|distributed muon|kron|polora|dion|lbfgs|hessian", None),
+    (r"galore.*adafactor", _GALORE_ADAFACTOR),
+    (r"galore.*8 ?bit", _GALORE_8BIT),
+    (r"galore", _GALORE),
+    (r"apollo.*adamw|adamw.*apollo", _APOLLO),
+    (r"adalomo", _ADALOMO),
+    (r"lomo", _LOMO),
+    (r"sinkgd", _SINKGD),
+    (r"soap", _SOAP),
+    (r"cpu ?offload ?optimizer", _ON_HOST),
+    (r"muon and adamw", _MUON_AND_ADAMW),
+    (r"prodigy", _PRODIGY),
+    (r"grok ?adam", _GROKADAMW),
+    (r"stable ?adam ?w|optimi ", _OPTIMI),
+    (r"\bcame\b|came pytorch", _CAME),
+    (r"flash ?adam", _FLASH_ADAM),
+    (r"flash ?(sgd|lion)", _FLASH_ONE),
+    (r"lamb.*8 ?bit", _LAMB_8BIT),
+    (r"lars.*8 ?bit", _LARS_8BIT),
     (r"ademamix.*8 ?bit|8 ?bit.*ademamix", _ADEMAMIX_8BIT),
     (r"torchao.*adamw?.*(8 ?bit|fp8)|adamw torch (8bit|fp8)", _TORCHAO_8BIT),
     (r"paged.*ademamix", _ADEMAMIX_32BIT),
@@ -101,19 +203,25 @@ _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
     (r"paged.*lion|lion.*32 ?bit", _LION_32BIT),
     (r"lion", _LION),
     (r"muon", _MUON),
+    (r"c ?adafactor$", _ADAFACTOR._replace(name="cautious Adafactor", dtype_states=1)),
+    (r"adafactor ?bv", _ADAFACTOR_BV),
     (r"adafactor", _ADAFACTOR),
     (r"adam.*8 ?bit|8 ?bit.*adam|adamw?8", _ADAM_8BIT),
     (r"paged.*adam|adam.*(bnb|32 ?bit)", _ADAM_32BIT),
     (r"rmsprop.*8 ?bit", _RMSPROP_8BIT),
     (r"rmsprop.*(bnb|32 ?bit)", _RMSPROP_32BIT),
     (r"fused.*adam|adam.*fused|fusedadam", _FUSED),
-    (r"adam|radam|lamb|nadam|prodigy", ADAMW),
+    (r"adam|radam|lamb|nadam", ADAMW),
     (r"sgd|nesterov|momentum", _SGD),
-    (r"rmsprop|adagrad|adadelta", _ONE_STATE),
+    (r"rmsprop|adagrad", _ONE_STATE),
 )
 
 _USUAL = {"adamw": ADAMW, "adam": ADAMW, "sgd": _SGD}
 """What most configs say, without a look through the table."""
+
+
+MEASURED = "states of real steps, timm 1.0.31 and pytorch_optimizer 4.1.0 (memory/optimizer_names.py)"
+"""The source of what is known by name alone."""
 
 
 def other_libraries(name: str | None, found: Optimizer | None) -> Optimizer | None:
@@ -130,10 +238,22 @@ def find_optimizer(name: str | None, momentum: float | None = None) -> Optimizer
     if usual is not None:
         return _PLAIN_SGD if usual is _SGD and momentum == 0 else usual
     text = re.sub(r"[_\-.]+", " ", name.lower())
+    measured = states_by_name(name)
+    if measured is not None and "8bit" not in text:
+        return Optimizer(name.rsplit(".", 1)[-1], measured, 0, 0, MEASURED, largest_bytes=8)
     for pattern, optimizer in _TABLE:
         if re.search(pattern, text):
-            if optimizer is None:
-                return None
-            found = _PLAIN_SGD if optimizer is _SGD and momentum == 0 else optimizer
-            return found._replace(paged=True, name=f"paged {found.name}") if "paged" in text else found
+            return _as_named(text, optimizer, momentum)
     return None
+
+
+def _as_named(text: str, optimizer: Optimizer | None, momentum: float | None) -> Optimizer | None:
+    """What a row of the table stands for under a name that says more: paged, layer by layer, without momentum."""
+    if optimizer is None:
+        return None
+    if "layerwise" in text:
+        return optimizer._replace(steps_in_backward=True, name=f"layerwise {optimizer.name}")
+    if optimizer is _ONE_STATE and "rmsprop" in text and momentum:
+        return _ONE_STATE._replace(name="RMSprop with momentum", dtype_states=2)
+    found = _PLAIN_SGD if optimizer is _SGD and momentum == 0 else optimizer
+    return found._replace(paged=True, name=f"paged {found.name}") if "paged" in text else found

@@ -103,7 +103,10 @@ def _largest_weight(setting: Setting) -> int:
 
 
 def _stepped_bytes(setting: Setting) -> int:
-    return round(setting.optimizer.largest_bytes * _largest_weight(setting) / setting.sharding.optimizer)
+    model = setting.knowledge
+    in_blocks = setting.optimizer.matrices is not None and isinstance(model, Decoder)
+    largest = model.largest_block_weight if in_blocks and isinstance(model, Decoder) else _largest_weight(setting)
+    return round(setting.optimizer.largest_bytes * largest / setting.sharding.optimizer)
 
 
 def _one_step_bytes(setting: Setting, states: States) -> int:

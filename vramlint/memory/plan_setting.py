@@ -48,8 +48,10 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     """Fill the gaps of ``plan``. Needs ``found.knowledge`` and no :func:`missing_facts`."""
     assert found.knowledge is not None
     ranks = plan.data_parallel.value or plan.world_size.value or 1
-    workload = _workload(plan)._replace(capability=capability)
     optimizer = _optimizer(plan, found.knowledge)
+    workload = _workload(plan)._replace(capability=capability)
+    if optimizer is not None and optimizer.steps_in_backward:
+        workload = workload._replace(gradients_freed=True)
     chosen = Setting(
         found.knowledge,
         workload,
@@ -107,7 +109,7 @@ def _on_old_stack(chosen: Setting) -> Setting:
 
 def _optimizer(plan: TrainingPlan, knowledge: ModelKnowledge) -> Optimizer | None:
     """The optimizer that the plan names; one of the user's own where their profile was traced with it."""
-    named = find_optimizer(plan.optimizer.value, plan.fact("momentum").value)
+    named = _of_shapes(plan, find_optimizer(plan.optimizer.value, plan.fact("momentum").value), knowledge)
     traced = knowledge.optimizer if isinstance(knowledge, Profile) else None
     if named is not None and plan.fact("optimizer_kernel").value in ("fused", "for-loop"):
         named = named._replace(step_copies=0)
@@ -117,6 +119,22 @@ def _optimizer(plan: TrainingPlan, knowledge: ModelKnowledge) -> Optimizer | Non
         return named
     states, step = traced.state_bytes / knowledge.trainable, traced.step_bytes / knowledge.trainable / FP32_BYTES
     return Optimizer(traced.name, 0, states, step, knowledge.source)
+
+
+def _of_shapes(plan: TrainingPlan, named: Optimizer | None, knowledge: ModelKnowledge) -> Optimizer | None:
+    """An optimizer whose states follow the weights' shapes, with the plan's rank and layers; None where no shapes are
+    known: of a decoder trained whole they are, its experts aside."""
+    if named is None or named.matrices is None:
+        return named
+    if not isinstance(knowledge, Decoder) or knowledge.adapter or knowledge.config.experts or knowledge.division:
+        return None
+    rank, targets = plan.fact("optimizer_rank").value, plan.fact("optimizer_targets").value
+    matrices = named.matrices
+    if isinstance(rank, int) and rank > 0:
+        matrices = matrices._replace(rank=rank)
+    if isinstance(targets, tuple):
+        matrices = matrices._replace(targets=targets)
+    return named._replace(matrices=matrices)
 
 
 _HELD_IN_16_BITS = {Precision.BF16: Precision.PURE_BF16, Precision.FP16: Precision.PURE_FP16}

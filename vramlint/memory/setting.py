@@ -10,6 +10,7 @@ from vramlint.memory.decoder import Decoder
 from vramlint.memory.denoiser import Denoiser
 from vramlint.memory.divided import Division, rank_parameters
 from vramlint.memory.knowledge import ModelKnowledge, Workload
+from vramlint.memory.matrix_states import Matrices, Matrix, split
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import Optimizer
 from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, weight_bytes
@@ -43,6 +44,8 @@ class Setting:
             return model.weight_groups(each)
         if isinstance(model, Decoder) and model.division is not None and model.config.experts is not None:
             return self._divided_groups(model, model.division, each)
+        if isinstance(model, Decoder) and self.optimizer.matrices is not None:
+            return self._groups_by_shape(model, self.optimizer.matrices, each)
         frozen = model.parameters - model.trainable
         origin = f"{each} bytes x parameters; {model.source}"
         wide = self._embeddings_apart(model)
@@ -53,6 +56,21 @@ class Setting:
                 trainable=True, state_bytes=4 * self.optimizer.states,
             ),
             WeightGroup("frozen parameters", frozen, each, origin),
+        )  # fmt: skip
+
+    def _groups_by_shape(self, model: Decoder, kept: Matrices, each: int) -> tuple[WeightGroup, ...]:
+        """Weights of the blocks' linear layers, whose states follow their shape, apart from the rest."""
+        config = model.config
+        matrices = [Matrix(each.name, each.outputs, each.inputs, config.shape.layers) for each in config.linears]
+        elements, state_bytes = split(matrices, kept, each)
+        frozen = model.parameters - model.trainable
+        return (
+            WeightGroup(
+                "linear layers", elements, each, f"{each} bytes; {model.source}; their states follow their shape",
+                trainable=True, state_bytes=state_bytes / max(1, elements),
+            ),
+            WeightGroup("other parameters", model.trainable - elements, each, f"{each} bytes", trainable=True),
+            WeightGroup("frozen parameters", frozen, each, f"{each} bytes"),
         )  # fmt: skip
 
     def _embeddings_apart(self, model: ModelKnowledge) -> int:
