@@ -9,7 +9,8 @@ in fp32 and not cast back: m squared. The tests hold this to real steps of both.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from vramlint.records import NamedTuple
 
 FP32_BYTES = 4
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from vramlint.records import NamedTuple
-
 from vramlint.memory.matrix_states import Matrices
 from vramlint.memory.optimizer_names import states_by_name
+from vramlint.records import NamedTuple
 
 
 class Optimizer(NamedTuple):
