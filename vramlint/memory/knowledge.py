@@ -30,6 +30,8 @@ class Workload(NamedTuple):
     """Whether the optimizer steps inside backward, so that a gradient is freed as soon as it is complete."""
     capability: tuple[int, int] | None = None
     """The card's compute capability, None where no card is named; some libraries choose their kernels by it."""
+    targets: int = 0
+    """Ground truths an image, where a model's loss makes tensors of each."""
 
 
 class Moment(NamedTuple):

@@ -28,6 +28,18 @@ themselves. Of 14 models on a CPU, real steps lay within 0.01 % of the trace in 
 this is a judgement between those.
 """
 
+
+def _padded(batch: str, whole: str, window: int, stride: int) -> Callable[[Workload], int]:
+    """Places of a map padded to whole windows (``P``), or in its columns alone (``R``), of all images or of one."""
+
+    def places(w: Workload) -> int:
+        rows, columns = -(-w.height // stride), -(-w.width // stride)
+        rows = rows if whole == "R" else -(-rows // window) * window
+        return (w.micro_batch if batch else 1) * rows * -(-columns // window) * window
+
+    return places
+
+
 TERMS: dict[str, Callable[[Workload], int]] = {
     "1": lambda _: 1,
     "B": lambda w: w.micro_batch,
@@ -38,8 +50,18 @@ TERMS: dict[str, Callable[[Workload], int]] = {
     "BS": lambda w: w.micro_batch * w.seq_len,
     "S^2": lambda w: w.seq_len**2,
     "BS^2": lambda w: w.micro_batch * w.seq_len**2,
-}
-"""What a coefficient multiplies, by the name it has in the files: batch, pixels, tokens and their products."""
+    "T": lambda w: w.targets,
+    "BT": lambda w: w.micro_batch * w.targets,
+    "THW": lambda w: w.targets * w.height * w.width,
+    "BTHW": lambda w: w.micro_batch * w.targets * w.height * w.width,
+    **{f"{kind}{window}/{stride}": _padded(kind[:-1], kind[-1], window, stride)
+       for kind in ("P", "BP", "BR") for window in (7, 12) for stride in (4, 8, 16, 32)},
+}  # fmt: skip
+"""What a coefficient multiplies, by the name it has in the files: batch, pixels, tokens, targets and their products.
+
+``P7/4`` are the places of a map at a quarter of the image, padded to whole windows of 7 x 7 (Swin);
+``R7/4`` those of one padded to the right alone.
+"""
 
 
 class ProfileMoment(NamedTuple):
@@ -91,7 +113,8 @@ class Profile(NamedTuple):
 
     ``fixed_size`` is the one (height, width) a model takes, None where the size may vary, and ``default_size`` the one
     that its package trains it at. ``assumptions`` says what
-    was fixed while tracing (classes, targets, loss). ``built_by`` maps packages to versions.
+    was fixed while tracing (classes, targets, loss). ``built_by`` maps packages to versions. ``targets`` are the ground
+    truths an image that a step is worked out for, where they change its memory.
     """
 
     name: str
@@ -106,6 +129,7 @@ class Profile(NamedTuple):
     fixed_size: tuple[int, int] | None
     default_size: tuple[int, int] | None = None
     optimizer: TracedOptimizer | None = None
+    targets: int = 0
 
     @property
     def source(self) -> str:
@@ -165,6 +189,7 @@ class Profile(NamedTuple):
         size = self.only_size(variant)
         if size is not None and size != (workload.height, workload.width):
             return ()
+        workload = workload._replace(targets=self.targets)
         factors = tuple([TERMS[term](workload) for term in variant.terms])
         return factors if all(factors) else ()
 
@@ -217,6 +242,7 @@ def _read(data: Mapping[str, Any]) -> Profile:
         fixed_size=_size(data.get("fixed_size")),
         default_size=_size(data.get("default_size")),
         optimizer=_optimizer(data.get("optimizer")),
+        targets=int(data.get("targets", 0)),
     )
 
 

@@ -22,6 +22,7 @@ FAMILIES = (
     "ultralytics",
     "rfdetr",
     "detr",
+    "vision",
     "transformers",
     "encoder",
 )

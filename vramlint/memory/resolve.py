@@ -202,8 +202,22 @@ def _profile(plan: TrainingPlan, name: str) -> Resolution:
         if ledger is not None:
             return _from_ledger(plan, ledger)
         if profile is not None:
-            return _with_masks(plan, profile)
+            return _with_targets(profile) if profile.targets else _with_masks(plan, profile)
     return Resolution(None, because=f"nothing is known of the memory of a model called {name!r}")
+
+
+_MOST_TARGETS = 93
+"""Objects in the fullest image of COCO's training set, as the ledgers of detectors by config have it."""
+
+
+def _with_targets(profile: Profile) -> Resolution:
+    """A segmenter whose loss makes a mask of every ground truth; how many an image has is data."""
+    text = (
+        f"{profile.targets} ground truths with masks an image; the upper bound is for {_MOST_TARGETS}, as COCO's "
+        "fullest image has"
+    )
+    fullest = profile._replace(targets=_MOST_TARGETS)
+    return Resolution(profile, (fullest,), (text, *profile.assumptions))
 
 
 def _from_ledger(plan: TrainingPlan, ledger: NamedLedger) -> Resolution:

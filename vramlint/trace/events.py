@@ -22,12 +22,16 @@ _COPIES = ("aten.clone", "aten.new_empty_strided")
 
 
 class Shape(NamedTuple):
-    """The shape variables of one trace: images of ``height`` x ``width`` pixels, or sequences of ``seq_len`` tokens."""
+    """The shape variables of one trace: images of ``height`` x ``width`` pixels, or sequences of ``seq_len`` tokens.
+
+    ``targets``: ground truths an image, 0 where they are not told apart.
+    """
 
     batch: int
     height: int = 0
     width: int = 0
     seq_len: int = 0
+    targets: int = 0
 
     def __str__(self) -> str:
         if self.seq_len:

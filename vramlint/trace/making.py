@@ -106,6 +106,7 @@ def _make(target: Target, date: str, say: Callable[[str], None], wanted: tuple[V
         "fixed_size": None if target.fixed_size is None else list(target.fixed_size),
         "default_size": None if target.default_size is None else list(target.default_size),
         **optimizer,
+        **({"targets": target.targets} if target.targets else {}),
         "variants": variants,
     }
 

@@ -17,7 +17,7 @@ from vramlint.memory.profile import TERMS
 from vramlint.plan import Precision
 from vramlint.records import NamedTuple
 from vramlint.trace.alignment import aligned
-from vramlint.trace.events import Level, Recording, Shape, block_bytes, running_maxima
+from vramlint.trace.events import CUDA_BLOCK_BYTES, Level, Recording, Shape, block_bytes, running_maxima
 
 Coefficients = tuple[float, ...]
 
@@ -32,6 +32,7 @@ GRADIENT_WEIGHTS = (0, 2, 4, 8)
 
 _BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 _SIDES = (64, 128, 224, 320, 448, 640, 896, 1024, 1536, 2048)
+_TARGETS = (5, 20, 100)
 _LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 PHASES = ("forward", "backward", "optimizer", "evaluation")
@@ -42,6 +43,13 @@ KEEP_WITHIN = 0.0005
 
 _EXACT = 1e-9
 """Relative error below which terms explain a storage's sizes exactly."""
+
+
+_NEARLY = 1e-4
+"""The same within a block of the allocator: some padded maps end a few numbers early."""
+
+_SMALL_BYTES = 8192
+"""A storage no larger at any recording that no terms explain counts as of one size: rows of a padded map, say."""
 
 
 class Point(NamedTuple):
@@ -117,7 +125,10 @@ def every_point(recordings: Sequence[Recording], rows: Sequence[tuple[int, ...]]
 
 def factors(shape: Shape, terms: Iterable[str]) -> tuple[int, ...]:
     """The values of the terms at a shape."""
-    workload = Workload(shape.batch, Precision.FP32, False, shape.height, shape.width, shape.seq_len)  # noqa: FBT003
+    workload = Workload(
+        shape.batch, Precision.FP32, checkpointing=False, height=shape.height, width=shape.width,
+        seq_len=shape.seq_len, targets=shape.targets,
+    )  # fmt: skip
     return tuple(TERMS[term](workload) for term in terms)
 
 
@@ -208,7 +219,8 @@ def _grid(terms: tuple[str, ...]) -> list[tuple[int, ...]]:
     if any("S" in term for term in terms):
         shapes = [Shape(batch, seq_len=length) for batch, length in product(_BATCHES, _LENGTHS)]
     else:
-        shapes = [Shape(batch, side, side) for batch, side in product(_BATCHES, _SIDES)]
+        targets = _TARGETS if any("T" in term for term in terms) else (0,)
+        shapes = [Shape(batch, side, side, 0, each) for batch, side, each in product(_BATCHES, _SIDES, targets)]
     return list(dict.fromkeys(factors(shape, terms) for shape in shapes))
 
 
@@ -236,6 +248,8 @@ class _Solver:
                 return found[0]
             if found:
                 break
+        if max(sizes) <= _SMALL_BYTES:
+            return (float(block_bytes(max(sizes))),) + (0.0,) * (self._width - 1)
         if not enough:
             raise TooFewShapes(f"{len(self._rows)} shapes do not tell what a storage of {sizes} bytes follows")
         best = _least_squares([list(row) for row in self._rows], sizes)
@@ -254,7 +268,8 @@ class _Solver:
         if min(solution) < 0 and len(columns) == self._width:
             return False
         return all(
-            abs(sum(row[c] * x for c, x in zip(columns, solution, strict=True)) - size) <= _EXACT * max(size, 1)
+            abs(sum(row[c] * x for c, x in zip(columns, solution, strict=True)) - size)
+            <= max(_EXACT * max(size, 1), min(CUDA_BLOCK_BYTES, _NEARLY * size))
             for row, size in zip(self._rows, sizes, strict=True)
         )
 

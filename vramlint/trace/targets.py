@@ -45,7 +45,8 @@ class Target(NamedTuple):
     one that the package trains it at. Without ``real_second_step`` the confirming traces derive theirs as the others
     do. ``otherwise`` is traced where this target cannot be (a model that may or may not take any size). ``optimizer``
     makes the model's own optimizer, whose step is traced too. ``parameters`` is how many a model has that was built
-    outside the trace: inside, numbers that a constructor works out with torch may be lost.
+    outside the trace: inside, numbers that a constructor works out with torch may be lost. ``targets``: how many ground
+    truths an image the profile is read for, where the terms tell them apart.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Target(NamedTuple):
     positives: Positives = few_positives
     tolerance: float = TOLERANCE
     optimizer: OptimizerMaker | None = None
+    targets: int = 0
     otherwise: Target | None = None
 
 
