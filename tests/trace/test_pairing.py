@@ -92,10 +92,33 @@ def test_two_shapes_do_where_each_storage_follows_one_term_and_else_more_are_ask
 
 
 def test_shapes_that_cannot_tell_the_terms_apart_are_refused() -> None:
-    one = Recording(Shape(2, 8, 8), events=[1, "fresh:forward"], sizes=[0, 1000], makers=["", "a"])
-    two = Recording(Shape(3, 8, 8), events=[1, "fresh:forward"], sizes=[0, 1700], makers=["", "a"])
+    one = Recording(Shape(2, 8, 8), events=[1, "fresh:forward"], sizes=[0, 10_000], makers=["", "a"])
+    two = Recording(Shape(3, 8, 8), events=[1, "fresh:forward"], sizes=[0, 17_000], makers=["", "a"])
     with pytest.raises(TraceError):
         fit([one, two], ("1", "B", "HW"))
+
+
+def test_a_small_storage_that_no_term_explains_counts_as_of_one_size() -> None:
+    shapes = (Shape(2, 256, 320), Shape(3, 416, 256), Shape(4, 512, 416))
+    rows = [Recording(shape, events=[1, "fresh:forward"], makers=["", "rows"]) for shape in shapes]
+    for row, size in zip(rows, (560, 784, 1064), strict=True):  # a row of a map padded to windows of 7
+        row.sizes = [0, size]
+    assert fit(rows, IMAGE_TERMS).parts["fresh"][0].coefficients == (1536, 0, 0, 0)
+
+
+def test_masks_of_every_truth_and_maps_padded_to_windows_follow_terms_of_their_own() -> None:
+    terms = (*IMAGE_TERMS, "BT", "BTHW", "P7/4", "BP7/4", "BR7/4")
+    shapes = (Shape(2, 256, 320, 0, 4), Shape(3, 416, 256, 0, 7), Shape(4, 512, 416, 0, 3))
+    masks = [4 * s.batch * s.targets * s.height * s.width for s in shapes]
+    padded = [4 * s.batch * places for s, places in zip(shapes, (70 * 84, 105 * 70, 133 * 105), strict=True)]
+    right = [4 * s.batch * places for s, places in zip(shapes, (64 * 84, 104 * 70, 128 * 105), strict=True)]
+    for sizes, term in ((masks, "BTHW"), (padded, "BP7/4"), (right, "BR7/4")):
+        made = [
+            Recording(shape, events=[1, "fresh:forward"], sizes=[0, size], makers=["", "a"])
+            for shape, size in zip(shapes, sizes, strict=True)
+        ]
+        found = fit(made, terms).parts["fresh"][0].coefficients
+        assert found == tuple(4.0 if each == term else 0.0 for each in terms), term
 
 
 def test_constant_storages_count_in_blocks_and_growing_ones_exactly() -> None:

@@ -161,7 +161,8 @@ def _hgnet(stem: list[int], stages: list[int], blocks: list[int], layers: int, *
         "stage_num_blocks": blocks,
         "stage_numb_of_layers": [layers] * 4,
         "embedding_size": 32,
-        **{"out_indices": [2, 3, 4], **more},
+        "out_indices": [2, 3, 4],
+        **more,
     }
 
 
@@ -271,8 +272,8 @@ def _classifiers() -> dict[str, Shape]:
             found[f"facebook-convnextv2-{size}"] = Shape(
                 "ConvNextV2Config", "ConvNextV2ForImageClassification", "classes", second, {**labels, **options}
             )
-    for number, (width, depth, dropout) in enumerate(_EFFICIENTNETS):
-        factors = {"width_coefficient": width, "depth_coefficient": depth, "dropout_rate": dropout}
+    for number, (width, deep, dropout) in enumerate(_EFFICIENTNETS):
+        factors = {"width_coefficient": width, "depth_coefficient": deep, "dropout_rate": dropout}
         found[f"google-efficientnet-b{number}"] = Shape(
             "EfficientNetConfig", "EfficientNetForImageClassification", "classes", (),
             {**labels, **factors, "hidden_dim": _EFFICIENT_WIDTHS[number]},
