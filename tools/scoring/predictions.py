@@ -10,7 +10,7 @@ from scoring.rows import Row, group_of, measured_bytes
 from scoring.rows_diffusion import diffusion_plan
 from scoring.rows_llm import language_plan
 from scoring.rows_megatron import megatron_plan
-from scoring.rows_vision import vision_plan
+from scoring.rows_vision import WHEELS, vision_plan
 from vramlint.errors import TargetError
 from vramlint.hardware import Target, find_gpu
 from vramlint.memory import Estimate, Interval, estimate
@@ -47,7 +47,7 @@ def plan_of(row: Row) -> TrainingPlan | None:
         return diffusion_plan(row)
     if row["seq_len"]:
         return None if rows_llm.is_split(row) else language_plan(row)
-    if row["image_h"] and not row["seq_len"]:
+    if row["image_h"] or row["framework"] in WHEELS:
         return vision_plan(row)
     return None
 

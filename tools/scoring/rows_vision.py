@@ -8,7 +8,13 @@ from vramlint.hardware import Target
 from vramlint.memory.layers.stack import stack_of
 from vramlint.plan import ImageSize, Precision, TrainingPlan
 
-WHEELS = {"mmseg": "mmsegmentation", "mmdet": "mmdet", "mmaction2": "mmaction2-0.24.1", "detectron2": "detectron2"}
+WHEELS = {
+    "mmseg": "mmsegmentation",
+    "mmdet": "mmdet",
+    "mmdet3d": "mmdet3d",
+    "mmaction2": "mmaction2-0.24.1",
+    "detectron2": "detectron2",
+}
 """Frameworks whose rows name a config, with the wheel, or the repository, that holds it."""
 
 

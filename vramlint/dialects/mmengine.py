@@ -80,7 +80,7 @@ class Settings2(Schema):
 
     source: ClassVar[str] = _SOURCE
 
-    micro_batch: Count | None = keys("train_dataloader.batch_size")
+    micro_batch: Count | None = keys("train_dataloader.batch_size", "data.samples_per_gpu")
     accumulation: Count | None = keys("optim_wrapper.accumulative_counts")
     workers_per_rank: Natural | None = keys("train_dataloader.num_workers")
     prefetch_factor: Count | None = keys("train_dataloader.prefetch_factor")
@@ -116,9 +116,11 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("precision", _precision(settings, config))
     torch_prefetch(draft)
     model_facts(draft, config)
-    sizes = training_sizes(config, "train_dataloader.dataset")
+    # Half moved to mmengine: nuImages' base file in mmdetection3d 1.4.0 still spells the data as mmcv 1.x had it.
+    dataset = "data.train" if config.has("data") and not config.has("train_dataloader") else "train_dataloader.dataset"
+    sizes = training_sizes(config, dataset)
     put_sizes(draft, sizes)
-    memory_facts(draft, config, "train_dataloader.dataset", sizes)
+    memory_facts(draft, config, dataset, sizes)
     offer_child_key(draft, config, "accumulation", "optim_wrapper", "accumulative_counts")
     offer_child_key(draft, config, "workers_per_rank", "train_dataloader", "num_workers")
     return draft.close(ranks(config, context))

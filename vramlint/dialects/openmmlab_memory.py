@@ -146,9 +146,11 @@ def _scope_of(kind: str) -> str:
 def _batch_shape(config: Config, sizes: Sizes, divisor: int) -> Fact[ImageSize]:
     """The largest image of the pipeline as it stands in a batch: what the run's peak belongs to."""
     largest = sizes.largest or sizes.usual.value
-    padded = _fixed_padding(config)
+    padded, grid = _fixed_padding(config), _pillar_grid(config)
     if padded is not None:
         return derived(padded, "BatchFixedSizePad")
+    if grid is not None:
+        return derived(grid, "the grid of pillars")
     if largest is None:
         return unknown(sizes.usual.note)
     height, width = (-(-side // divisor) * divisor for side in largest)
@@ -177,6 +179,19 @@ def _fixed_padding(config: Config) -> ImageSize | None:
             height, width = size
             if isinstance(height, int) and isinstance(width, int):
                 return ImageSize(height, width)
+    return None
+
+
+def _pillar_grid(config: Config) -> ImageSize | None:
+    """The bird's-eye view that mmdetection3d's PointPillarsScatter fills, whatever the points are."""
+    for name in ("model.middle_encoder", "model.pts_middle_encoder"):
+        section = lookup(config.root, name)
+        found = plain_value(section) if isinstance(section, Mapping) else None
+        sides = found.get("output_shape") if isinstance(found, dict) else None
+        scatters = isinstance(found, dict) and found.get("type") == "PointPillarsScatter"
+        whole = [side for side in sides if isinstance(side, int)] if isinstance(sides, list) else []
+        if scatters and len(whole) == 2:
+            return ImageSize(*whole)
     return None
 
 

@@ -41,7 +41,8 @@ def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, .
     absent = [] if plan.micro_batch.value else ["batch size per GPU"]
     if isinstance(knowledge, (Decoder, MegatronModel)):
         return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
-    return (*absent, *(() if plan.image_size.value or plan.seq_len.value else ("image size",)))
+    sized = plan.image_size.value or plan.fact("batch_shape").value or plan.seq_len.value
+    return (*absent, *(() if sized else ("image size",)))
 
 
 def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, int] | None = None) -> Settings:

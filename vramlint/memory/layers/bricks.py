@@ -33,6 +33,8 @@ _BATCH_NORMS = (
     "SyncBatchNorm",
     "BatchNorm2d",
     "NaiveSyncBN",
+    "naiveSyncBN1d",
+    "naiveSyncBN2d",
     "MMBN",
 )
 

@@ -49,6 +49,7 @@ class LayerModel:
         tape, model = self._fresh
         self._spread = float(getattr(model, "spread", LEDGER_SPREAD))
         self._counts_objects = bool(getattr(model, "counts_objects", self._spread > LEDGER_SPREAD))
+        self._assumptions: tuple[str, ...] = getattr(model, "assumptions", ())
         self._parameters, self._trainable, self._buffers = tape.parameter_count, tape.trainable_count, tape.buffer_bytes
 
     def _made(self, architecture: Mapping[str, Any]) -> tuple[Tape, Model]:
@@ -100,7 +101,7 @@ class LayerModel:
     def assumptions(self) -> tuple[str, ...]:
         """What was taken for the parts that depend on the data."""
         if not self._counts_objects:
-            return ()
+            return self._assumptions
         objects = self._facts.get("ground_truths")
         count = f"{objects} objects" if objects else "as many objects as the fullest image of COCO or LVIS has"
         return (f"{count} in an image, samplers at their limits, the largest batch that the pipeline allows",)

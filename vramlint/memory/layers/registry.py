@@ -220,6 +220,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "heads": (
         "detection.cascade_rpn",
+        "detection.center3d",
         "detection.centers",
         "detection.corners",
         "detection.dense",
@@ -227,6 +228,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "detection.guided",
         "detection.mask2former",
         "detection.mask_heads",
+        "detection.mono3d",
         "detection.mask2former_video",
         "detection.maskformer",
         "detection.point_rend",
@@ -255,6 +257,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "detectors",
         "detectron2",
         "medical",
+        "pillars",
         "queries",
         "queries_conditional",
         "recognizers",

@@ -113,7 +113,10 @@ class RegNet:
             inside = width
 
     def __call__(self, x: Tensor) -> Maps:
-        x = ops.relu(self.stem(x), inplace=True)
+        return self.staged(ops.relu(self.stem(x), inplace=True))
+
+    def staged(self, x: Tensor) -> Maps:
+        """The stages' maps that are asked for."""
         outs: Maps = []
         for index, stage in enumerate(self.stages):
             for block in stage:
@@ -121,6 +124,19 @@ class RegNet:
             if index in self.out:
                 outs.append(x)
         return outs
+
+
+@backbone("NoStemRegNet")
+class NoStemRegNet(RegNet):
+    """mmdetection3d's: a voxel encoder stands in the stem's place (1.4.0 ``backbones/nostem_regnet.py``)."""
+
+    def __init__(self, build: Build, config: Config) -> None:
+        before = len(build.tape.parameters)
+        super().__init__(build, {**config, "in_channels": 1})
+        del build.tape.parameters[before : before + 3]
+
+    def __call__(self, x: Tensor) -> Maps:
+        return self.staged(x)
 
 
 def _spelled(arch: Config) -> Recipe:

@@ -94,7 +94,7 @@ def rpn(build: Build, config: Config) -> TwoStage:
 @model(
     "SingleStageDetector", "RetinaNet", "ATSS", "FCOS", "GFL", "PAA", "FSAF", "FOVEA", "RepPointsDetector", "VFNet",
     "TOOD", "AutoAssign", "YOLOF", "DDOD", "YOLOX", "RTMDet", "SSD", "YOLOV3", "CenterNet",
-    "CornerNet", "NASFCOS", "FreeAnchor",
+    "CornerNet", "NASFCOS", "FreeAnchor", "FCOSMono3D",
 )  # fmt: skip
 class SingleStage:
     """Backbone, neck, one dense head."""
