@@ -206,3 +206,24 @@ def test_mmengine_reads_the_same(extra: str, tmp_path: Path) -> None:
         theirs.optim_wrapper.get("optimizer", {}).get("lr"),
         theirs.train_cfg.max_iters,
     )
+
+
+def test_data_that_still_stand_as_mmcv_had_them() -> None:
+    """nuImages' base file in mmdetection3d 1.4.0, beside schedules and a runtime of mmengine."""
+    text = (
+        "data = dict(samples_per_gpu=2, train=dict(type='CocoDataset', pipeline=[\n"
+        "    dict(type='Resize', img_scale=[(1280, 720), (1920, 1080)], multiscale_mode='range', keep_ratio=True)]))\n"
+        "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))\n"
+        "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12)\n"
+    )
+    found = reading("configs/nuimages/x.py", text, Surroundings(gpus=8))
+    assert values(found, "micro_batch", "batch_shape") == (2, (1080, 1920))
+
+
+def test_the_grid_of_pillars_is_the_size_of_a_batch() -> None:
+    text = (
+        "model = dict(type='VoxelNet', middle_encoder=dict(type='PointPillarsScatter', output_shape=[496, 432]))\n"
+        "train_dataloader = dict(batch_size=6, dataset=dict(type='KittiDataset', pipeline=[]))\n"
+        "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.001))\n"
+    )
+    assert values(reading("x.py", text, Surroundings(gpus=1)), "image_size", "batch_shape") == (None, (496, 432))
