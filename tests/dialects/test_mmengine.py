@@ -210,13 +210,16 @@ def test_mmengine_reads_the_same(extra: str, tmp_path: Path) -> None:
 
 def test_data_that_still_stand_as_mmcv_had_them() -> None:
     """nuImages' base file in mmdetection3d 1.4.0, beside schedules and a runtime of mmengine."""
-    text = (
+    base = (
         "data = dict(samples_per_gpu=2, train=dict(type='CocoDataset', pipeline=[\n"
         "    dict(type='Resize', img_scale=[(1280, 720), (1920, 1080)], multiscale_mode='range', keep_ratio=True)]))\n"
+    )
+    text = (
+        "_base_ = ['base.py']\n"
         "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))\n"
         "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12)\n"
     )
-    found = reading("configs/nuimages/x.py", text, Surroundings(gpus=8))
+    found = reading("configs/nuimages/x.py", text, Surroundings({"configs/nuimages/base.py": base}, gpus=8))
     assert values(found, "micro_batch", "batch_shape") == (2, (1080, 1920))
 
 
