@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.plan import Location
-from vramlint.records import NamedTuple
 from vramlint.rule import Confidence, Repair, Safety, Severity
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from vramlint.records import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 # Most files are no training config, and what nothing was found in is told without importing any of these.
 if TYPE_CHECKING:

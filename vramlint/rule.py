@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from vramlint.hardware.model import GIB, MIB, Gpu, Host, Target
 from vramlint.memory.model import Component, Estimate, Interval
 from vramlint.memory.model import Verdict as MemoryVerdict
 from vramlint.plan import DecoderShape, Fact, ImageSize, Origin, Precision, TrainingPlan, revise
-from vramlint.records import NamedTuple
 
 
 class Severity(StrEnum):

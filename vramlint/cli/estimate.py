@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -22,7 +22,6 @@ from vramlint.cli.shared import (
     write_failures,
 )
 from vramlint.errors import UsageError
-from vramlint.records import NamedTuple
 from vramlint.results import settled
 
 if TYPE_CHECKING:

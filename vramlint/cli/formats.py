@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vramlint.cli.shared import rules_here, view, write
 from vramlint.errors import UsageError
-from vramlint.records import NamedTuple
 
 if TYPE_CHECKING:
     from vramlint.engine import FixOutcome

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
@@ -18,7 +18,6 @@ from vramlint import __version__
 from vramlint.engine import CheckOptions, check_source
 from vramlint.errors import VramlintError
 from vramlint.project.discovery import display_path
-from vramlint.records import NamedTuple
 from vramlint.report.editor import Edit, EditorDiagnostic, Lines, Place, diagnostics, hover, quick_fixes
 from vramlint.results import CheckResult
 from vramlint.rule import Severity

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from vramlint.cli.main import CLEAN
 from vramlint.cli.shared import view, write
 from vramlint.errors import UsageError
-from vramlint.records import NamedTuple
 
 if TYPE_CHECKING:
     from vramlint.memory.denoiser import Denoiser

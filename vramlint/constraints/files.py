@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.constraints.conditions import wrong_condition
 from vramlint.constraints.templates import TEMPLATES, Row, needed_settings
 from vramlint.errors import SettingsError
 from vramlint.patterns import later
-from vramlint.records import NamedTuple
 from vramlint.rule import Confidence, Severity
 
 _FILE_KEYS = {"framework", "extends", "without", "version", "defaults", "example", "rows"}

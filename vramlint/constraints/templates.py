@@ -23,11 +23,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.constraints.conditions import Answer, every, holds, is_absent
 from vramlint.plan import Fact, Origin
-from vramlint.records import NamedTuple
 from vramlint.rule import Confidence, Run, Severity, Verdict
 
 

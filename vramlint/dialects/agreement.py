@@ -8,7 +8,7 @@ what only one of them says; the finding names both lines.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.dialects.launch import World
 from vramlint.dialects.model import Claim, Context, Reading
@@ -17,7 +17,6 @@ from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import Settings, plain_value
 from vramlint.findings import Finding
 from vramlint.plan import Fact, Location
-from vramlint.records import NamedTuple
 from vramlint.rule import Confidence, Severity
 from vramlint.sources.model import Command, Document, Mapping, Scalar
 

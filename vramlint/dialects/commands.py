@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.launch import World, world
@@ -13,7 +13,6 @@ from vramlint.dialects.reading import Schema, Settings, plain_value, read_settin
 from vramlint.dialects.scripts import Script, script_of
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, default, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Document, Mapping
 
 S = TypeVar("S", bound=Schema)

@@ -8,7 +8,7 @@ and this module reads it from the very places the dialect looked at. A fact that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.dialects import spelling_out
 from vramlint.dialects.further_facts import groups_of
@@ -17,7 +17,6 @@ from vramlint.dialects.model import Slot
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import plain_value
 from vramlint.plan import Fact, default, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Document, Mapping, Scalar, Unknown
 
 _REFERENCES = ("${", "{{", "???", "!ref")

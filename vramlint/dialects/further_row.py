@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.dialects.further_readers import elements
 from vramlint.dialects.values import as_flag
-from vramlint.records import NamedTuple
 
 
 class Row(NamedTuple):

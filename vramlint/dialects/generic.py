@@ -6,7 +6,7 @@ A generic dialect finds the places (flags, leaves, attributes); this module make
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.places import Place, location
@@ -26,7 +26,6 @@ from vramlint.dialects.signature import normal_name
 from vramlint.dialects.spellings import SPELLINGS
 from vramlint.dialects.values import as_precision, as_size
 from vramlint.plan import Fact, Origin, Precision, default, derived, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Scalar
 
 

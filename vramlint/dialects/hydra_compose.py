@@ -12,12 +12,12 @@ import posixpath
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
+from typing import NamedTuple
 
 from vramlint.dialects.model import Context
 from vramlint.dialects.neighbours import reader_of
 from vramlint.dialects.overrides import WordSource
 from vramlint.dialects.places import Place, Source
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Document, Mapping, Scalar, Sequence
 
 _GLOBAL = re.compile(r"(?m)^#\s*@package\s+_global_")

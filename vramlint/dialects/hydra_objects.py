@@ -49,7 +49,7 @@ accumulate_grad_batches 1, precision 32-true); torch 2.13 ``utils/data/dataloade
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.interpolation import interpolated
@@ -62,7 +62,6 @@ from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, keys, plain_value, settings_from
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Precision, default, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Document, Mapping, Scalar, lookup
 
 NAME = "hydra_objects"

@@ -5,11 +5,12 @@ Source: reference table section 26 (torchrun, accelerate launch, deepspeed, mpir
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.dialects.model import Context
 from vramlint.dialects.places import FlagSource, Place, location
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, Location, Origin, default, derived, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Document, Launcher, Mapping, Scalar
 
 _ONE = 1

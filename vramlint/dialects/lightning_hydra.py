@@ -42,7 +42,7 @@ divide), ``configs/train.yaml``; Lightning 2.5 ``Trainer`` (accumulate_grad_batc
 from __future__ import annotations
 
 import posixpath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vramlint.dialects import spelling_out
 from vramlint.dialects.detectron2 import share
@@ -56,7 +56,6 @@ from vramlint.dialects.places import FlagSource, Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_precision
 from vramlint.plan import Fact, Precision, default, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Document, Mapping
 
 NAME = "lightning_hydra"

@@ -15,8 +15,8 @@ Only what would really fail or change the run stands here. Each row was held aga
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Plain, Scalar, Style
 from vramlint.sources.scalars import Loader, read_node_as
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Definition, Document, Mapping, Plain, Scalar
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.language import torch_prefetch
@@ -79,7 +79,6 @@ from vramlint.dialects.model_tree import model_tree
 from vramlint.dialects.places import Place, Source, locate, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, keys, plain_value, settings_from
 from vramlint.plan import Fact, ImageSize, ModelTree, Origin, Precision, default, derived, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Document, Entry, Mapping, Node, Scalar, Sequence
 
 NAME = "monai"

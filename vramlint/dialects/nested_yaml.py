@@ -37,6 +37,7 @@ Missing settings can be added to a section that exists, in the spelling family t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from vramlint.dialects import generic
 from vramlint.dialects.draft import Draft
@@ -47,7 +48,6 @@ from vramlint.dialects.reading import plain_value
 from vramlint.dialects.signature import normal_name
 from vramlint.dialects.spellings import INSERTED_LONG, INSERTED_SHORT, NOT_TRAINING, SHORT_FAMILY, SPELLINGS
 from vramlint.plan import Fact, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Document, Entry, Mapping, Scalar
 
 NAME = "nested_yaml"

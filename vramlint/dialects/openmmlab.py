@@ -6,7 +6,7 @@ Base files merge as mmengine 0.10.7 ``Config._merge_a_into_b`` does it; a value 
 from __future__ import annotations
 
 import posixpath
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.launch import World, world
@@ -17,7 +17,6 @@ from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_count
 from vramlint.plan import Fact, ImageSize, Origin, default, derived, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Document, Entry, Mapping, Node, Scalar, Sequence, Unknown, lookup
 from vramlint.sources.python_project import PythonProject, Resolved
 

@@ -11,12 +11,12 @@ mmsegmentation 1.2.2 ``datasets/transforms/transforms.py`` (RandomCrop, Mosaic),
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from vramlint.dialects.openmmlab import Config, Sizes
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import plain_value
 from vramlint.plan import Fact, ImageSize, Origin, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Mapping, Node, Scalar, Sequence, Unknown, lookup
 
 _MOST_NESTED = 6

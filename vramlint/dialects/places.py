@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.dialects.signature import normal_flag
 from vramlint.plan import Location, Origin
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Document, Entry, Mapping, Node, Scalar, Span, Style
 
 

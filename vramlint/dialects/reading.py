@@ -7,12 +7,11 @@ that says so; nothing is guessed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.schema import Count, Flag, Natural, Schema, Size, Text, Whole, keys, problems, validate
 from vramlint.plan import Fact, default, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Document, Mapping, Node, Plain, Scalar, Span, Unknown
 
 __all__ = [

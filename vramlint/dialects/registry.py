@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from functools import cache
-from typing import cast
+from typing import NamedTuple, cast
 
 from vramlint.dialects.model import Claim, Dialect, Job
 from vramlint.dialects.prefilter import prefilter, shell_prefilter
@@ -19,7 +19,6 @@ from vramlint.dialects.signature import Match, Signature, Subject
 from vramlint.dialects.table import FRAMEWORKS
 from vramlint.dialects.table_generic import GENERIC
 from vramlint.errors import UsageError
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Definition, Document
 
 __all__ = ["Verdict", "claims", "dialect", "names", "prefilter", "rows", "why"]

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vramlint.dialects.draft import EDITABLE, Draft, title_of
 from vramlint.dialects.launch import world
@@ -54,7 +54,6 @@ from vramlint.dialects.reading import (
 from vramlint.dialects.scripts import Script, command_sources, script_of
 from vramlint.dialects.values import FALSE_WORDS
 from vramlint.plan import Fact, ImageSize, Origin, Precision, default, derived, unknown
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Definition, Document, Span
 
 NAME = "rfdetr"

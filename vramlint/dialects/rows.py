@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.dialects.signature import DATA, Defined, Keys, Line, Names, Signature
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Syntax
 
 YAML, JSON, TOML, PYTHON = (Syntax.YAML,), (Syntax.JSON,), (Syntax.TOML,), (Syntax.PYTHON,)

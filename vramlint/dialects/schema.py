@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeVar, get_args, get_type_hints
 
 from vramlint.dialects.values import as_count, as_flag, as_size, as_text
 from vramlint.plan import ImageSize
-from vramlint.records import NamedTuple
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

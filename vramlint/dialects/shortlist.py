@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import NamedTuple
 
 from vramlint.dialects.rows import Row
 from vramlint.dialects.signature import Keys, Signature
 from vramlint.dialects.table import FRAMEWORKS
 from vramlint.dialects.table_generic import GENERIC
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Document, Mapping, Syntax
 
 

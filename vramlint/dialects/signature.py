@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
+from typing import NamedTuple
 
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Definition, Document, Mapping, Node, Scalar, Sequence, Syntax, Unknown
 
 Subject = Document | Command | Definition | Mapping

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from vramlint.engine.check import DEFAULTS, check_candidates
 from vramlint.engine.options import CheckOptions
@@ -21,7 +22,6 @@ from vramlint.fix.loop import FileFix
 from vramlint.fix.proof import prove_comments
 from vramlint.project.discovery import discover
 from vramlint.project.settings import SettingsFinder
-from vramlint.records import NamedTuple
 from vramlint.results import CheckResult
 from vramlint.sources import encode, read
 from vramlint.sources.model import Document, Span, Syntax, TextEdit, apply_edits

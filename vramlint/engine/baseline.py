@@ -10,12 +10,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.engine.key_paths import key_path
 from vramlint.errors import SettingsError
 from vramlint.findings import Finding
-from vramlint.records import NamedTuple
 from vramlint.results import CheckResult
 from vramlint.sources.model import Document
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from vramlint.memory.estimate import estimate
 from vramlint.memory.model import Estimate, Interval
 from vramlint.plan import revise
-from vramlint.records import NamedTuple
 from vramlint.results import RunResult
 
 _MOST_POINTS = 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vramlint.engine.check import DEFAULTS, check_candidates
 from vramlint.engine.options import CheckOptions
@@ -10,7 +11,6 @@ from vramlint.findings import Finding
 from vramlint.fix.loop import Applied, Choose, FileFix, Fixable, Refused, first_allowed, repair_all
 from vramlint.project.discovery import Candidate, discover, display_path
 from vramlint.project.settings import SettingsFinder
-from vramlint.records import NamedTuple
 from vramlint.results import CheckResult, RunResult
 from vramlint.sources.model import Document
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from vramlint.dialects.model import Claim, Reading
 from vramlint.dialects.prefilter import prefilter
@@ -19,7 +20,6 @@ from vramlint.hardware.model import Target
 from vramlint.project.discovery import Candidate
 from vramlint.project.settings import Settings, SettingsFinder
 from vramlint.project.units import FileContext, Project
-from vramlint.records import NamedTuple
 from vramlint.results import CheckResult, Failure, RunResult
 from vramlint.rule import Confidence, Limits, RuleInfo, RuleModule
 from vramlint.sources.model import Command, Document

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from vramlint.engine.rules import means
 from vramlint.engine.unused_suppression import RULE as UNUSED
 from vramlint.findings import Finding
 from vramlint.fix.edits import location_of
 from vramlint.patterns import later
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Comment, Document
 
 _IGNORE = later(r"vramlint:\s*ignore(?P<file>-file)?\b\s*(?:\[(?P<rules>[^\]]*)\])?")

@@ -8,13 +8,13 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vramlint.engine.check import check
 from vramlint.engine.options import CheckOptions
 from vramlint.errors import TargetError
 from vramlint.hardware.catalogue import find_gpu
 from vramlint.plan import Origin
-from vramlint.records import NamedTuple
 from vramlint.results import CheckResult
 
 

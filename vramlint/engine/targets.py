@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Table
 from functools import lru_cache
+from typing import NamedTuple
 
 from vramlint.engine.options import CheckOptions
 from vramlint.errors import TargetError
@@ -17,7 +18,6 @@ from vramlint.hardware.model import Gpu, Host, Target
 from vramlint.patterns import later
 from vramlint.project.setting_values import size_bytes
 from vramlint.project.settings import Settings, TargetTable
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Comment, Document, Mapping, Scalar, Sequence
 
 _COMMENT = later(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")

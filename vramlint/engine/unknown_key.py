@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from vramlint.dialects import known_keys
 from vramlint.dialects.model import Reading
 from vramlint.findings import Finding
 from vramlint.fix.edits import location_of
-from vramlint.records import NamedTuple
 from vramlint.rule import Case, Confidence, RuleInfo, Run, Severity, Verdict
 from vramlint.sources.model import Mapping, Syntax
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vramlint.dialects.model import Reading, Slot
 from vramlint.errors import EditRefused
 from vramlint.findings import FileEdit, Fix
 from vramlint.plan import Location
-from vramlint.records import NamedTuple
 from vramlint.rule import Change, Repair, Safety
 from vramlint.sources import delete_entry, insert_entry, replace_value
 from vramlint.sources.model import Document, Entry, Mapping, Plain, Scalar, Span, Style, Syntax, TextEdit

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from vramlint.dialects.model import Reading
 from vramlint.errors import EditRefused
 from vramlint.findings import Finding, Fix
 from vramlint.fix.edits import DocumentEdits, plan_edits
 from vramlint.fix.proof import prove
-from vramlint.records import NamedTuple
 from vramlint.rule import Safety
 from vramlint.sources import encode
 from vramlint.sources.model import Document, TextEdit, apply_edits

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
 from collections.abc import Sequence as SequenceType
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vramlint.fix.edits import Deleted, Inserted, Intent, Replaced
-from vramlint.records import NamedTuple
 from vramlint.sources.model import (
     Command,
     Document,

@@ -7,12 +7,11 @@ an alias stays an alias.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.fix.edits import Deleted, DocumentEdits, Inserted, Replaced
 from vramlint.fix.outline import means
 from vramlint.fix.spans import is_inside, shifted
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Plain, Span
 
 

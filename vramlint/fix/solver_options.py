@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vramlint.fix.solver_space import (
     Split,
@@ -18,7 +18,6 @@ from vramlint.hardware.model import Target
 from vramlint.memory.model import Estimate
 from vramlint.memory.model import Verdict as MemoryVerdict
 from vramlint.plan import ImageSize, Precision, TrainingPlan, revise
-from vramlint.records import NamedTuple
 from vramlint.rule import Limits, Safety
 
 _FEWER_QUERIES = (200, 100)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from vramlint.plan import ImageSize, Origin, TrainingPlan, revise
-from vramlint.records import NamedTuple
 
 T = TypeVar("T")
 

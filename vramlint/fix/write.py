@@ -6,10 +6,10 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vramlint.errors import EditRefused
 from vramlint.fix.loop import FileFix
-from vramlint.records import NamedTuple
 
 
 class _Prepared(NamedTuple):

@@ -9,11 +9,11 @@ import json
 import os
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from vramlint.errors import TargetError
 from vramlint.hardware.model import GIB, MIB, Gpu
 from vramlint.patterns import later
-from vramlint.records import NamedTuple
 
 _DATA = os.path.join(os.path.dirname(__file__), "data", "gpus.json")
 _NOISE = later(

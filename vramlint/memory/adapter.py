@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.adapters import Method
 from vramlint.memory.architecture import DecoderConfig, Linear
-from vramlint.records import NamedTuple
 
 
 class Adapter(NamedTuple):

@@ -9,7 +9,7 @@ Where fake tensors cannot follow (values decide shapes), the saved tensors of a 
 
 from __future__ import annotations
 
-from vramlint.records import NamedTuple
+from typing import NamedTuple
 
 
 class Method(NamedTuple):

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
-
-from vramlint.records import NamedTuple
+from typing import NamedTuple
 
 MIB = 2**20
 ROUND_BYTES = 512

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from vramlint.plan import DecoderShape
-from vramlint.records import NamedTuple
 
 LAYER_NORMS = ("layer", "plain", "python")
 """Kinds of ``DecoderConfig.norm`` that are LayerNorm and not RMSNorm."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 
 
 class Saved(NamedTuple):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.errors import SettingsError
 from vramlint.hardware.model import Gpu
-from vramlint.records import NamedTuple
 
 FILE = ".vramlint/probe.json"
 """Where ``vramlint probe`` leaves its result, relative to the repository's root."""

@@ -7,13 +7,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.hf_config import decoder_from_config
 from vramlint.memory.names import key_of, plain_key_of
 from vramlint.memory.towers import Tower, tower_from_config
-from vramlint.records import NamedTuple
 
 __all__ = ["NamedDecoder", "decoder_from_config", "decoders", "find_decoder", "named_decoder"]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import hypot
+from typing import NamedTuple
 
 from vramlint.memory.allocator import REQUIRED_SLACK, RESERVED_SLACK
 from vramlint.memory.context import CONTEXT
@@ -19,7 +20,6 @@ from vramlint.memory.intervals import added, with_slack
 from vramlint.memory.model import Component, Estimate, Interval
 from vramlint.memory.observations import Meter, Observation
 from vramlint.plan import TrainingPlan
-from vramlint.records import NamedTuple
 
 NOISE = 0.03
 """Half-width at the measured workload itself: published figures of one setting differ by 1 % in the median between two

@@ -7,6 +7,8 @@ architectures, bf16 and autocast, with and without activation checkpointing, LoR
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.adapter import Adapter
 from vramlint.memory.adapter_ledger import quantised_inputs
 from vramlint.memory.architecture import DecoderConfig
@@ -22,7 +24,6 @@ from vramlint.memory.ledger import (
     unsaved_weights_in_first_block,
 )
 from vramlint.memory.towers import Tower
-from vramlint.records import NamedTuple
 
 SPREAD = 0.12
 """Half-width of the interval on a decoder's activations: with ``estimate.LANGUAGE_FLOOR`` it holds the published runs

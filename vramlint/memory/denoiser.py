@@ -9,11 +9,11 @@ trains fp32 weights under autocast, ``pure`` 16-bit weights; ``peft-…`` are pe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.states import WeightGroup
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 
 SPREAD = 0.15
 """Half-width on the activations: what a trace cannot see, and how scripts adapt more than the attention."""

@@ -8,7 +8,7 @@ every rank, or divided along the sequence where sequence parallelism runs. Held 
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vramlint.memory.architecture import DecoderConfig, Experts
 from vramlint.memory.arithmetic import Arithmetic, Saved, arithmetic
@@ -16,7 +16,6 @@ from vramlint.memory.implementations import Loss
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.ledger import compiled_ledger, final_norm_bytes, layer_ledger
 from vramlint.memory.parallel import Parallelism
-from vramlint.records import NamedTuple
 
 if TYPE_CHECKING:
     from vramlint.memory.decoder import Decoder

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.divided import Division
 from vramlint.memory.knowledge import Resolution
 from vramlint.memory.parallel import TWO_CHUNKS, Parallelism, context_alone, parallelism_of
 from vramlint.plan import TrainingPlan
-from vramlint.records import NamedTuple
 
 
 class Style(NamedTuple):

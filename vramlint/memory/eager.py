@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 from functools import cache
+from typing import NamedTuple
 
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.pack import pack_key
 from vramlint.memory.profile import Profile
-from vramlint.records import NamedTuple
 
 _FILE = os.path.join(os.path.dirname(__file__), "data", "attention_scores.json")
 

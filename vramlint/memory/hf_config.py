@@ -9,12 +9,11 @@ not answered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.memory import hf_experts
 from vramlint.memory.architecture import DecoderConfig, LatentAttention
 from vramlint.plan import DecoderShape
-from vramlint.records import NamedTuple
 
 Config = Mapping[str, Any]
 

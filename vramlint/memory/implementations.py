@@ -5,7 +5,7 @@ A dialect names the implementation in the plan's fact ``implementation``; withou
 
 from __future__ import annotations
 
-from vramlint.records import NamedTuple
+from typing import NamedTuple
 
 
 class Loss(NamedTuple):

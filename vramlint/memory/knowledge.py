@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 
 
 class Workload(NamedTuple):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from vramlint.hardware.model import Target
 from vramlint.memory.estimate import Headroom, estimate
 from vramlint.memory.model import Estimate, Verdict
 from vramlint.plan import TrainingPlan, revise
-from vramlint.records import NamedTuple
 
 MOST = 1 << 20
 """A batch nobody trains with per GPU: the search stops there."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.knowledge import ModelKnowledge, Moment, Workload
-from vramlint.records import NamedTuple
 
 COPIES = 12
 """Full-size fp32 masks alive at the loss: three decoder layers and the encoder's proposals (deep supervision, as in

@@ -9,8 +9,7 @@ in fp32 and not cast back: m squared. The tests hold this to real steps of both.
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from vramlint.records import NamedTuple
+from typing import NamedTuple
 
 FP32_BYTES = 4
 

@@ -5,6 +5,8 @@ Checked against the golden peaks of Megatron-LM's own functional tests (``tools/
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.arithmetic import Saved
 from vramlint.memory.knowledge import Moment, Workload
@@ -18,7 +20,6 @@ from vramlint.memory.megatron_ledger import (
 )
 from vramlint.memory.parallel import Parallelism
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 
 SPREAD = 0.08
 """Half-width of the interval on a Megatron rank's activations, set on the golden peaks (``tools/score_memory.py``):

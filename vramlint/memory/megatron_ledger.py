@@ -7,10 +7,11 @@ width, kv key-value width, i MLP width, t tensor-parallel ranks; s = t where the
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.arithmetic import Saved
 from vramlint.memory.parallel import Parallelism
-from vramlint.records import NamedTuple
 
 
 class Recompute(NamedTuple):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-
-from vramlint.records import NamedTuple
+from typing import NamedTuple
 
 
 class Interval(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.knowledge import ModelKnowledge, Moment, Workload
 from vramlint.memory.profile import Profile
-from vramlint.records import NamedTuple
 
 _HIDDEN = 4096
 """Hidden width of projector and predictor (facebookresearch/moco-v3 ``main_moco.py --moco-mlp-dim``, default 4096)."""

@@ -12,11 +12,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.errors import SettingsError
 from vramlint.plan import Fact, ImageSize, Origin, TrainingPlan, revise
-from vramlint.records import NamedTuple
 
 FILE = ".vramlint/observations.jsonl"
 """Where a repository keeps its observations, relative to its root."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from vramlint.memory.matrix_states import Matrices
 from vramlint.memory.optimizer_names import states_by_name
-from vramlint.records import NamedTuple
 
 
 class Optimizer(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from vramlint.plan import TrainingPlan
-from vramlint.records import NamedTuple
 
 
 class Parallelism(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import hypot
+from typing import NamedTuple
 
 from vramlint.memory.context import cublas_workspace_bytes, transformer_engine_workspace_bytes
 from vramlint.memory.decoder import Decoder
@@ -12,7 +13,6 @@ from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Interval
 from vramlint.memory.setting import Setting
 from vramlint.memory.states import States, states_of
-from vramlint.records import NamedTuple
 
 CONVOLUTION_WORKSPACE_SHARE = 3.9
 """Upper bound of what vision runs take beyond a trace and a gradient bucket, in units of the parameters' bytes.

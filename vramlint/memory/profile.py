@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.errors import TraceError
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 
 SCHEMA = 1
 """Version of the profile format; a file of another version is refused."""

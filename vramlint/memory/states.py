@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.model import Component
 from vramlint.memory.optimizers import Optimizer
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 
 NF4_BYTES = 0.5 + 4 / 64
 """A 4-bit weight and its share of an fp32 scale per block of 64 (bitsandbytes 0.45, ``functional.quantize_4bit``)."""

@@ -7,10 +7,9 @@ with the model on the meta device. h: width, d: depth, i: MLP width, p: patch si
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.memory.knowledge import Workload
-from vramlint.records import NamedTuple
 
 Config = Mapping[str, Any]
 

@@ -23,13 +23,12 @@ import os
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.errors import SettingsError, TraceError
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.observations import Meter, Observation
 from vramlint.plan import DecoderShape, ImageSize
-from vramlint.records import NamedTuple
 
 _KINDS = ("like", "config", "profile", "parameters", "shape")
 _KEYS = ("match", "path", "trainable", "observations", *_KINDS)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.plan.facts import Fact, Origin, derived, unknown
 from vramlint.plan.model import PLAN_FACTS, BatchInputs, BatchPolicy, BatchResult, TrainingPlan
-from vramlint.records import NamedTuple
 
 
 class PerRank(NamedTuple):

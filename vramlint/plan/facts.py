@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
-
-from vramlint.records import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 S = TypeVar("S")

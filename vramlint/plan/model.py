@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from vramlint.plan.facts import Fact, unknown
-from vramlint.records import NamedTuple
 
 _UNKNOWN: Fact[Any] = unknown()
 

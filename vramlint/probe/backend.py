@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from vramlint.records import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Card(NamedTuple):

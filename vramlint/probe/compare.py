@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import log
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.hardware.model import Target
 from vramlint.memory.estimate import estimate
 from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan, unknown
-from vramlint.records import NamedTuple
 
 _TEXT_FAMILY = "transformers/"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from vramlint.memory.observations import Meter
-from vramlint.records import NamedTuple
 
 _MIB, _GIB, _GB = 2**20, 2**30, 10**9
 _NUMBER = r"(\d+(?:\.\d+)?)"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.probe.backend import Backend, Card, Meters, NotHere, OutOfMemory, Setting
-from vramlint.records import NamedTuple
 
 SCHEMA = "vramlint.probe/1"
 

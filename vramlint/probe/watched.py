@@ -8,11 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, NamedTuple
 
 from vramlint.probe.nvml import Meter, Watch
 from vramlint.probe.peaks import Peak, PeakReader
-from vramlint.records import NamedTuple
 
 _CHUNK = 65536
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGCONT")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import nn
 
 from vramlint.probe.backend import Setting
-from vramlint.records import NamedTuple
 from vramlint.trace.events import Shape
 from vramlint.trace.networks import Decoder, ResNet, UNet
 from vramlint.trace.targets import find_target

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from vramlint.errors import UsageError
 from vramlint.project.patterns import Verdict, matcher, verdict
 from vramlint.project.settings import SettingsFinder
-from vramlint.records import NamedTuple
 
 DEFAULT_EXCLUDES = frozenset(
     {

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from vramlint.errors import VramlintError
 from vramlint.project.files import JOB_SUFFIXES, SHELL_SUFFIXES, ProjectFiles, folder_of
 from vramlint.project.imports import Imports
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Document, Node, Scalar
 from vramlint.sources.model import Sequence as Items
 

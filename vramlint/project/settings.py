@@ -43,10 +43,9 @@ the file that was found, so a shared file works for every project that extends i
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vramlint.errors import SettingsError
-from vramlint.records import NamedTuple
 
 # Most invocations find no settings; those that do can afford these imports.
 if TYPE_CHECKING:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramlint.errors import SettingsError
 from vramlint.hardware.model import Host
 from vramlint.project.setting_values import KEYS, LIMIT_FIELDS, LIST_FIELDS, TARGET_KEYS, Check, text
 from vramlint.project.settings import Settings, TargetTable
-from vramlint.records import NamedTuple
 from vramlint.rule import Limits
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from vramlint import __version__
 from vramlint.errors import EditRefused, SourceError
-from vramlint.records import NamedTuple
 from vramlint.sources import encode, read
 from vramlint.sources.model import Document, Mapping, Node, Plain, Sequence, Span, TextEdit, apply_edits, plain
 

@@ -7,6 +7,7 @@ import a Python config use it too (``vramlint.project.imports``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from vramlint.errors import VramlintError
 from vramlint.hardware.model import Target
@@ -14,7 +15,6 @@ from vramlint.project.discovery import Repositories
 from vramlint.project.files import JOB_SUFFIXES, SHELL_SUFFIXES, ProjectFiles
 from vramlint.project.imports import Imports
 from vramlint.project.launches import CONFIG_SUFFIXES, Launch, LaunchLines, parts, words
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Document, Syntax
 
 

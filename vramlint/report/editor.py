@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from vramlint.findings import FileEdit, Finding
 from vramlint.plan import Location
-from vramlint.records import NamedTuple
 from vramlint.report.plan import title, value_words
 from vramlint.report.summary import memory_line, plan_line
 from vramlint.report.text import size

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
-from vramlint.records import NamedTuple
 from vramlint.report.rows import EstimateRow
 from vramlint.report.summary import interval_of, least_words, verdict_words
 from vramlint.report.text import View, bar, count, gib, gib_range, percent, printable, size, wrap

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vramlint.findings import Finding, Fix
-from vramlint.records import NamedTuple
 from vramlint.report.frame import Frames, Texts
 from vramlint.report.summary import closing_line, memory_line, plan_line
 from vramlint.report.text import View, display_width, printable, wrap

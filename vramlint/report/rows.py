@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vramlint.memory.model import Estimate
 from vramlint.plan import TrainingPlan
-from vramlint.records import NamedTuple
 
 if TYPE_CHECKING:
     from vramlint.memory.largest import LargestBatch

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import NamedTuple
 
 from vramlint.hardware.model import GIB, MIB
 from vramlint.memory.model import Interval
 from vramlint.patterns import later
-from vramlint.records import NamedTuple
 
 MINIMUM_WIDTH = 60
 DEFAULT_WIDTH = 120

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from vramlint.errors import EditRefused, SourceError
-from vramlint.records import NamedTuple
 from vramlint.sources import shell_reader, yaml_reader
 from vramlint.sources.model import (
     Carried,

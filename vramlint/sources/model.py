@@ -11,10 +11,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vramlint.patterns import later
-from vramlint.records import NamedTuple
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 """A value without a place: what a loader would hand to a training script."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Command, Mapping, Node, Scalar, Sequence, Span
 from vramlint.sources.shell_launchers import SHELLS
 from vramlint.sources.shell_variables import Argument, typed

@@ -8,7 +8,7 @@ that word is a flag or looks like a program.
 
 from __future__ import annotations
 
-from vramlint.records import NamedTuple
+from typing import NamedTuple
 
 
 class Tool(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Scalar, Span, Style, Unknown
 from vramlint.sources.shell_arithmetic import arithmetic
 from vramlint.sources.shell_words import Lexer, Part, Piece, Word, here_document

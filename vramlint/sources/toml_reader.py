@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from typing import NamedTuple
 
 from vramlint.errors import OversizeSource, SourceError, TemplateSource
-from vramlint.records import NamedTuple
 from vramlint.sources.model import (
     Comment,
     Document,

@@ -8,8 +8,8 @@ answer is None and never a guess.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from vramlint.records import NamedTuple
 from vramlint.sources.model import Scalar, Span, Style
 
 _BREAK = re.compile(r"[ \t]*(?:\r\n|\r|\n)")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.errors import TraceError
-from vramlint.records import NamedTuple
 
 UPDATES = ("foreach", "fused", "for-loop")
 """Ways torch runs an optimizer's update; on CUDA ``foreach`` is what it takes unless told otherwise."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-
-from vramlint.records import NamedTuple
+from typing import NamedTuple
 
 CUDA_BLOCK_BYTES = 512
 """The CUDA caching allocator rounds every request up to this (c10/cuda/CUDACachingAllocator.cpp, kMinBlockSize)."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from vramlint.errors import TraceError
 from vramlint.memory.profile import SCHEMA
-from vramlint.records import NamedTuple
 from vramlint.trace.events import STEADY, Recording, Shape
 from vramlint.trace.fake import TESTED
 from vramlint.trace.pairing import Fit, Point, TooFewShapes, fit, residual

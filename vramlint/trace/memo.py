@@ -6,12 +6,10 @@ own, whose keys take longer to make than the whole of this.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
-
-from vramlint.records import NamedTuple
 
 
 class _Made(NamedTuple):

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, product
+from typing import NamedTuple
 
 from vramlint.errors import TraceError
 from vramlint.memory.knowledge import Workload
 from vramlint.memory.profile import TERMS
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 from vramlint.trace.alignment import aligned
 from vramlint.trace.events import CUDA_BLOCK_BYTES, Level, Recording, Shape, block_bytes, running_maxima
 

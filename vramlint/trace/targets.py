@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from vramlint.errors import TraceError
 from vramlint.memory.profile_catalogue import FAMILIES as SHIPPED
-from vramlint.records import NamedTuple
 from vramlint.trace.answers import Positives, few_positives
 from vramlint.trace.events import Shape
 from vramlint.trace.pairing import IMAGE_TERMS

@@ -6,13 +6,12 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from vramlint.errors import TraceError
-from vramlint.records import NamedTuple
 from vramlint.trace.answers import Positives, answers, few_positives
 from vramlint.trace.events import EVALUATION, FRESH, KEPT, STATIC, STEADY, Recording, Shape
 from vramlint.trace.fake import fake_world, skipped_initialisation

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from vramlint.errors import TraceError
-from vramlint.records import NamedTuple
 from vramlint.trace.answers import answers
 from vramlint.trace.choices import Choices
 from vramlint.trace.events import Recording, Shape, block_bytes, phase_of_each

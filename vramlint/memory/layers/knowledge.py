@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.layers.registry import Build, Model, UnknownType
 from vramlint.memory.layers.stack import MODERN, Stack
 from vramlint.memory.layers.tape import Mark, Tape
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 
 LEDGER_SPREAD = 0.10
 """Half-width of the interval on activations: published mmsegmentation runs against the ledger."""

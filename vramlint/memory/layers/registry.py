@@ -7,11 +7,10 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from vramlint.errors import VramlintError
 from vramlint.memory.layers.tape import Stack, Tape, Tensor
-from vramlint.records import NamedTuple
 
 Config = Mapping[str, Any]
 Maps = list[Tensor]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
+from typing import NamedTuple
 
 from vramlint.memory.layers.engine import CheckpointNode, RecomputeNode, run_graph
 from vramlint.memory.layers.graph import (
@@ -31,7 +32,6 @@ from vramlint.memory.layers.graph import (
     tensor,
 )
 from vramlint.memory.layers.stack import MODERN, TORCH_1, Stack
-from vramlint.records import NamedTuple
 
 __all__ = ["MODERN", "PART", "SAME", "TORCH_1", "Mark", "Parameter", "Stack", "Storage", "Tape", "Tensor"]
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from vramlint.records import NamedTuple
 from vramlint.trace.events import Shape
 from vramlint.trace.families.images import images
 from vramlint.trace.stand_ins import torchvision_schemas

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from vramlint.records import NamedTuple
 from vramlint.trace.events import Shape
 from vramlint.trace.families.images import classification_loss, forward, labelled
 from vramlint.trace.stand_ins import torchvision_schemas

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vramlint.records import NamedTuple
+from typing import NamedTuple
+
 from vramlint.trace.events import Shape
 from vramlint.trace.families.images import forward, mask_loss, with_masks
 from vramlint.trace.targets import Target, UnknownModel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import log
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.resnet import run_block
@@ -12,7 +12,6 @@ from vramlint.memory.layers.bricks import conv, norm
 from vramlint.memory.layers.nn import Layer, chain
 from vramlint.memory.layers.registry import Build, Config, Maps, backbone
 from vramlint.memory.layers.tape import Tape, Tensor
-from vramlint.records import NamedTuple
 
 
 class Recipe(NamedTuple):

@@ -6,12 +6,12 @@ A head has ``loss(maps, clips) -> losses``; ``clips`` says how many segments and
 from __future__ import annotations
 
 from math import comb
+from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.nn import Linear
 from vramlint.memory.layers.registry import Build, Config, Maps, head
 from vramlint.memory.layers.tape import Tensor
-from vramlint.records import NamedTuple
 
 
 class Clips(NamedTuple):

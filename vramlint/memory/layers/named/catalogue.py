@@ -6,10 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.memory.pack import pack_key
-from vramlint.records import NamedTuple
 
 
 class Named(NamedTuple):

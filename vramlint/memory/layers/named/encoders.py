@@ -6,6 +6,7 @@ Sources: torchvision 0.28 ``models/{resnet,vgg,densenet}.py``, segmentation_mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.resnet import BN, DEPTHS, BasicBlock, Bottleneck, stage_of
@@ -13,7 +14,6 @@ from vramlint.memory.layers.bricks import RELU, ConvModule
 from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, chain
 from vramlint.memory.layers.registry import Maps
 from vramlint.memory.layers.tape import Tape, Tensor
-from vramlint.records import NamedTuple
 
 
 class Encoder(NamedTuple):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.mobilenet import divisible
 from vramlint.memory.layers.named.encoders import Encoder, SqueezeExcite, relu
 from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, chain
 from vramlint.memory.layers.tape import Tape, Tensor
-from vramlint.records import NamedTuple
 
 
 def relu6(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ Sources: arXiv 1505.04597 (U-Net), 1804.03999 (Attention U-Net), 1802.06955 (R2U
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.named.encoders import halved, relu, unit
@@ -15,7 +15,6 @@ from vramlint.memory.layers.named.pixels import pixel_loss
 from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, chain
 from vramlint.memory.layers.registry import Build, Config, model
 from vramlint.memory.layers.tape import Tape, Tensor
-from vramlint.records import NamedTuple
 
 Block = Callable[[Tape, int, int], Layer]
 

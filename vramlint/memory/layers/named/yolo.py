@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.named.yolo_blocks import (
@@ -26,7 +27,6 @@ from vramlint.memory.layers.named.yolo_blocks import (
 from vramlint.memory.layers.nn import Conv, Layer, chain
 from vramlint.memory.layers.registry import Build, Config, Maps, model
 from vramlint.memory.layers.tape import Tape, Tensor
-from vramlint.records import NamedTuple
 
 CLASSES = 80
 TRUTHS = 20

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.bricks import RELU, ConvModule
 from vramlint.memory.layers.nn import Conv
 from vramlint.memory.layers.registry import Build, Config, UnknownType
 from vramlint.memory.layers.tape import SAME, Tape, Tensor
-from vramlint.records import NamedTuple
 
 OBJECTS = 93
 """Most annotated objects in one training image of COCO: 000000157105.jpg of train2017
