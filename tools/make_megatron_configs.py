@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from vramlint.dialects.further_facts import FACTS
+from vramlint.dialects.further_facts import groups_of
 from vramlint.dialects.megatron import Config
 from vramlint.dialects.megatron_model import ModelFlags
 
@@ -47,7 +47,7 @@ def _flags() -> set[str]:
     for schema in (Config, ModelFlags):
         for setting in schema.model_fields.values():
             names |= {f"--{key.replace('_', '-')}" for key in setting.keys}
-    further = {key for row in FACTS["megatron"].rows for key in row.keys}
+    further = {key for group in groups_of("megatron") for row in group.rows for key in row.keys}
     return names | {f"--{key.replace('_', '-')}" for key in further}
 
 

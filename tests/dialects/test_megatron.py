@@ -110,7 +110,8 @@ GPT = "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --vocab-size 128"
     ("flags", "known"),
     [
         (GPT, True), (f"{GPT} --num-experts 8", True), (f"{GPT} --multi-latent-attention", True),
-        (f"{GPT} --mtp-num-layers 1", False), (f"{GPT} --decoder-first-pipeline-num-layers 1", False),
+        (f"{GPT} --mtp-num-layers 1", True), (f"{GPT} --is-hybrid-model", False),
+        (f"{GPT} --decoder-first-pipeline-num-layers 1", False),
         ("--num-layers 2 --hidden-size 64 --num-attention-heads 4", False),
         ("--num-layers 2 --hidden-size 64 --num-attention-heads 4 --vocab-file d/gpt2-vocab.json", True),
     ],
@@ -233,3 +234,58 @@ def test_every_training_case_is_recognised() -> None:
         text = path.read_text()
         claimed = [claim.dialect for claim in registry.claims(document(path.name, text))]
         assert claimed == ([] if "\nMODE: inference\n" in text else ["megatron"]), path
+
+
+@pytest.mark.parametrize(
+    ("flags", "stages"),
+    [
+        ("--pipeline-model-parallel-size 4 --account-for-embedding-in-pipeline-split", None),  # 9 blocks over 4
+        (
+            "--pipeline-model-parallel-size 5 --account-for-embedding-in-pipeline-split "
+            "--account-for-loss-in-pipeline-split",
+            (1, 2, 2, 2, 1),
+        ),
+        ("--pipeline-model-parallel-size 4 --decoder-first-pipeline-num-layers 1 "
+         "--decoder-last-pipeline-num-layers 3", (1, 2, 2, 3)),
+        ("--pipeline-model-parallel-size 2 --decoder-last-pipeline-num-layers 3", (5, 3)),
+        ("--pipeline-model-parallel-size 2 --pipeline-model-parallel-layout 'Et*3|(tt|)*2tmL'", (3, 2, 2, 1)),
+        ("--pipeline-model-parallel-size 3 --pipeline-model-parallel-layout 'Et*3|(tt|)*2tmL'", None),
+    ],
+)  # fmt: skip
+def test_stages_of_uneven_sizes(flags: str, stages: tuple[int, ...] | None) -> None:
+    shape = "--num-layers 8 --hidden-size 64 --num-attention-heads 4 --vocab-size 128"
+    found = reading("train.sh", LINE.format(20, 1, f"{shape} {flags}")).plan
+    assert found.fact("stage_layers").value == stages
+    assert found.model_shape.known is (stages is not None)
+
+
+def test_a_hybrid_model_counts_its_letters() -> None:
+    flags = "--hidden-size 1024 --num-attention-heads 16 --vocab-size 128 --hybrid-layer-pattern 'M-M*|M-ME/*E'"
+    found = reading("train.sh", LINE.format(8, 1, f"{flags} --pipeline-model-parallel-size 2")).plan
+    assert found.model_shape.value is not None
+    assert found.model_shape.value.layers == 8
+    assert found.fact("hybrid_layers").value == ("M-M*", "M-ME")
+    assert found.fact("mamba").value == (2048, 8, 128, 32)
+
+
+@pytest.mark.parametrize(
+    ("flags", "vocabulary"),
+    [
+        ("--tokenizer-type GPTSentencePieceTokenizer --tokenizer-model d/nemotron_2_256k.model", 256_000),
+        ("--tokenizer-type HuggingFaceTokenizer --tokenizer-model meta-llama/Llama-3.1-8B", 128_256),
+        ("--tokenizer-type Llama2Tokenizer --tokenizer-model d/tokenizer.model", 32_000),
+        ("--tokenizer-type GPT2BPETokenizer --vocab-file $VOCAB", 50_304),
+    ],
+)
+def test_the_vocabulary_of_a_known_tokenizer(flags: str, vocabulary: int) -> None:
+    shape = "--num-layers 8 --hidden-size 64 --num-attention-heads 4"
+    found = reading("train.sh", LINE.format(8, 1, f"{shape} {flags}")).plan.model_shape.value
+    assert found is not None
+    assert found.vocabulary == vocabulary
+
+
+def test_fp8_is_of_products_beside_16_bit_weights() -> None:
+    found = reading("train.sh", LINE.format(8, 1, f"{GPT} --bf16 --fp8-format hybrid --fp8-param-gather")).plan
+    assert found.precision.value is Precision.FP8
+    assert (found.fact("fp8_products").value, found.fact("fp8_parameters").value) == (True, True)
+    assert not reading("train.sh", LINE.format(8, 1, f"{GPT} --fp8-format hybrid")).plan.precision.known

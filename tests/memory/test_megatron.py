@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +126,62 @@ def test_micro_batches_in_flight() -> None:
 
 def test_fp32_is_not_covered() -> None:
     assert MODEL.moments(WORK._replace(precision=Precision.FP32)) == ()
+
+
+# The test's folder, parallelism, micro batch, micro batches of a step, card, measured: more kinds of models, whose
+# settings tools/scoring/megatron_configs.json has.
+KINDS = {
+    "hybrid": ("hybrid/hybrid_mr_mcore_te_tp2_pp1_cp1_dgx_a100_1N8G", "tp2 pp1 dp4", 4, 2, "H100", 5.5022),
+    "hybrid stages": ("hybrid/hybrid_mr_mcore_te_tp1_pp4_cp1_dgx_a100_1N8G", "tp1 pp4 dp2", 4, 4, "A100", 4.1758),
+    "uneven chunks": (
+        "gpt/gpt3_mcore_te_tp1_pp4_vp2_account_for_embedding_loss_in_pipeline_split", "tp1 pp4 dp2", 4, 4,
+        "H100", 2.646,
+    ),
+    "deferred": ("gpt/gpt3_mcore_te_tp2_pp2_defer_embedding_wgrad_compute", "tp2 pp2 dp2", 4, 4, "A100", 2.1798),
+    "fp8": (
+        "gpt/gpt3_weekly_mcore_tp2_pp2_current_scaling_native_fp8_tp_pp_sp_tp_overlap", "tp2 pp2 dp2 sp", 2, 32,
+        "H100", 0.8231,
+    ),
+    "predicted tokens and latent attention": (
+        "moe/gpt3_mcore_te_tp2_pp2_ep4_etp1_memory_speed", "tp2 pp2 ep4 dp2 sp", 4, 4, "H100", 55.9833,
+    ),
+    "local": ("gpt/gpt3_mcore_tp1_pp4", "tp1 pp4 dp2", 4, 4, "A100", 2.5599),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_golden_peaks_of_other_kinds(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
+    predictions, rows = (importlib.import_module(f"scoring.{name}") for name in ("predictions", "rows_megatron"))
+    folder, parallelism, batch, micro_batches, card, measured = KINDS[kind]
+    row = {
+        "config_path": f"tests/functional_tests/test_cases/{folder}/model_config.yaml", "model": folder,
+        "n_gpus": "8", "parallelism": parallelism, "batch_per_gpu": str(batch), "grad_accum": str(micro_batches),
+    }  # fmt: skip
+    run = rows.megatron_plan(row)
+    assert run is not None
+    found = estimate(run, predictions.target_of({"gpu_model": card}))
+    assert found.allocated is not None, found.unknown_because
+    assert found.allocated.value / GIB == pytest.approx(measured, rel=0.05)
+    assert found.allocated.low <= measured * GIB <= found.allocated.high
+
+
+def test_an_unknown_number_of_ranks_is_as_few_as_may_be() -> None:
+    extra = {
+        "implementation": "megatron", "low_precision_weights": True, "tensor_parallel": 2, "expert_parallel": 8,
+        "expert_tensor_parallel": 1, "expert_mixture": (8, 2, 1024), "model_parallel": 2,
+    }  # fmt: skip
+    facts: dict[str, Any] = {
+        "model_shape": GPT, "micro_batch": 4, "seq_len": 1024, "precision": Precision.BF16, "sharding": "zero1",
+        "accumulation": 1, "optimizer": "adam",
+    }  # fmt: skip
+    unknown, few, many = (
+        estimate(plan(extra, **facts, **ranks), Target()) for ranks in ({}, {"data_parallel": 4}, {"data_parallel": 64})
+    )
+    assert unknown.allocated is not None
+    assert few.allocated is not None
+    assert many.allocated is not None
+    assert unknown.allocated.value == few.allocated.value
+    assert unknown.allocated.low < few.allocated.low
+    assert unknown.allocated.low <= many.allocated.value
+    assert any("number of ranks unknown: 4 data-parallel assumed" in text for text in unknown.assumptions)

@@ -28,9 +28,9 @@ _DEGREES = {
 
 
 class _Alone:
-    """A config file with nothing beside it, on a number of GPUs."""
+    """A config file with nothing beside it, on a number of GPUs where the row says it."""
 
-    def __init__(self, gpus: int) -> None:
+    def __init__(self, gpus: int | None) -> None:
         self.target = Target(None, gpus, source="--gpus")
 
     def document(self, _path: str) -> Document | None:
@@ -50,7 +50,7 @@ def megatron_plan(row: Row) -> TrainingPlan | None:
     if arguments is None or "distill" in row["model"]:
         return None
     document = sources.read("model_config.yaml", yaml.safe_dump({"MODEL_ARGS": arguments}).encode())
-    context = _Alone(int(float(row["n_gpus"] or 1)))
+    context = _Alone(int(float(row["n_gpus"])) if row["n_gpus"] else None)
     readings = [registry.dialect(claim.dialect).read(claim, document, context) for claim in registry.claims(document)]
     if len(readings) != 1:
         return None

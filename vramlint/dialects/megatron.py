@@ -45,7 +45,14 @@ from typing import Any, ClassVar
 from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.language import language_facts, low_precision_weights, product, torch_prefetch
 from vramlint.dialects.launch import World, world
-from vramlint.dialects.megatron_model import MODEL_SWITCHES, ModelFlags, head_width, model_facts
+from vramlint.dialects.megatron_model import (
+    MODEL_SWITCHES,
+    ModelFlags,
+    head_width,
+    hybrid_layers,
+    model_facts,
+    stage_layers,
+)
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
@@ -125,15 +132,17 @@ class Config(Schema):
     vocabulary: Count | None = keys("padded_vocab_size", "vocab_size")
     vocabulary_multiple: Count | None = keys("make_vocab_size_divisible_by", default=128)
     vocabulary_file: Text | None = keys("vocab_file")
-    pattern: Any = keys("hybrid_layer_pattern", "hybrid_override_pattern", "is_hybrid_model", "mtp_num_layers")
+    tokenizer: Text | None = keys("tokenizer_model")
+    tokenizer_kind: Text | None = keys("tokenizer_type")
+    ratios: Any = keys("is_hybrid_model", "hybrid_attention_ratio", "hybrid_mlp_ratio")
     uneven: Any = keys(
         "decoder_first_pipeline_num_layers",
         "decoder_last_pipeline_num_layers",
         "pipeline_model_parallel_layout",
         "account_for_embedding_in_pipeline_split",
         "account_for_loss_in_pipeline_split",
-        "fine_grained_activation_offloading",
     )
+    offloaded: Any = keys("fine_grained_activation_offloading", "cpu_offloading")
 
 
 _DIRECT = tuple(Config.model_fields)[:7]
@@ -157,7 +166,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if not other_defaults or settings.spelled("distributed_optimizer"):
         draft.put("sharding", _sharding(settings, found.ranks))
     _model(draft, settings, command, sources)
-    if draft.plan.precision.value in (Precision.BF16, Precision.FP16):
+    if draft.plan.precision.value in (Precision.BF16, Precision.FP16, Precision.FP8):
         low_precision_weights(draft, "fp32 main parameters")
     draft.put("pin_memory", default(value=True, note=f"the loader of {_SOURCE}"))
     if draft.plan.workers_per_rank.value:
@@ -285,6 +294,8 @@ def _world(document: Document, command: Command | None, context: Context, settin
 
 def _precision(settings: Settings[Config], *, other_defaults: bool) -> Fact[Precision]:
     """16-bit weights beside fp32 main parameters and gradients."""
+    if settings.values.fp8 and not (settings.values.bf16 or settings.values.fp16):
+        return unknown("fp8 products of fp32 tensors", settings.fact("fp8").location)
     for name, kind in (("fp8", Precision.FP8), ("bf16", Precision.BF16), ("fp16", Precision.FP16)):
         fact = settings.fact(name)
         if name in settings.doubts:
@@ -350,13 +361,16 @@ def _model(draft: Draft, settings: Settings[Config], command: Command | None, so
 def _shape(settings: Settings[Config], flags: Settings[ModelFlags]) -> Fact[DecoderShape]:
     values = settings.values
     hidden, heads = values.hidden, values.heads
-    layers = values.layers or flags.values.decoder_layers
+    pattern = hybrid_layers(flags.values)
+    layers = values.layers or flags.values.decoder_layers or (sum(map(len, pattern)) if pattern else None)
     if hidden is None or layers is None or heads is None:
         return unknown("no --hidden-size, --num-layers and --num-attention-heads")
-    if settings.spelled("pattern"):
-        return unknown("hybrid layers or multi-token prediction: no formula here covers them")
-    if settings.values.uneven:
-        return unknown("uneven pipeline stages or offloaded activations: no formula here covers them")
+    if (flags.spelled("pattern") and pattern is None) or (settings.spelled("ratios") and pattern is None):
+        return unknown("hybrid layers that these flags do not place on the stages")
+    if settings.values.uneven and pattern is None and stage_layers(flags.values) is None:
+        return unknown("pipeline stages of sizes that these flags do not say")
+    if settings.values.offloaded:
+        return unknown("offloaded activations: no formula here covers them")
     vocabulary = _vocabulary(values, flags.values.extra_ids or 0)
     if vocabulary is None:
         return unknown("the vocabulary is not spelled here")
@@ -381,6 +395,15 @@ def _shape(settings: Settings[Config], flags: Settings[ModelFlags]) -> Fact[Deco
 _VOCABULARIES = {"gpt2-vocab.json": 50257, "bpe/vocab.json": 50257, "bert-large-cased-vocab.txt": 28996 + 2}
 """Entries of well-known vocabulary files; Megatron's BERT tokenizer adds ``[BOS]`` and ``[EOS]``."""
 
+_TOKENIZERS = (
+    (r"nemotron_2_256k\.model$", 256000),
+    (r"multiMixV8\..*\.128k\.vocab\.json$", 131072),
+    (r"(?i)llama-?3", 128256),
+    (r"(?i)llama-?2|mixtral|mistral-7b(-v0\.1|-instruct-v0\.[12])?$", 32000),
+)
+"""Entries of tokenizers by what their models are called: Nemotron's, and those of the Llama and first Mistral
+families, which all their checkpoints share."""
+
 
 def _vocabulary(values: Config, extra_ids: int) -> int | None:
     """Padded to a multiple for every tensor-parallel rank (``--make-vocab-size-divisible-by``)."""
@@ -388,6 +411,11 @@ def _vocabulary(values: Config, extra_ids: int) -> int | None:
     file = str(values.vocabulary_file or "")
     if entries is None:
         entries = next((size for name, size in _VOCABULARIES.items() if file.endswith(name)), None)
+    if entries is None and values.tokenizer is not None:
+        named = values.tokenizer
+        entries = next((size for pattern, size in _TOKENIZERS if re.search(pattern, named)), None)
+    if entries is None and values.tokenizer_kind in ("GPT2BPETokenizer", "Llama2Tokenizer"):
+        entries = 50257 if values.tokenizer_kind == "GPT2BPETokenizer" else 32000
     if entries is None:
         return None
     multiple = (values.vocabulary_multiple or 128) * (values.tensor or 1)

@@ -44,6 +44,26 @@ class ModelFlags(Schema):
     fused_loss: Flag | None = keys("cross_entropy_loss_fusion", default=False)
     fused_loss_by: Text | None = keys("cross_entropy_fusion_impl", default="native")
 
+    fp8: Text | None = keys("fp8_format", "fp8")
+    fp8_parameters: Flag | None = keys("fp8_param_gather", "fp8_param", default=False)
+    deferred: Flag | None = keys("defer_embedding_wgrad_compute", default=False)
+    deferral_limit: Natural | None = keys("wgrad_deferral_limit", default=0)
+    spec: Text | None = keys("spec")
+    overlap: Flag | None = keys("tp_comm_overlap", default=False)
+
+    layout: Text | None = keys("pipeline_model_parallel_layout")
+    first_layers: Count | None = keys("decoder_first_pipeline_num_layers")
+    last_layers: Count | None = keys("decoder_last_pipeline_num_layers")
+    counts_embedding: Flag | None = keys("account_for_embedding_in_pipeline_split", default=False)
+    counts_loss: Flag | None = keys("account_for_loss_in_pipeline_split", default=False)
+
+    pattern: Text | None = keys("hybrid_layer_pattern", "hybrid_override_pattern")
+    state: Count | None = keys("mamba_state_dim", default=128)
+    mamba_head: Count | None = keys("mamba_head_dim", default=64)
+    mamba_groups: Count | None = keys("mamba_num_groups", default=8)
+    mamba_heads: Count | None = keys("mamba_num_heads")
+    predicted: Natural | None = keys("mtp_num_layers", default=0)
+
     recompute: Text | None = keys("recompute_granularity")
     recompute_attention: Flag | None = keys("recompute_activations", default=False)
     recompute_method: Text | None = keys("recompute_method", default="uniform")
@@ -73,7 +93,9 @@ class ModelFlags(Schema):
 
 
 MODEL_SWITCHES = frozenset(
-    {"qk_layernorm", "use_flash_attn", "fp32_residual_connection", "deterministic_mode"}
+    {"qk_layernorm", "use_flash_attn", "fp32_residual_connection", "deterministic_mode", "fp8_param_gather"}
+    | {"defer_embedding_wgrad_compute", "account_for_embedding_in_pipeline_split"}
+    | {"account_for_loss_in_pipeline_split", "tp_comm_overlap"}
     | {"no_create_attention_mask_in_dataloader"}
 )
 """Flags of :class:`ModelFlags` that take no value."""
@@ -99,12 +121,84 @@ def model_facts(draft: Draft, flags: Settings[ModelFlags]) -> None:
         ("recompute", _recompute(values)),
         ("expert_mixture", _experts(values)),
         ("latent_attention", _latent(values)),
+        ("fp8_products", bool(values.fp8)),
+        ("fp8_parameters", values.fp8_parameters if values.fp8 else None),
+        ("local_layers", values.implementation == "local" or values.spec == "local"),
+        ("deferred_gradients", values.deferral_limit if values.deferred else None),
+        ("overlapped_products", values.overlap),
+        ("stage_layers", stage_layers(values)),
+        ("hybrid_layers", hybrid_layers(values)),
+        ("mamba", _mamba(values) if values.pattern else None),
+        ("predicted_tokens", values.predicted or None),
     ):
         if degree is not None:
             draft.put(name, derived(degree, "flags of Megatron-LM and its defaults"))
     if values.fused_loss:
         draft.put("megatron_loss", derived(values.fused_loss_by, "--cross-entropy-loss-fusion"))
     _encoder(draft, values)
+
+
+def stage_layers(values: ModelFlags) -> tuple[int, ...] | None:
+    """Blocks of each stage where the flags make them uneven, None where they are even or unknown; a rank has one stage
+    of each round.
+
+    ``transformer_block.py`` ``get_num_layers_to_build``: embedding and loss may count as a block each; first and last
+    rank may have their own number; a layout spells every stage.
+    """
+    ranks, layers = values.pipeline or 1, values.layers
+    if ranks == 1 or layers is None:
+        return None
+    if values.layout:
+        return _laid_out(values.layout, ranks)
+    chunks = _chunks(values) or 1
+    if values.counts_embedding or values.counts_loss:
+        first, last = int(bool(values.counts_embedding)), int(bool(values.counts_loss))
+        each, rest = divmod(layers + first + last, ranks * chunks)
+        between = [each] * (ranks * chunks - 2)
+        return None if rest else (each - first, *between, each - last)
+    given = [number for number in (values.first_layers, values.last_layers) if number is not None]
+    if not given or chunks > 1 or ranks == len(given):
+        return tuple(given) if given and chunks == 1 and sum(given) == layers else None
+    each, rest = divmod(layers - sum(given), ranks - len(given))
+    if rest or each < 0:
+        return None
+    first = values.first_layers if values.first_layers is not None else each
+    last = values.last_layers if values.last_layers is not None else each
+    return (first, *[each] * (ranks - 2), last)
+
+
+def _laid_out(layout: str, ranks: int) -> tuple[int, ...] | None:
+    """``Et*3|(tt|)*29,m|L``: ``t`` a block, ``E`` embedding, ``m`` multi-token prediction, ``L`` loss, ``|`` the next
+    stage, ``x*n`` and ``(...)*n`` repeated (``pipeline_parallel_layer_layout.py``)."""
+    text = re.sub(r"[,\s]", "", layout)
+    text = re.sub(r"\(([^()]*)\)\*(\d+)", lambda part: part[1] * int(part[2]), text)
+    text = re.sub(r"([a-zA-Z|])\*(\d+)", lambda part: part[1] * int(part[2]), text)
+    parts = text.split("|")
+    if re.search(r"[^EtmL|]", text) or len(parts) % ranks:
+        return None
+    return tuple(part.count("t") for part in parts)
+
+
+def hybrid_layers(values: ModelFlags) -> tuple[str, ...] | None:
+    """The letters of each rank's layers: ``M`` Mamba, ``*`` attention, ``-`` MLP, ``E`` experts; what follows ``/`` are
+    the heads that predict further tokens (``hybrid_layer_allocation.py``)."""
+    if not values.pattern:
+        return None
+    main, stages = values.pattern.partition("/")[0], values.pipeline or 1
+    parts = main.split("|")
+    if re.search(r"[^M*E|-]", main):
+        return None
+    if len(parts) == 1:
+        each, rest = divmod(len(main), stages)
+        return None if rest else tuple(main[rank * each : (rank + 1) * each] for rank in range(stages))
+    return None if len(parts) % stages else tuple("".join(parts[rank::stages]) for rank in range(stages))
+
+
+def _mamba(values: ModelFlags) -> tuple[int, int, int, int] | None:
+    """Inner width, groups, state and heads of a Mamba-2 layer (``core/ssm/mamba_mixer.py``; it expands twice)."""
+    head = values.mamba_head or 64
+    heads = values.mamba_heads or 2 * (values.hidden or 0) // head
+    return (heads * head, values.mamba_groups or 8, values.state or 128, heads) if heads else None
 
 
 def head_width(flags: Settings[ModelFlags], width: int) -> int:
@@ -125,6 +219,8 @@ def _encoder(draft: Draft, values: ModelFlags) -> None:
 def _chunks(values: ModelFlags) -> int | None:
     if values.chunks is not None:
         return values.chunks
+    if values.layout and (sizes := _laid_out(values.layout, values.pipeline or 1)) is not None:
+        return len(sizes) // (values.pipeline or 1)
     if values.chunk_layers is None or values.layers is None:
         return 1
     return max(1, values.layers // ((values.pipeline or 1) * values.chunk_layers))

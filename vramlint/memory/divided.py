@@ -70,8 +70,7 @@ class Division(NamedTuple):
         counted = [whole + (stage < rest) for stage in range(stages)]
         counted[0] -= first
         counted[-1] -= last
-        sizes = tuple(sum(counted[stage] for stage in parallel.stages_of(rank)) for rank in range(parallel.pipeline))
-        return self._replace(parallel=parallel._replace(sizes=sizes))
+        return self._replace(parallel=parallel._replace(sizes=tuple(counted)))
 
     @property
     def divides(self) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.arithmetic import Saved
 from vramlint.memory.knowledge import Moment, Workload
+from vramlint.memory.megatron_hybrid import Hybrid, hybrid_ledger
 from vramlint.memory.megatron_ledger import (
     HALF,
     MegatronOptions,
@@ -24,6 +25,10 @@ from vramlint.plan import Precision
 SPREAD = 0.08
 """Half-width of the interval on a Megatron rank's activations, set on the golden peaks (``tools/score_memory.py``):
 the allocator leaves up to 1 MiB unsplit behind each block, which counts as allocated."""
+
+ROUTED_SPREAD = 0.16
+"""The same where experts lie on several ranks, which are sent more or fewer tokens than their share: the golden peaks
+of eight experts on eight ranks lie 4 to 14 % over balanced routing."""
 
 
 class EncoderPart(NamedTuple):
@@ -47,11 +52,15 @@ class MegatronModel(NamedTuple):
     options: MegatronOptions = MegatronOptions()
     encoder: EncoderPart | None = None
     micro_batches: int = 1
+    hybrid: Hybrid | None = None
+    predicted: int = 0
+    """Further tokens that are predicted, each by a block and a pass through the head of its own (``--mtp-num-layers``,
+    ``core/transformer/multi_token_prediction.py``)."""
 
     @property
     def spread(self) -> float:
         """Half-width of the interval as a share of the activations."""
-        return SPREAD
+        return ROUTED_SPREAD if self.parallel.expert > 1 else SPREAD
 
     @property
     def parameters(self) -> int:
@@ -73,8 +82,9 @@ class MegatronModel(NamedTuple):
         if experts is None:
             return 0
         matrices = 3 if self.config.gated else 2
+        sparse = self._sparse_layers + self._predicted
         here = experts.number * matrices * self.config.shape.hidden * experts.ffn
-        return self._sparse_layers * here // (self.parallel.expert * self.parallel.expert_tensor)
+        return sparse * here // (self.parallel.expert * self.parallel.expert_tensor)
 
     @property
     def dense_parameters(self) -> int:
@@ -88,7 +98,35 @@ class MegatronModel(NamedTuple):
             alone = not shape.tied or not self.parallel.first
             bias = shape.vocabulary // t if self.encoder else 0
             found += (embedding if alone else 0) + bias + self._norm * (2 if self.encoder else 1)
-        return found
+        return found + self._predicting_parameters
+
+    @property
+    def _predicted(self) -> int:
+        """Further tokens that this stage predicts: the last one predicts all."""
+        return self.predicted if self.parallel.last else 0
+
+    @property
+    def _predicting_parameters(self) -> int:
+        """Blocks that predict further tokens, each with a projection of hidden state and embedding and three norms; a
+        copy of the embedding where the first stage has it."""
+        if not self._predicted:
+            return 0
+        h = self.config.shape.hidden
+        block = self._one_block(self.config) + self._router
+        copied = 0 if self.parallel.first else self.config.shape.vocabulary * h // self.parallel.tensor
+        return copied + self._predicted * (block + 2 * h * h // self.parallel.tensor + 3 * self._norm)
+
+    @property
+    def _router(self) -> int:
+        experts = self.config.experts
+        if experts is None:
+            return 0
+        return self.config.shape.hidden * (experts.number + (1 if experts.shared_gate else 0))
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of this rank's linear layers in the blocks, which fp8 products copy."""
+        return self._block_parameters + self.expert_parameters
 
     @property
     def outside_and_block(self) -> tuple[int, int]:
@@ -110,31 +148,50 @@ class MegatronModel(NamedTuple):
         experts = self.config.experts
         if experts is None:
             return 0
-        dense_before = min(self._layers, max(0, experts.dense_layers - self.parallel.stage * self._layers))
-        return self._layers - dense_before
+        if self.hybrid is not None:
+            return self.hybrid.layers(self.parallel.stage).count("E")
+        before = sum(
+            self.parallel._replace(stage=stage).layers_of(self.config.shape.layers)
+            for stage in range(self.parallel.stage)
+        )
+        return self._layers - min(self._layers, max(0, experts.dense_layers - before))
 
     @property
     def _block_parameters(self) -> int:
-        sparse = self._sparse_layers
-        config, h = self.config, self.config.shape.hidden
+        if self.hybrid is not None:
+            return sum(self._hybrid_layer(letter, self.hybrid) for letter in self.hybrid.layers(self.parallel.stage))
+        sparse, config = self._sparse_layers, self.config
         dense = (self._layers - sparse) * self._one_block(config._replace(experts=None))
-        if config.experts:
-            router = h * config.experts.number + (h if config.experts.shared_gate else 0)
-            dense += sparse * (self._one_block(config) + router)
+        dense += sparse * (self._one_block(config) + self._router)
         if self.encoder is None:
             return dense
         crossed = self._layers * (self._attention_block(config) + self._norm)
         return dense + crossed + self.encoder.layers * self._one_block(config)
 
+    def _hybrid_layer(self, letter: str, hybrid: Hybrid) -> int:
+        """One layer of a hybrid model behind its norm."""
+        match letter:
+            case "*":
+                return self._attention_block(self.config) + self._norm
+            case "E":
+                return self._mlp_block(self.config) + self._router + self._norm
+            case "M":
+                return hybrid.mamba.parameters(self.config.shape.hidden, self.parallel.tensor) + self._norm
+            case _:
+                return self._mlp_block(self.config._replace(experts=None)) + self._norm
+
     def _one_block(self, config: DecoderConfig) -> int:
-        """Linear layers divided by tensor parallelism, norms and the biases of row-parallel layers whole."""
+        return self._attention_block(config) + self._mlp_block(config) + 2 * self._norm
+
+    def _mlp_block(self, config: DecoderConfig) -> int:
+        """Linear layers divided by tensor parallelism, the biases of row-parallel layers whole."""
         mlp = [linear for linear in config.linears if linear.reads in ("mlp", "down")]
         weights = sum(linear.inputs * linear.outputs for linear in mlp) // self.parallel.tensor
         biases = 0
         if config.biases:
             column = sum(linear.outputs for linear in mlp if linear.reads == "mlp")
             biases = column // self.parallel.tensor + config.shape.hidden
-        return self._attention_block(config) + weights + biases + 2 * self._norm
+        return weights + biases
 
     def _attention_block(self, config: DecoderConfig) -> int:
         t, linears = self.parallel.tensor, config.attention_linears
@@ -158,11 +215,27 @@ class MegatronModel(NamedTuple):
         whole = self._blocks(workload, options)
         kept, one = self._recomputed(whole, tokens, options, workload)
         held = self.parallel.in_flight(self.micro_batches)
-        always = self._inputs(workload, tokens, options)
+        kept += self._predicting(workload, tokens, options)
+        always = self._inputs(workload, tokens, options) + self._waiting(workload, tokens, options)
         found = [Moment("backward", round(held * kept) + one + always, 0)]
         if self.parallel.last:
             found.append(Moment("loss", round(held * kept) + self._loss(workload, tokens, options) + always, 0))
         return tuple(found)
+
+    def _waiting(self, workload: Workload, tokens: int, options: MegatronOptions) -> int:
+        """Megatron's own attention has one buffer for scores (``core/utils.py`` ``GlobalMemoryBuffer``, "mpu").
+        Deferred gradients of the head's weight wait as its inputs and its outputs' gradients
+        (``tensor_parallel/layers.py``).
+        """
+        found = 0
+        if options.local and options.attention == "unfused":
+            heads = self.config.shape.heads // self.parallel.tensor
+            found += HALF * heads * tokens * workload.seq_len
+        if options.deferred is not None and self.parallel.last and self.parallel.pipeline > 1:
+            waiting = options.deferred or self.micro_batches
+            shape, t = self.config.shape, self.parallel.tensor
+            found += HALF * waiting * tokens * (shape.vocabulary // t + shape.hidden)
+        return found
 
     def _length(self, workload: Workload) -> int:
         """Tokens of one sequence that the decoder works on."""
@@ -178,12 +251,33 @@ class MegatronModel(NamedTuple):
     def _blocks(self, workload: Workload, options: MegatronOptions) -> int:
         """All blocks of this stage for one micro batch."""
         length = self._length(workload)
+        if self.hybrid is not None:
+            return self._hybrid_blocks(workload, options, self.hybrid)
         tokens, sparse = workload.micro_batch * length // self.parallel.context, self._sparse_layers
         found = sparse * _total(block_ledger(self.config, self.parallel, options, length)) * tokens
         if self._layers > sparse:
             dense = block_ledger(self.config, self.parallel, options, length, dense=True)
             found += (self._layers - sparse) * _total(dense) * tokens
         return found + self._encoder_blocks(workload, options)
+
+    def _hybrid_blocks(self, workload: Workload, options: MegatronOptions, hybrid: Hybrid) -> int:
+        length, letters = workload.seq_len, hybrid.layers(self.parallel.stage)
+        tokens = workload.micro_batch * length // self.parallel.context
+        kinds = {
+            letter: _total(hybrid_ledger(letter, hybrid, self.config, self.parallel, options, length))
+            for letter in set(letters)
+        }
+        return sum(kinds[letter] for letter in letters) * tokens
+
+    def _predicting(self, workload: Workload, tokens: int, options: MegatronOptions) -> int:
+        """What predicting further tokens keeps: norms and projection of hidden state and embedding, its block, and the
+        loss's fp32 copy of its logits."""
+        if not self._predicted:
+            return 0
+        block = _total(block_ledger(self.config, self.parallel, options, self._length(workload)))
+        joined = 8 * HALF * self.config.shape.hidden // self.parallel.stream
+        logits = _LOGITS_KEPT.get(options.loss, 4) * self.config.shape.vocabulary // self.parallel.tensor
+        return self._predicted * tokens * (block + joined + logits)
 
     def _encoder_blocks(self, workload: Workload, options: MegatronOptions) -> int:
         """The encoder's blocks, and what the decoder's keep to attend to them."""
@@ -237,5 +331,7 @@ def _total(ledger: tuple[Saved, ...]) -> int:
     return sum(saved.bytes_per_token for saved in ledger)
 
 
+_LOGITS_KEPT = {"plain": 4, "native": 4, "te": HALF}
+"""Bytes of a logit that wait for the loss's backward."""
 _LOGIT_BYTES = {"plain": HALF + 4, "native": HALF + 4 + 4, "te": HALF}
 _SIXTEEN_BITS = (Precision.PURE_BF16, Precision.PURE_FP16)

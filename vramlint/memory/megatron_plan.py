@@ -5,6 +5,7 @@ from __future__ import annotations
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.knowledge import Workload
 from vramlint.memory.megatron import EncoderPart, MegatronModel
+from vramlint.memory.megatron_hybrid import Hybrid, Mamba
 from vramlint.memory.megatron_ledger import MegatronOptions, Recompute
 from vramlint.memory.parallel import Parallelism, parallelism_of
 from vramlint.plan import Precision, TrainingPlan
@@ -21,15 +22,26 @@ def megatron_model(plan: TrainingPlan, name: str, config: DecoderConfig, source:
         parallelism_of(plan),
         _options(plan),
         encoder,
-        plan.accumulation.value or 1,
+        _micro_batches(plan),
+        _hybrid(plan),
+        plan.fact("predicted_tokens").value or 0,
     )
     model = _on_stage(plan, model)
     return model, _described(model)
 
 
+def _micro_batches(plan: TrainingPlan) -> int:
+    """Of one step; where nobody knows how many, as many as fill the pipeline."""
+    if plan.accumulation.value is not None:
+        return plan.accumulation.value
+    parallel = parallelism_of(plan)
+    return 2 * parallel.pipeline * parallel.chunks if parallel.pipeline > 1 else 1
+
+
 def _options(plan: TrainingPlan) -> MegatronOptions:
     kernel = plan.fact("attention_kernel").value
     dropout, attention_dropout = plan.fact("hidden_dropout").value, plan.fact("attention_dropout").value
+    deferred = plan.fact("deferred_gradients").value
     return MegatronOptions(
         attention=kernel if kernel in ("flash", "fused", "unfused") else "auto",
         hidden_dropout=dropout != 0,
@@ -38,7 +50,17 @@ def _options(plan: TrainingPlan) -> MegatronOptions:
         mask=plan.fact("attention_mask").value is not False,
         loss=str(plan.fact("megatron_loss").value or "plain"),
         recompute=_recompute(plan),
+        fp8=bool(plan.fact("fp8_products").value),
+        fp8_parameters=bool(plan.fact("fp8_parameters").value),
+        overlapped=bool(plan.fact("overlapped_products").value),
+        local=bool(plan.fact("local_layers").value),
+        deferred=deferred if isinstance(deferred, int) else None,
     )
+
+
+def _hybrid(plan: TrainingPlan) -> Hybrid | None:
+    stages, mamba = plan.fact("hybrid_layers").value, plan.fact("mamba").value
+    return Hybrid(stages, Mamba(*mamba)) if isinstance(stages, tuple) and isinstance(mamba, tuple) else None
 
 
 def _recompute(plan: TrainingPlan) -> Recompute:

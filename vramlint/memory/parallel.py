@@ -15,8 +15,8 @@ class Parallelism(NamedTuple):
     outside tensor parallelism are divided along the sequence too (arXiv 2205.05198). ``context``: ranks that share a
     sequence. ``pipeline``: stages; ``chunks``: model chunks of one stage (interleaved schedule, arXiv 2104.04473).
     ``expert``: ranks that share the experts; ``expert_tensor``: tensor parallelism inside an expert. ``stage`` counts
-    from 0. ``schedule``: one of ``SCHEDULES``, plain 1F1B or its interleaved form where empty. ``sizes``: blocks on
-    each stage where they are uneven.
+    from 0. ``schedule``: one of ``SCHEDULES``, plain 1F1B or its interleaved form where empty. ``sizes``: blocks of
+    each stage where they are uneven, of the first round of chunks first.
     """
 
     tensor: int = 1
@@ -56,7 +56,7 @@ class Parallelism(NamedTuple):
     def layers_of(self, layers: int) -> int:
         """Blocks on one stage; the first stages take the rest of an uneven division."""
         if self.sizes:
-            return self.sizes[self.stage]
+            return sum(self.sizes[stage] for stage in self.stages_of(self.stage))
         whole, rest = divmod(layers, self.pipeline)
         return whole + (self.stage < rest)
 
@@ -75,7 +75,18 @@ class Parallelism(NamedTuple):
         if self.chunks == 1:
             return float(min(micro_batches, self.pipeline - self.stage))
         warm_up = (self.pipeline - self.stage - 1) * 2 + (self.chunks - 1) * self.pipeline
-        return min(micro_batches * self.chunks, warm_up + 1) / self.chunks
+        passes = min(micro_batches * self.chunks, warm_up + 1)
+        return self._weighed(passes) if self.sizes else passes / self.chunks
+
+    def _weighed(self, passes: int) -> float:
+        """So many forward passes in units of the rank's blocks, where its chunks are uneven: the chunks take turns, as
+        many passes each as there are stages."""
+        rounds, rest = divmod(passes, self.pipeline * self.chunks)
+        held = 0
+        for chunk, stage in enumerate(self.stages_of(self.stage)):
+            more = min(self.pipeline, max(0, rest - chunk * self.pipeline))
+            held += self.sizes[stage] * (rounds * self.pipeline + more)
+        return held / max(1, self.layers_of(0))
 
 
 _IN_FLIGHT: dict[str, Callable[[int, int], float]] = {
@@ -116,6 +127,11 @@ def _sizes(plan: TrainingPlan) -> tuple[int, ...]:
     """Blocks of each stage, where a dialect knows that they are uneven."""
     spelled = plan.fact("stage_layers").value
     return tuple(spelled) if isinstance(spelled, tuple) else ()
+
+
+def fewest_ranks(parallel: Parallelism) -> int:
+    """The fewest data-parallel ranks that such degrees allow: experts lie on as many ranks as share them."""
+    return max(1, -(-parallel.expert * parallel.expert_tensor // (parallel.tensor * parallel.context)))
 
 
 def _degree(plan: TrainingPlan, name: str, absent: int = 1) -> int:

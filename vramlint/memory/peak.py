@@ -30,6 +30,11 @@ LANGUAGE_FLOOR = 0.045
 and 9 % at the 90th percentile between cards, and states have small parts that no formula here has."""
 
 
+_OVERLAPPED = 3
+"""Streams with a workspace of their own where products overlap with communication (Transformer Engine 2.x
+``module/base.py`` ``_NUM_MAX_UB_STREAMS``)."""
+
+
 class Peak(NamedTuple):
     """The worst moment of one setting: allocated bytes with bounds, and what they consist of."""
 
@@ -121,7 +126,8 @@ def _workspace_bytes(setting: Setting, *, deterministic: bool) -> int:
     capability = setting.workload.capability
     found = cublas_workspace_bytes(capability, deterministic=deterministic)
     if isinstance(setting.knowledge, MegatronModel):
-        found += transformer_engine_workspace_bytes(capability)
+        streams = _OVERLAPPED if setting.knowledge.options.overlapped else 1
+        found += streams * transformer_engine_workspace_bytes(capability)
     return found
 
 

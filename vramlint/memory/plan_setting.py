@@ -11,7 +11,7 @@ from vramlint.memory.knowledge import ModelKnowledge, Resolution, Workload
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer, other_libraries
 from vramlint.memory.pack import pack_key
-from vramlint.memory.parallel import context_alone
+from vramlint.memory.parallel import context_alone, fewest_ranks
 from vramlint.memory.peak import peak_of
 from vramlint.memory.profile import Profile
 from vramlint.memory.setting import Setting, Settings
@@ -48,7 +48,7 @@ def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, .
 def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, int] | None = None) -> Settings:
     """Fill the gaps of ``plan``. Needs ``found.knowledge`` and no :func:`missing_facts`."""
     assert found.knowledge is not None
-    ranks = plan.data_parallel.value or plan.world_size.value or 1
+    ranks = plan.data_parallel.value or plan.world_size.value or _fewest(found.knowledge)
     optimizer = _optimizer(plan, found.knowledge)
     workload = _workload(plan)._replace(capability=capability)
     if optimizer is not None and optimizer.steps_in_backward:
@@ -77,6 +77,11 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     _assume_kernels(settings)
     _assume_lengths(plan, settings)
     return settings
+
+
+def _fewest(knowledge: ModelKnowledge) -> int:
+    """Data-parallel ranks where nobody says how many: the fewest that the degrees allow."""
+    return fewest_ranks(knowledge.parallel) if isinstance(knowledge, MegatronModel) else 1
 
 
 def _on_worst_stage(chosen: Setting) -> Setting:
@@ -191,6 +196,8 @@ def _workload(plan: TrainingPlan) -> Workload:
     if plan.fact("low_precision_weights").value:
         # The wrapper or the optimizer casts, not autocast: nothing keeps a second copy of the weights for backward.
         precision = _HELD_IN_16_BITS.get(precision, precision)
+        if megatron and precision is Precision.FP8:
+            precision = Precision.PURE_BF16  # what is held; the products alone are in 8 bits
     return Workload(
         micro_batch=plan.micro_batch.value or 0,
         precision=precision,
@@ -246,10 +253,31 @@ def _assume_parallelism(plan: TrainingPlan, settings: Settings, ranks: int) -> N
     model = settings.chosen.knowledge
     if isinstance(model, Decoder) and model.division is not None and model.division.parallel.pipeline > 1:
         settings.assume(stage_in_words(model.division))
+    unsaid = plan.data_parallel.value is None and plan.world_size.value is None
+    if unsaid and isinstance(model, MegatronModel) and settings.chosen.sharding.optimizer >= ranks:
+        _assume_ranks(plan, settings, ranks)
     if ranks > 1 and plan.sharding.value is None:
         settings.assume(f"{ranks} ranks, sharding unknown: DistributedDataParallel assumed")
     if settings.chosen.sharding.parameters > 1 and not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)):
         settings.assume("wrapping unknown: the whole model is taken as gathered in its forward pass")
+
+
+def _assume_ranks(plan: TrainingPlan, settings: Settings, ranks: int) -> None:
+    """Nobody says how many ranks share the optimizer's states: as few as may be, the lower bound for as many as the
+    global batch feeds."""
+    if settings.chosen.sharding.kind not in ("megatron-distributed", "megatron-fsdp"):
+        return
+    batch, most = plan.nominal_batch.value, _MANY_RANKS
+    if batch and plan.micro_batch.value:
+        most = max(ranks, batch // plan.micro_batch.value)
+    settings.assume(f"number of ranks unknown: {ranks} data-parallel assumed, the lower bound is for {most}")
+    model = settings.chosen.knowledge
+    if isinstance(model, MegatronModel):
+        settings.also(sharding=_megatron_sharding(plan, most, model))
+
+
+_MANY_RANKS = 64
+"""Data-parallel ranks of a large run, for the lower bound where nobody says how many there are."""
 
 
 def _assume_kernels(settings: Settings) -> None:

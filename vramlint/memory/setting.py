@@ -85,7 +85,12 @@ class Setting:
         """Experts are held by fewer data-parallel ranks, among which their optimizer states divide."""
         parallel, divides = model.parallel, self.sharding.optimizer > 1
         held = self.sharding.optimizer * parallel.tensor // (parallel.expert * parallel.expert_tensor)
+        copied = model.linear_parameters if model.options.fp8 and not model.options.fp8_parameters else 0
         return (
+            WeightGroup(
+                "fp8 weights", copied, 2, "8-bit copies and their transposes, kept from micro batch to micro batch "
+                "(Transformer Engine 2.x module/base.py get_weight_workspace)",
+            ),
             WeightGroup("parameters", model.dense_parameters, each, f"{each} bytes; {model.source}", trainable=True),
             WeightGroup(
                 "experts", model.expert_parameters, each, "routed experts of this rank", trainable=True,
