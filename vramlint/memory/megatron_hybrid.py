@@ -6,6 +6,8 @@ Read in Megatron-LM 2026-08 ``core/ssm/mamba_mixer.py`` and mamba_ssm 2.2 ``ops/
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.arithmetic import Saved
 from vramlint.memory.megatron_ledger import (
@@ -18,7 +20,6 @@ from vramlint.memory.megatron_ledger import (
     norm_ledger,
 )
 from vramlint.memory.parallel import Parallelism
-from vramlint.records import NamedTuple
 
 _CONVOLUTION = 4
 """Width of the convolution over a sequence (``mamba_mixer.py`` ``d_conv``)."""
