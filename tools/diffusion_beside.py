@@ -70,6 +70,7 @@ DECODERS = {
     "qwen2.5-vl-7b": "Qwen2.5-VL-7B-Instruct", "qwen3-vl-4b": "Qwen3-VL-4B-Instruct",
     "mistral-small-3": "Devstral-Small-2-24B-Instruct-2512",
     "glm-4-9b": "glm-4-9b-chat-hf", "llama-3-8b": "Meta-Llama-3-8B",
+    "llama-3.1-8b": "Llama-3.1-8B-Instruct", "chatglm3-6b": "chatglm3-6b",
 }  # fmt: skip
 """Language models that encode prompts, by their names in vramlint's own catalogue."""
 

@@ -1,6 +1,6 @@
 """Writes vramlint/memory/data/diffusion.json: traced profiles of diffusion denoisers; needs diffusers and peft.
 
-Usage: python tools/make_diffusion.py [--check] [--mode MODE]... [NAME...]
+Usage: python tools/make_diffusion.py [--check] [--facts] [--mode MODE]... [NAME...]
 
 The ways to train, each with and without activation checkpointing: ``lora`` and ``lora-all`` hold the base in bf16 and
 fp32 adapters (on the attention's projections, on every linear layer of the blocks) under autocast, ``lora16`` bf16
@@ -60,13 +60,14 @@ def term_values(names: Sequence[str], batch: int, pixels: int, rank: int) -> tup
 
 RUNS = (
     Run(Shape(2, 256, 256), 16),
-    Run(Shape(3, 448, 320), 48),
+    Run(Shape(3, 384, 320), 48),
     Run(Shape(4, 256, 512), 24),
     Run(Shape(3, 256, 256), 32),
     Run(Shape(5, 512, 448), 8),
-    Run(Shape(2, 320, 320), 64),
+    Run(Shape(2, 256, 320), 64),
     Run(Shape(4, 512, 256), 96),
 )
+"""Sizes whose tokens of 16 x 16 pixels are a multiple of 32, to which Z-Image fills them up."""
 CHECKED = Run(Shape(2, 512, 512), 16)
 RANK = RUNS[0].rank
 
@@ -106,13 +107,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--mode", action="append", choices=MODES)
+    parser.add_argument("--facts", action="store_true", help="names and counts alone; nothing is traced")
     parser.add_argument("names", nargs="*")
     given = parser.parse_args(arguments)
     known = {denoiser.names[0]: denoiser for denoiser in MODELS}
     failed = 0
     for name in given.names or known:
         try:
-            keep(entry(known[name], given.mode or list(MODES), checked=given.check))
+            keep(entry(known[name], [] if given.facts else given.mode or list(MODES), checked=given.check))
         except Exception as error:  # noqa: BLE001 - one model that cannot be traced must not stop the others; printed
             failed += 1
             print(f"{name}: {type(error).__name__}: {str(error)[:300]}", flush=True)
@@ -126,7 +128,11 @@ def keep(made: dict[str, Any]) -> None:
     name = made["names"][0]
     before = kept.get(name, {})
     methods = {key: value for key, value in before.items() if key == "methods"}
-    kept[name] = {**methods, **made, "variants": {**before.get("variants", {}), **made["variants"]}}
+    variants = {**before.get("variants", {}), **made["variants"]}
+    if not variants and made.get("like") not in kept:
+        return
+    when = {} if made["variants"] or not before else {key: before[key] for key in ("built_by", "date")}
+    kept[name] = {**made, **methods, **when, "variants": variants}
     rows = ",\n".join(json.dumps(each, separators=(",", ":")) for each in kept.values())
     TARGET.write_text(f'{{"schema":2,"models":[\n{rows}\n]}}\n')
 
@@ -138,7 +144,7 @@ def entry(denoiser: Denoiser, modes: Sequence[str], *, checked: bool) -> dict[st
     if denoiser.parameters not in (0, parameters):
         raise ValueError(f"{denoiser.names[0]} has {parameters:,} parameters, not {denoiser.parameters:,}")
     variants = {}
-    for name in modes:
+    for name in [] if denoiser.like else modes:
         mode = MODES[name]
         large = bool(denoiser.stacks) and parameters > LARGE and not mode.adapted
         if large and name == "fp32":
@@ -160,6 +166,8 @@ def entry(denoiser: Denoiser, modes: Sequence[str], *, checked: bool) -> dict[st
         **beside(denoiser),
         "stacks": denoiser.stacks,
         "per_layer": _per_layer(denoiser, parameters, counts),
+        **({"like": denoiser.like} if denoiser.like else {}),
+        **({"pictures": denoiser.pictures} if denoiser.pictures > 1 else {}),
         "built_by": {package: metadata.version(package).split("+")[0] for package in ("diffusers", "peft", "torch")},
         "date": datetime.date.today().isoformat(),
         "variants": variants,
@@ -281,7 +289,9 @@ def trace(denoiser: Denoiser, mode: Mode, checkpointing: bool, counts: Mapping[s
 
     def make() -> Job:
         kind = getattr(importlib.import_module("diffusers"), denoiser.kind)
-        model = kind(**denoiser.built_with(dict(counts))).to(mode.weights)
+        model = kind(**denoiser.built_with(dict(counts)))
+        _like_the_whole(model, denoiser)
+        model = model.to(mode.weights)
         if mode.adapted:
             _adapt(model, mode, run.rank)
         if checkpointing:
@@ -290,6 +300,15 @@ def trace(denoiser: Denoiser, mode: Mode, checkpointing: bool, counts: Mapping[s
         return Job(model, lambda: given(shape.batch, shape.height, shape.width, mode.weights), loss)
 
     return record(make, shape, Options(dtype=BF16 if mode.autocast else None, second_step=False))
+
+
+def _like_the_whole(model: Any, denoiser: Denoiser) -> None:
+    """Chroma's modulations of all blocks are one tensor, whose length must not follow the number of blocks traced."""
+    if denoiser.kind == "ChromaTransformer2DModel":
+        double, single = denoiser.stacks.values()
+        module = importlib.import_module("diffusers.models.transformers.transformer_chroma")
+        length = 3 * single + 2 * 6 * double + 2
+        model.time_text_embed = module.ChromaCombinedTimestepTextProjEmbeddings(num_channels=16, out_dim=length)
 
 
 def _adapt(model: nn.Module, mode: Mode, rank: int) -> None:

@@ -68,7 +68,8 @@ def test_onetrainers_parts(more: dict[str, object], on: bool | None) -> None:
         ({}, "precision", Precision.FP16),
         ({"train_dtype": "BFLOAT_16"}, "precision", Precision.BF16),
         ({"train_dtype": "INT_8"}, "precision", None),
-        ({"resolution": "512,768"}, "image_size", None),
+        ({"resolution": "512,768"}, "image_size", ImageSize(768, 768)),
+        ({"resolution": "512,large"}, "image_size", None),
         ({"resolution": "768x1024"}, "image_size", ImageSize(1024, 768)),
         ({}, "image_size", ImageSize(512, 512)),
         ({"ema": "GPU"}, "ema", True),
@@ -126,7 +127,7 @@ def test_ai_toolkit_alone_is_one_process() -> None:
     ("found", "name", "value"),
     [
         (job(data=", batch_size: 5"), "micro_batch", 5),
-        (job(resolution="[512, 768]"), "image_size", None),
+        (job(resolution="[512, 1024, 768]"), "image_size", ImageSize(1024, 1024)),
         (job(resolution="[768]"), "image_size", ImageSize(768, 768)),
         (job(data=", num_workers: 4"), "workers_per_rank", 4),
         (job(dtype="float16"), "precision", Precision.FP16),
@@ -154,7 +155,21 @@ def tuned(**more: object) -> str:
         ({"base_model_precision": "no_change"}, {"base_quantization": None}),
         ({"resolution": 1.0, "resolution_type": "area"}, {"image_size": ImageSize(1024, 1024)}),
         ({"resolution": 768}, {"image_size": ImageSize(768, 768)}),
-        ({"model_family": "hidream", "model_flavour": "full"}, {"architecture_like": None, "model": "hidream full"}),
+        (
+            {"model_family": "hidream", "model_flavour": "full"},
+            {"architecture_like": "hidream-i1-full", "model": "hidream full"},
+        ),
+        ({"model_family": "minimaxh3"}, {"architecture_like": None}),
+        ({"model_family": "sd3", "model_flavour": "large"}, {"architecture_like": "stable-diffusion-3.5-large"}),
+        ({"model_family": "sd3"}, {"architecture_like": "stable-diffusion-3.5-medium"}),
+        ({"model_family": "wan", "model_flavour": "i2v-14b-2.1"}, {"architecture_like": "wan2.1-i2v-14b"}),
+        ({"base_model_precision": "int8-sdnq-hadamard"}, {"base_quantization": "int8"}),
+        ({"base_model_precision": "int4-quanto"}, {"base_quantization": "int4"}),
+        ({"base_model_precision": "fp8-torchao"}, {"base_quantization": "fp8-torchao"}),
+        ({"flux_lora_target": "all+ffs"}, {"adapter_targets": "all-linear"}),
+        ({"flux_lora_target": "all"}, {"adapter_targets": "attention"}),
+        ({"use_ema": True}, {"ema": False}),
+        ({"use_ema": True, "ema_device": "accelerator"}, {"ema": True}),
         ({"pretrained_model_name_or_path": "black-forest-labs/FLUX.1-dev"}, {"model": "black-forest-labs/FLUX.1-dev"}),
         ({"mixed_precision": "no"}, {"precision": Precision.FP32}),
     ],
@@ -168,7 +183,25 @@ def test_simpletuner(more: dict[str, object], facts: dict[str, object]) -> None:
     ("more", "facts"),
     [
         ({}, {"vae_resident": False, "text_encoders_resident": False, "base_quantization": None}),
-        ({"latent_caching": False}, {"vae_resident": None, "text_encoders_resident": None}),
+        ({"latent_caching": False}, {"vae_resident": True, "text_encoders_resident": True, "vae_bytes": 2.0}),
+        ({"latent_caching": False, "vae": {"weight_dtype": "FLOAT_32"}}, {"vae_bytes": 4.0}),
+        ({"transformer": {"offload_fraction": 0.5}}, {"blocks_on_host": 0.5, "activation_offload": None}),
+        ({"transformer": {"offload_fraction": 0.0}}, {"blocks_on_host": None}),
+        ({"transformer": {"activation_offloading": True}}, {"blocks_on_host": None, "activation_offload": True}),
+        (
+            {"gradient_checkpointing": "CPU_OFFLOADED", "layer_offload_fraction": 0.3},
+            {"blocks_on_host": 0.3, "activation_offload": True},
+        ),
+        (
+            {"gradient_checkpointing": "CPU_OFFLOADED", "enable_activation_offloading": False},
+            {"blocks_on_host": None, "activation_offload": None},
+        ),
+        (
+            {"optimizer": {"optimizer": "ADAFACTOR"}, "optimizer_defaults": {"ADAFACTOR": {"fused_back_pass": True}}},
+            {"optimizer_in_backward": True},
+        ),
+        ({"lora_weight_dtype": "BFLOAT_16"}, {"adapter_bytes": 2}),
+        ({"peft_type": "OFT_2"}, {"adapter_method": "oft_2"}),
         ({"transformer": {"weight_dtype": "NFLOAT_4"}}, {"base_quantization": "nf4"}),
         ({"unet": {"weight_dtype": "BFLOAT_16"}}, {"weights_in_16_bits": True}),
     ],
@@ -186,7 +219,8 @@ def test_what_onetrainer_keeps_on_the_card(more: dict[str, object], facts: dict[
         ("flux_train_network.py", "", "flux.1-dev"),
         ("train_network.py", "", "stable-diffusion-v1-5"),
         ("train_network.py", "--v2", "stable-diffusion-2-1"),
-        ("sd3_train_network.py", "", None),
+        ("sd3_train_network.py", "", "stable-diffusion-3.5-large|stable-diffusion-3.5-medium"),
+        ("lumina_train_network.py", "", "lumina-image-2.0"),
     ],
 )
 def test_kohyas_scripts_say_the_architecture(script: str, flags: str, alike: str | None) -> None:
@@ -202,7 +236,11 @@ def test_kohyas_scripts_say_the_architecture(script: str, flags: str, alike: str
         ({"sdxl": True, "v2": False}, "stable-diffusion-xl-base-1.0"),
         ({"sdxl": False, "v2": True}, "stable-diffusion-2-1"),
         ({"sdxl": False, "v2": False}, "stable-diffusion-v1-5"),
-        ({"sdxl": False, "v2": False, "sd3_checkbox": True}, None),
+        (
+            {"sdxl": False, "v2": False, "sd3_checkbox": True},
+            "stable-diffusion-3.5-large|stable-diffusion-3.5-medium",
+        ),
+        ({"network_module": "networks.lora_flux"}, "flux.1-dev"),
         ({"v2": False}, None),
     ],
 )
@@ -215,16 +253,11 @@ def test_kohyas_presets_say_the_architecture(more: dict[str, object], alike: str
 
 def test_layers_in_host_memory_are_said() -> None:
     """Nobody must hear that a run does not fit which moves its layers off the card."""
-    defaults = {"ADAFACTOR": {"fused_back_pass": True}}
-    for more in (
-        {"transformer": {"offload_fraction": 0.5}},
-        {"gradient_checkpointing": "CPU_OFFLOADED"},
-        {"optimizer": {"optimizer": "ADAFACTOR"}, "optimizer_defaults": defaults},
-    ):
-        assert reading("x.json", preset(**more)).plan.fact("moved_off").value
-    assert reading("x.json", preset(transformer={"offload_fraction": 0.0})).plan.fact("moved_off").value is None
     assert reading("config.json", tuned(ramtorch=True)).plan.fact("moved_off").value == "ramtorch"
     assert reading("config.json", tuned(gradient_checkpointing_interval=2)).plan.fact("moved_off").value
     line = "accelerate launch flux_train.py --pretrained_model_name_or_path=f.safetensors --train_batch_size=1 "
-    plan = reading("train.sh", line + "--blocks_to_swap=18 --dataset_config=d.toml\n").plan
-    assert plan.fact("moved_off").value
+    plan = reading("train.sh", line + "--blocks_to_swap=18 --fused_backward_pass --dataset_config=d.toml\n").plan
+    assert plan.fact("blocks_on_host").value == "swap 18"
+    assert plan.fact("optimizer_in_backward").value is True
+    full = preset(training_method="FINE_TUNE", transformer={"offload_fraction": 0.5}, optimizer={"optimizer": "ADAMW"})
+    assert "not known" in reading("x.json", full).plan.fact("moved_off").note

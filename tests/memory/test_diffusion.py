@@ -133,7 +133,7 @@ def test_a_quantised_base(kind: str, saved: float) -> None:
 
 
 def test_what_is_not_worked_out() -> None:
-    for facts in ({"base_quantization": "int2"}, {"adapter": "bone"}, {"moved_off": "offload_fraction"}):
+    for facts in ({"base_quantization": "gguf"}, {"adapter": "bone"}, {"moved_off": "offload_fraction"}):
         found = estimate(plan(**facts), Target())
         assert found.allocated is None
         assert found.unknown_because

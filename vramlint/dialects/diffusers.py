@@ -79,6 +79,14 @@ class Flags(Schema):
     mixed: Text | None = keys("mixed_precision")
     eight_bit: Flag | None = keys("use_8bit_adam", default=False)
     cached: Flag | None = keys("cache_latents", default=False)
+    text_trained: Flag | None = keys("train_text_encoder", default=False)
+    embedded: Flag | None = keys("pre_compute_text_embeddings", default=False)
+    captions: Text | None = keys("caption_column")
+    offloaded: Flag | None = keys("offload", default=False)
+    averages_off: Flag | None = keys("offload_ema", default=False)
+    dora: Flag | None = keys("use_dora", default=False)
+    four_bits: Text | None = keys("bnb_quantization_config_path")
+    fp8: Flag | None = keys("do_fp8_training", default=False)
     optimizer: Text | None = keys("optimizer")
 
 
@@ -111,15 +119,89 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     _prior(draft, settings)
     draft.put("precision", _precision(draft, settings, document, command, context))
     _optimizer(draft, settings)
-    if re.search(r"_lora", command.program):
-        draft.put("adapter", derived("lora", command.program))
-    if settings.values.cached:
-        draft.put("vae_resident", derived(value=False, note="cache_latents"))
-    if re.search(r"train_(text_to_image|dreambooth)_lora(_sdxl)?\.py", command.program):
-        draft.put("adapter_targets", derived("attention", "to_k, to_q, to_v, to_out.0 of the script"))
+    _card(draft, settings, command.program.rsplit("/", 1)[-1])
     draft.put("batch_unit", derived("images", "an image is one sample, a class image too"))
     torch_prefetch(draft)
     return draft.close(world(document, command, context))
+
+
+_WHOLE = r"train_(text_to_image|dreambooth|instruct_pix2pix)(_(sdxl|flux|sd3))?\.py"
+"""Scripts that train the denoiser itself and nothing beside it."""
+
+_EVERYWHERE = r"dreambooth_lora_(flux|flux_kontext|flux2_klein|krea2|flux_advanced)"
+"""Scripts whose LoRA takes the feed-forward layers too; the others' takes the attention (their ``target_modules``)."""
+
+_EMBEDS_FIRST = (
+    r"dreambooth_(lora_)?(sdxl|flux|flux_kontext|sd3|sana|lumina2)|train_text_to_image_sdxl|(sdxl|flux)_advanced"
+)
+"""Scripts that encode one prompt, or all captions, and drop the text encoders before they train."""
+
+_WAITS_ON_CPU = r"dreambooth_lora_(hidream|qwen_image|z_image|flux2|flux2_klein|krea2|ideogram4)"
+"""Scripts whose text encoders are on the card while they encode, and on the CPU afterwards with ``--offload``."""
+
+_ALIKE = (
+    (r"flux_kontext", "flux.1-kontext-dev"),
+    (r"flux2_klein", "flux.2-klein-base-4b|flux.2-klein-base-9b"),
+    (r"flux2", "flux.2-dev"),
+    (r"flux", "flux.1-dev"),
+    (r"sdxl", "stable-diffusion-xl-base-1.0"),
+    (r"sd3", "stable-diffusion-3-medium|stable-diffusion-3.5-large|stable-diffusion-3.5-medium"),
+    (r"sana", "sana_1600m_1024px"),
+    (r"lumina2", "lumina-image-2.0"),
+    (r"hidream", "hidream-i1-full"),
+    (r"qwen_image", "qwen-image"),
+    (r"z_image", "z-image"),
+    (r"krea2", "krea-2-raw"),
+    (r"train_(dreambooth|text_to_image)(_lora)?\.py", "stable-diffusion-v1-5|stable-diffusion-2-1"),
+)
+"""The architecture that a script trains, whatever the checkpoint is called, by the first word that fits its name."""
+
+
+def _card(draft: Draft, settings: Settings[Flags], script: str) -> None:
+    """What trains and what stays on the card, as the script of this name has it."""
+    values = settings.values
+    alike = next((model for pattern, model in _ALIKE if re.search(pattern, script)), None)
+    if alike is not None:
+        draft.put("architecture_like", derived(alike, script))
+    if "_lora" in script:
+        draft.put("adapter", derived("lora", script))
+        if not settings.spelled("adapter_rank"):
+            draft.put("adapter_rank", default(32 if "krea2" in script else 4, f"default of {script} in {_SOURCE}"))
+        everywhere = re.search(_EVERYWHERE, script) is not None
+        draft.put(
+            "adapter_targets", derived("all-linear" if everywhere else "attention", "target_modules of the script")
+        )
+    if not re.search(f"{_WHOLE}|train_(dreambooth|text_to_image)_lora", script):
+        part = re.sub(r"^train_|\.py$", "", script)
+        draft.put("adapter_method", derived(part, "the script trains another part, or another way"))
+    elif values.dora:
+        draft.put("adapter_method", derived("dora", "use_dora"))
+    if values.four_bits:
+        draft.put("base_quantization", derived("nf4", "bnb_quantization_config_path"))
+    elif values.fp8:
+        draft.put("base_quantization", derived("fp8 with activations", "do_fp8_training"))
+    if values.averages_off:
+        draft.put("ema", derived(value=False, note="offload_ema"))
+    _residents(draft, settings, script)
+
+
+def _residents(draft: Draft, settings: Settings[Flags], script: str) -> None:
+    values = settings.values
+    cached = values.cached or script == "train_text_to_image_sdxl.py"
+    draft.put("vae_resident", derived(not cached, "cache_latents" if cached else f"{script} keeps it"))
+    if re.search(r"sdxl|sd3|sana|lumina2", script) and not cached:
+        draft.put("vae_bytes", derived(4, f"{script} holds the VAE in fp32"))
+    if values.text_trained:
+        draft.put("text_encoders_resident", derived(value=True, note="train_text_encoder"))
+        if "_lora" not in script:
+            draft.put("text_encoders_trained", derived(value=True, note="train_text_encoder"))
+        return
+    first = re.search(_EMBEDS_FIRST, script) is not None and (not values.captions or "text_to_image" in script)
+    waits = bool(values.offloaded) and re.search(_WAITS_ON_CPU, script) is not None
+    gone = first or waits or bool(values.embedded)
+    draft.put(
+        "text_encoders_resident", derived(not gone, "prompts are encoded first" if gone else f"{script} keeps them")
+    )
 
 
 def _defaults(draft: Draft, program: str) -> None:

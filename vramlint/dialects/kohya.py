@@ -46,6 +46,7 @@ presets.
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import Any, ClassVar
 
 from vramlint.dialects import spelling_out
@@ -101,7 +102,11 @@ class Arguments(Schema):
     gui_adapter: Text | None = keys("LoRA_type")
     cached: Flag | None = keys("cache_latents", "cache_latents_to_disk", default=False)
     cached_text: Flag | None = keys("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk", default=False)
-    fp8: Flag | None = keys("fp8_base", default=False)
+    fp8: Flag | None = keys("fp8_base", "fp8_base_unet", default=False)
+    denoiser_only: Flag | None = keys("network_train_unet_only", default=False)
+    text_trained: Flag | None = keys("train_text_encoder", default=False)
+    network_args: Any = keys("network_args")
+    fused_groups: Count | None = keys("fused_optimizer_groups")
     swapped: Any = keys("blocks_to_swap")
     offloaded: Flag | None = keys("cpu_offload_checkpointing", default=False)
     fused: Flag | None = keys("fused_backward_pass", default=False)
@@ -139,12 +144,12 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if command is None and not any(settings.spelled(name) for name in _OF_A_RUN):
         return _data_only(draft, settings, context)
     draft.fill(settings, _DIRECT)
+    draft.put("image_size", _image_size(settings))
     _datasets(draft, settings, context)
     draft.put("precision", _precision(draft, settings))
     draft.put("optimizer", _optimizer(settings))
-    draft.put("image_size", _image_size(settings))
     _adapter(draft, settings)
-    _card(draft, settings)
+    _card(draft, settings, command)
     _family(draft, settings, command)
     torch_prefetch(draft)
     draft.put("batch_unit", derived("images", "one image or clip is one sample"))
@@ -187,10 +192,14 @@ def _datasets(draft: Draft, settings: Settings[Arguments], context: Context) -> 
             draft.put("micro_batch", unknown(told, location(place)))
             draft.slots.pop("micro_batch", None)
         return
-    found = list(_batches(datasets))
+    found = list(_values_of(datasets, "batch_size"))
+    sizes_of = _values_of(datasets, "resolution")
+    if found or sizes_of:
+        draft.use(datasets)
+    if sizes_of:
+        draft.put("image_size", _largest(sizes_of))
     if not found:
         return
-    draft.use(datasets)
     draft.slots.pop("micro_batch", None)
     sizes = {plain_value(batch.node) for batch in found}
     size = _count(found[0])
@@ -202,18 +211,29 @@ def _datasets(draft: Draft, settings: Settings[Arguments], context: Context) -> 
         draft.offer("micro_batch", found[0], spelling_out.number)
 
 
-def _batches(datasets: Document) -> list[Place]:
-    """The batch of each data set, of ``[general]`` where a data set has none."""
+def _values_of(datasets: Document, key: str) -> list[Place]:
+    """The key of each data set, of ``[general]`` where a data set has none."""
     root = datasets.root
     if not isinstance(root, Mapping):
         return []
     source = Source(datasets, root)
-    common = source.find("general.batch_size")
+    common = source.find(f"general.{key}")
     listed = root.get("datasets")
     if not isinstance(listed, Sequence):
         return []
-    places = [Source(datasets, item).find("batch_size") or common for item in listed.items if isinstance(item, Mapping)]
+    places = [Source(datasets, item).find(key) or common for item in listed.items if isinstance(item, Mapping)]
     return list({id(place.entry): place for place in places if place is not None}.values())
+
+
+def _largest(places: list[Place]) -> Fact[ImageSize]:
+    """A batch is of one data set and one bucket, whose area is at most the resolution's (``BucketManager``)."""
+    try:
+        sizes = [as_size(plain_value(place.node)) for place in places]
+    except ValueError:
+        return unknown("resolutions of the data sets are no sizes", location(places[0]))
+    area, place = max(zip(sizes, places, strict=True), key=lambda pair: pair[0].width * pair[0].height)
+    note = "resolution of the data set" if len(places) == 1 else "the largest of the data sets"
+    return Fact(ImageSize(area.width, area.height), place.source.origin, location(place), note)
 
 
 def _count(place: Place) -> int | None:
@@ -271,43 +291,90 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
     draft.put("adapter", derived("none", "no network module: the model itself is trained"))
 
 
-def _card(draft: Draft, settings: Settings[Arguments]) -> None:
+def _card(draft: Draft, settings: Settings[Arguments], command: Command | None) -> None:
     """What stays on the card: caching moves the VAE (``train_network.py``, ``vae.to("cpu")``) and the text encoders
     off it; ``networks.lora`` adapts every linear layer of the blocks (``networks/lora.py`` ``UNET_TARGET_...``)."""
     for name, fact in (("vae_resident", "cached"), ("text_encoders_resident", "cached_text")):
         given: Fact[bool] = settings.fact(fact)
         draft.put(name, Fact(not given.value, given.origin, given.location, given.note))
     if settings.fact("fp8").value:
-        draft.put("base_quantization", derived("fp8", "fp8_base"))
-    for name in ("swapped", "offloaded", "fused"):
-        if settings.fact(name).value:
-            draft.put("moved_off", derived(settings.places[name].name, "keeps less on the card than a plain step"))
+        draft.put("base_quantization", derived("fp8", settings.places["fp8"].name))
+    swapped = settings.fact("swapped").value
+    if isinstance(swapped, int) and swapped > 0:
+        draft.put("blocks_on_host", derived(f"swap {swapped}", "blocks_to_swap"))
+    if settings.fact("offloaded").value:
+        draft.put("activation_offload", derived(value=True, note="cpu_offload_checkpointing"))
+    if settings.fact("fused").value or settings.fact("fused_groups").value:
+        draft.put("optimizer_in_backward", derived(value=True, note="the optimizer steps inside backward"))
+    if _trains_text(settings, command):
+        draft.put("text_encoders_trained", derived(value=True, note="train_text_encoder, the default of train_db.py"))
+    _network(draft, settings)
+
+
+def _trains_text(settings: Settings[Arguments], command: Command | None) -> bool:
+    if settings.fact("text_trained").value:
+        return True
+    return command is not None and posixpath.basename(command.program) == "train_db.py"
+
+
+_PLAIN_LORA = (
+    "networks.lora",
+    "networks.lora_flux",
+    "networks.lora_sd3",
+    "networks.lora_lumina",
+    "networks.lora_anima",
+)
+_GUI_KINDS = {"Standard": "lora", "Flux1": "lora", "SD3": "lora", "LyCORIS/LoKr": "lokr", "LyCORIS/LoHa": "loha"}
+
+
+def _network(draft: Draft, settings: Settings[Arguments]) -> None:
+    """``lycoris.kohya`` says its method in ``network_args`` (``algo=lokr``); plain LoRA without."""
     module = str(settings.fact("module").value or "")
     gui = str(settings.fact("gui_adapter").value or "")
-    if module.startswith("networks.lora") or gui == "Standard":
-        draft.put("adapter_targets", derived("all-linear", "networks.lora"))
-    elif module or gui:
-        draft.put("adapter_method", derived(module or gui, "no plain LoRA"))
+    if not (module or gui):
+        return
+    if module == "lycoris.kohya":
+        found = re.search(r"algo=(\w+)", str(settings.fact("network_args").value or ""))
+        kind = found[1].lower() if found else "lora"
+        kind = {"locon": "lora"}.get(kind, kind)
+    else:
+        kind = "lora" if module in _PLAIN_LORA else _GUI_KINDS.get(gui, module or gui)
+    draft.put("adapter_targets", derived("all-linear", module or gui))
+    if kind != "lora":
+        draft.put("adapter_method", derived(kind, module or gui))
 
 
-_SCRIPTS = (("sdxl_", "stable-diffusion-xl-base-1.0"), ("flux_", "flux.1-dev"))
+_SCRIPTS = (
+    ("sdxl_", "stable-diffusion-xl-base-1.0"),
+    ("flux_", "flux.1-dev"),
+    ("sd3_", "stable-diffusion-3.5-large|stable-diffusion-3.5-medium"),
+    ("lumina_", "lumina-image-2.0"),
+)
 _OLD_SCRIPTS = ("train_network.py", "train_db.py", "fine_tune.py", "train_textual_inversion.py")
 
 
 def _family(draft: Draft, settings: Settings[Arguments], command: Command | None) -> None:
-    """The architecture that the script's name or the GUI's switches say, whatever the checkpoint is called."""
+    """The architecture that the script's name or the GUI's switches say, whatever the checkpoint is called. A network's
+    module says it too, where the command that runs a TOML is not at hand."""
     script = "" if command is None else posixpath.basename(command.program)
-    found = next((model for prefix, model in _SCRIPTS if script.startswith(prefix)), None)
+    found = next(((model, script) for prefix, model in _SCRIPTS if script.startswith(prefix)), None)
+    found = found or _switched(settings)
     if found is not None:
-        draft.put("architecture_like", derived(found, script))
-    elif settings.values.is_xl or settings.values.is_flux:
-        word = "sdxl" if settings.values.is_xl else "flux1_checkbox"
-        draft.put("architecture_like", derived(_SCRIPTS[0 if settings.values.is_xl else 1][1], word))
-    elif settings.values.is_sd3:
-        return
-    elif script in _OLD_SCRIPTS or (settings.spelled("is_xl") and settings.spelled("is_v2")):
+        draft.put("architecture_like", derived(*found))
+    elif script in _OLD_SCRIPTS or (settings.spelled("is_xl") and settings.spelled("is_v2")) or settings.values.is_v2:
         old = "stable-diffusion-2-1" if settings.values.is_v2 else "stable-diffusion-v1-5"
         draft.put("architecture_like", derived(old, "neither sdxl nor another family; v2 tells 1.x from 2.x"))
+
+
+def _switched(settings: Settings[Arguments]) -> tuple[str, str] | None:
+    values = settings.values
+    if values.is_xl:
+        return _SCRIPTS[0][1], "sdxl"
+    if values.is_flux or values.module == "networks.lora_flux":
+        return _SCRIPTS[1][1], "flux1_checkbox" if values.is_flux else "networks.lora_flux"
+    if values.is_sd3 or values.module == "networks.lora_sd3":
+        return _SCRIPTS[2][1], "sd3_checkbox" if values.is_sd3 else "networks.lora_sd3"
+    return (_SCRIPTS[3][1], "networks.lora_lumina") if values.module == "networks.lora_lumina" else None
 
 
 def _world(document: Document, command: Command | None, settings: Settings[Arguments], context: Context) -> World:

@@ -36,7 +36,8 @@ workers_per_rank: 2 default
 
 Checkpointing is asked for by each part of the model (``transformer.gradient_checkpointing``), in older files once for
 all; parts that disagree leave it UNKNOWN. Without ``multi_gpu`` one GPU trains, whatever the machine has. Memory is
-not worked out.
+known of the denoisers in ``vramlint models``, whole or behind LoRA, with a share of its blocks in host memory
+(``offload_fraction``) or without; a name that is not known is taken for the checkpoint that ``model_type`` names.
 
 Sources: OneTrainer 2026-08-19, ``modules/util/config/TrainConfig.py`` lines 300-310, 834-842 and 1014-1255 (defaults,
 older files), ``modules/trainer/MultiTrainer.py#train`` (world), ``modules/dataLoader/mixin/DataLoaderMgdsMixin.py``
@@ -135,16 +136,15 @@ def _precision(settings: Settings[Config]) -> Fact[Precision]:
 
 
 def _image_size(settings: Settings[Config]) -> Fact[ImageSize]:
-    """One number, ``WxH``, or a list of them, of which each batch takes one."""
+    """One number, ``WxH``, or a list of them, of which each batch takes one: the largest counts."""
     fact = settings.fact("resolution")
     words = [word.strip() for word in str(fact.value).split(",")]
-    if len(words) > 1:
-        return unknown(f"several resolutions: {fact.value}", fact.location)
     try:
-        size = as_size(words[0])
+        size = max(map(as_size, words), key=lambda each: each.width * each.height)
     except ValueError:
         return unknown(fact.note or f"resolution {fact.value}", fact.location)
-    return Fact(ImageSize(size.width, size.height), fact.origin, fact.location, fact.note)
+    note = f"the largest of {fact.value}" if len(words) > 1 else fact.note
+    return Fact(ImageSize(size.width, size.height), fact.origin, fact.location, note)
 
 
 def _ema(settings: Settings[Config]) -> Fact[bool]:
@@ -200,17 +200,46 @@ def _adapter(draft: Draft, settings: Settings[Config]) -> None:
         draft.put("adapter", unknown(f"training_method {fact.value}", fact.location))
 
 
-def _moved_off(settings: Settings[Config], sources: list[Source]) -> str:
-    """The setting that keeps less on the card than a plain step: layers or activations in host memory, gradients that
-    the optimizer takes inside backward; empty without one."""
-    if str(settings.fact("checkpointing").value) == "CPU_OFFLOADED":
-        return "gradient_checkpointing CPU_OFFLOADED"
+_TRAINED_PARTS = ("transformer", "unet", "prior")
+
+
+def _moved_off(draft: Draft, settings: Settings[Config], sources: list[Source]) -> None:
+    """What waits in host memory: a share of the blocks' weights, and what the blocks keep (``offload_fraction`` and
+    ``activation_offloading`` of a part; in older files ``layer_offload_fraction`` and ``enable_activation_offloading``
+    under ``CPU_OFFLOADED``). ``fused_back_pass`` steps inside backward."""
+    offloaded = str(settings.fact("checkpointing").value) == "CPU_OFFLOADED"
+    share = _of_parts(sources, "offload_fraction")
+    if share is None and offloaded:
+        share = _first(sources, ("layer_offload_fraction",)) or 0.0
+    if isinstance(share, (int, float)) and share:
+        draft.put("blocks_on_host", derived(min(float(share), 1.0), f"offload_fraction {share}"))
+    moves = _of_parts(sources, "activation_offloading")
+    if moves is None and offloaded:
+        moves = _first(sources, ("enable_activation_offloading",)) is not False
+    if moves:
+        draft.put("activation_offload", derived(value=True, note="activation offloading"))
     name = settings.fact("optimizer").value
-    fused = ("optimizer.fused_back_pass", f"optimizer_defaults.{name}.fused_back_pass")
-    parts = (f"{part}.{key}" for part in ("transformer", "unet", "prior") for key in ("offload_fraction", "offload"))
-    keys_ = ("layer_offload_fraction", "enable_activation_offloading", *parts, *fused)
-    places = (source.find(key) for source in sources for key in keys_)
-    return next((place.name for place in places if place is not None and plain_value(place.node)), "")
+    if _first(sources, ("optimizer.fused_back_pass", f"optimizer_defaults.{name}.fused_back_pass")):
+        draft.put("optimizer_in_backward", derived(value=True, note="fused_back_pass"))
+    elif share and settings.fact("method").value != "LORA" and "adafactor" not in str(name).lower():
+        draft.put("moved_off", derived("offload_fraction", "where the optimizer's states are then is not known"))
+
+
+def _trains_text(settings: Settings[Config], sources: list[Source]) -> bool:
+    """Every part trains unless it says otherwise (``TrainModelPartConfig``); one frozen encoder counts for all."""
+    parts = ("text_encoder", *(f"text_encoder_{number}" for number in (2, 3, 4)))
+    frozen = any(_first(sources, (f"{part}.train",)) is False for part in parts)
+    return settings.fact("method").value == "FINE_TUNE" and not frozen
+
+
+def _of_parts(sources: list[Source], key: str) -> object:
+    return _first(sources, tuple(f"{part}.{key}" for part in _TRAINED_PARTS))
+
+
+def _first(sources: list[Source], names: tuple[str, ...]) -> object:
+    """The value of the first of these keys that is there."""
+    places = (source.find(name) for source in sources for name in names)
+    return next((plain_value(place.node) for place in places if place is not None), None)
 
 
 _HELD_AS = {
@@ -220,41 +249,67 @@ _HELD_AS = {
     "FLOAT_8": "fp8",
     "FLOAT_W8A8": "fp8",
 }
+"""The formats whose matrix products are in 8 bits too (``W8A8``) keep their input in 8 bits, which is left out."""
+_WIDTHS = {"NFLOAT_4": 0.5625, "FLOAT_32": 4.0, "TFLOAT_32": 4.0, **dict.fromkeys(("INT_8", "FLOAT_8"), 1.0)}
 _NAMED = {
     "STABLE_DIFFUSION_15": "stable-diffusion-v1-5",
+    "STABLE_DIFFUSION_15_INPAINTING": "stable-diffusion-inpainting",
+    "STABLE_DIFFUSION_20": "stable-diffusion-2-1",
+    "STABLE_DIFFUSION_20_BASE": "stable-diffusion-2-1",
+    "STABLE_DIFFUSION_20_INPAINTING": "stable-diffusion-2-inpainting",
     "STABLE_DIFFUSION_21": "stable-diffusion-2-1",
+    "STABLE_DIFFUSION_21_BASE": "stable-diffusion-2-1",
     "STABLE_DIFFUSION_XL_10_BASE": "stable-diffusion-xl-base-1.0",
+    "STABLE_DIFFUSION_XL_10_BASE_INPAINTING": "stable-diffusion-xl-1.0-inpainting-0.1",
     "STABLE_DIFFUSION_3": "stable-diffusion-3-medium",
+    "STABLE_DIFFUSION_35": "stable-diffusion-3.5-large|stable-diffusion-3.5-medium",
     "FLUX_DEV_1": "flux.1-dev",
+    "FLUX_FILL_DEV_1": "flux.1-fill-dev",
+    "FLUX_2": "flux.2-dev|flux.2-klein-base-9b|flux.2-klein-base-4b",
     "PIXART_ALPHA": "pixart-alpha",
     "PIXART_SIGMA": "pixart-sigma",
     "SANA": "sana-1600m",
+    "HUNYUAN_VIDEO": "hunyuanvideo",
+    "HI_DREAM_FULL": "hidream-i1-full",
     "CHROMA_1": "chroma1-base",
     "QWEN": "qwen-image",
+    "KREA_2": "krea-2-raw",
     "Z_IMAGE": "z-image",
+    "ERNIE": "ernie-image",
+    "STABLE_CASCADE_1": "stable-cascade-prior",
 }
-"""The architecture behind a ``model_type`` (``modules/util/enum/ModelType.py``); fine-tunes share it."""
+"""The architecture behind a ``model_type`` (``modules/util/enum/ModelType.py``); fine-tunes share it. Where a type has
+several sizes (Stable Diffusion 3.5, FLUX.2, Sana), the checkpoint's name says which; this is the usual one."""
 
 
 def _card(draft: Draft, settings: Settings[Config], sources: list[Source]) -> None:
     """How the trained part is held, and what caching moves off the card (``modules/modelSetup/Base*Setup.py``
     ``setup_train_device``): VAE, and the text encoders that are not trained. LoRA takes every linear layer unless a
-    filter says otherwise."""
-    for part in ("transformer", "unet", "prior"):
-        place = next((found for source in sources if (found := source.find(f"{part}.weight_dtype"))), None)
-        kind = str(plain_value(place.node)) if place is not None else ""
-        if kind in _HELD_AS:
-            draft.put("base_quantization", derived(_HELD_AS[kind], f"{part}.weight_dtype"))
-        elif kind in ("BFLOAT_16", "FLOAT_16"):
-            draft.put("weights_in_16_bits", derived(value=True, note=f"{part}.weight_dtype"))
-    moved = _moved_off(settings, sources)
-    if moved:
-        draft.put("moved_off", derived(moved, moved))
+    filter says otherwise; its weights are fp32 (``lora_weight_dtype``)."""
+    kind = str(_of_parts(sources, "weight_dtype") or _first(sources, ("weight_dtype",)) or "")
+    if kind in _HELD_AS:
+        draft.put("base_quantization", derived(_HELD_AS[kind], f"weight_dtype {kind}"))
+    elif kind in ("BFLOAT_16", "FLOAT_16"):
+        draft.put("weights_in_16_bits", derived(value=True, note=f"weight_dtype {kind}"))
+    _moved_off(draft, settings, sources)
     if settings.values.caching:
         draft.put("vae_resident", derived(value=False, note="latent_caching"))
         draft.put("text_encoders_resident", derived(value=False, note="latent_caching"))
+    else:
+        draft.put("vae_resident", derived(value=True, note="latent_caching is off"))
+        draft.put("text_encoders_resident", derived(value=True, note="latent_caching is off"))
+        for name, part in (("vae_bytes", "vae"), ("text_encoder_bytes", "text_encoder")):
+            held = str(_first(sources, (f"{part}.weight_dtype",)))
+            draft.put(name, derived(_WIDTHS.get(held, 2.0), f"{part}.weight_dtype"))
     if settings.fact("method").value == "LORA":
         draft.put("adapter_targets", derived("all-linear", "LoRA without a layer filter"))
+        if _first(sources, ("lora_weight_dtype",)) in ("BFLOAT_16", "FLOAT_16"):
+            draft.put("adapter_bytes", derived(2, "lora_weight_dtype"))
+        kind_of = str(_first(sources, ("peft_type",)) or "LORA")
+        if kind_of != "LORA":
+            draft.put("adapter_method", derived(kind_of.lower(), "peft_type"))
+    elif _trains_text(settings, sources):
+        draft.put("text_encoders_trained", derived(value=True, note="text_encoder.train is on by default"))
     alike = _NAMED.get(str(settings.fact("model_type").value))
     if alike is not None:
         draft.put("architecture_like", derived(alike, "model_type"))

@@ -55,7 +55,7 @@ from vramlint.dialects.kohya import autocast
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Place, Source
-from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
+from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_size
 from vramlint.plan import Fact, ImageSize, default, derived, unknown
 from vramlint.sources.model import Document, Mapping
@@ -94,6 +94,9 @@ class Options(Schema):
     swapped: Any = keys("musubi_blocks_to_swap")
     interval: Count | None = keys("gradient_checkpointing_interval", default=1)
     frames: Count | None = keys("validation_num_video_frames")
+    flux_target: Text | None = keys("flux_lora_target")
+    lycoris: Text | None = keys("lycoris_config")
+    ema_device: Text | None = keys("ema_device", default="cpu")
 
 
 _DIRECT = tuple(Options.model_fields)[:8]
@@ -113,9 +116,11 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     settings = read_settings(Options, sources)
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
+    if settings.values.ema and settings.values.ema_device == "cpu":
+        draft.put("ema", derived(value=False, note="use_ema; ema_device cpu holds the averages in host memory"))
     draft.put("precision", autocast(draft, settings))
     draft.put("image_size", _image_size(settings))
-    _adapter(draft, settings)
+    _adapter(draft, settings, context)
     _model(draft, settings)
     for name in ("group_offload", "ramtorch", "swapped"):
         if settings.fact(name).value:
@@ -141,57 +146,122 @@ def _image_size(settings: Settings[Options]) -> Fact[ImageSize]:
         return unknown(fact.note or f"resolution {value}", fact.location)
 
 
-def _adapter(draft: Draft, settings: Settings[Options]) -> None:
+def _adapter(draft: Draft, settings: Settings[Options], context: Context) -> None:
     kind, adapter = settings.fact("kind"), settings.fact("adapter")
     draft.put("weights_in_16_bits", derived(value=True, note="the base is loaded in the weights' type, bf16"))
     if kind.value != "lora":
         draft.put("adapter", Fact("none", kind.origin, kind.location))
         return
     if adapter.value != "standard":
-        draft.put("adapter", unknown(f"lora_type {adapter.value}: its config says the method", adapter.location))
+        _lycoris(draft, settings, context)
         return
     draft.put("adapter", Fact("lora", kind.origin, kind.location))
     draft.put("adapter_rank", settings.fact("rank"))
     draft.put("adapter_bytes", derived(2, "adapters take the base's type"))
-    draft.put("adapter_targets", derived("attention", "DEFAULT_LORA_TARGET of the model families"))
+    target = str(settings.values.flux_target or "")
+    everywhere = "ffs" in target or target == "ai-toolkit"
+    targets = derived("all-linear", f"flux_lora_target {target}") if everywhere else derived("attention", _TARGETS)
+    draft.put("adapter_targets", targets)
+    _quantised(draft, settings)
+
+
+_TARGETS = "DEFAULT_LORA_TARGET of the model families"
+
+
+def _lycoris(draft: Draft, settings: Settings[Options], context: Context) -> None:
+    """The method and its sizes stand in the file that ``lycoris_config`` names (``algo``, ``linear_dim``)."""
+    kind = settings.fact("adapter")
+    named = str(settings.values.lycoris or "")
+    document = context.document(named) if named else None
+    root = None if document is None else document.root
+    algo = root.get("algo") if isinstance(root, Mapping) else None
+    if algo is None:
+        draft.put("adapter", unknown(f"lora_type {kind.value}: its config says the method", kind.location))
+        return
+    method = str(plain_value(algo))
+    draft.put("adapter", Fact("lora", kind.origin, kind.location, f"{named}: algo {method}"))
+    if method in ("lora", "locon"):
+        draft.put("adapter_targets", derived("all-linear", named))
+        rank = root.get("linear_dim") if isinstance(root, Mapping) else None
+        draft.put("adapter_rank", derived(plain_value(rank), named) if rank is not None else settings.fact("rank"))
+    else:
+        draft.put("adapter_method", derived(method, named))
+    draft.put("adapter_bytes", derived(2, "adapters take the base's type"))
+    _quantised(draft, settings)
+
+
+def _quantised(draft: Draft, settings: Settings[Options]) -> None:
     held = str(settings.fact("held_as").value)
     if held != "no_change":
-        draft.put("base_quantization", derived(_HELD_AS.get(held, held), f"base_model_precision {held}"))
+        draft.put("base_quantization", derived(_held(held), f"base_model_precision {held}"))
 
 
-_HELD_AS = {
-    "int8-quanto": "int8",
-    "int8-torchao": "int8",
-    "int8-sdnq": "int8",
-    "fp8-quanto": "fp8",
-    "fp8uz-quanto": "fp8",
-    "fp8wo-torchao": "fp8",
-    "nf4-bnb": "nf4",
-}
-"""Weights alone. ``fp8-torchao`` works on activations in 8 bits too, and keeps other tensors for that."""
+def _held(word: str) -> str:
+    """The width behind a ``base_model_precision``, of weights alone. ``fp8-torchao`` works on activations in 8 bits
+    too, and keeps other tensors for that; so does whatever is not listed here."""
+    kind = word.partition("-")[0]
+    if word == "fp8-torchao":
+        return word
+    return _WIDTHS.get(kind, word)
 
-_FAMILIES = {
-    "sd1x": "stable-diffusion-v1-5",
-    "sdxl": "stable-diffusion-xl-base-1.0",
-    "flux": "flux.1-dev",
-    "auraflow": "auraflow-v0.3",
-    "chroma": "chroma1-base",
-    "qwen_image": "qwen-image",
-    "z_image": "z-image",
-    "ltxvideo": "ltx-video",
-    "lumina2": "lumina-image-2.0",
-    "krea2": "krea-2-raw",
-    "ernie": "ernie-image",
-}
-"""A checkpoint of the family, where all of its flavours share one architecture (``helpers/models/*/model.py``)."""
+
+_WIDTHS = {
+    "int8": "int8", "uint8": "int8", "fp8": "fp8", "fp8uz": "fp8", "fp8wo": "fp8", "nf4": "nf4", "int4": "int4",
+    "uint4": "int4", "uint3": "int3", "int2": "int2", "uint2": "int2",
+}  # fmt: skip
+
+_FAMILIES: dict[str, dict[str, str]] = {
+    "sd1x": {"dreamshaper": "stable-diffusion-v1-5"},
+    "sd2x": {"": "stable-diffusion-2-1"},
+    "sdxl": {"base-1.0": "stable-diffusion-xl-base-1.0", "refiner-1.0": "sdxl refiner", "refiner-0.9": "sdxl refiner"},
+    "kolors": {"1.0": "kolors"},
+    "sd3": {"medium": "stable-diffusion-3.5-medium", "large": "stable-diffusion-3.5-large"},
+    "flux": {"krea": "flux.1-dev", "schnell": "flux.1-schnell", "kontext": "flux.1-kontext-dev",
+             "libreflux": "flux.1-schnell"},
+    "flux2": {"klein-9b": "flux.2-klein-base-9b", "klein-4b": "flux.2-klein-base-4b", "dev": "flux.2-dev"},
+    "auraflow": {"v0.3": "auraflow-v0.3"},
+    "chroma": {"base": "chroma1-base"},
+    "qwen_image": {"v2.0": "qwen-image", "edit-v1": "qwen-image-edit", "edit-v2": "qwen-image-edit",
+                   "edit-v2+": "qwen-image-edit", "edit-v3": "qwen-image-edit"},
+    "z_image": {"turbo-ostris-v2": "z-image"},
+    "ltxvideo": {"0.9.5": "ltx-video"},
+    "lumina2": {"2.0": "lumina-image-2.0"},
+    "krea2": {"raw": "krea-2-raw"},
+    "ernie": {"base": "ernie-image"},
+    "hidream": {"full": "hidream-i1-full"},
+    "pixart_sigma": {"900M-1024-v0.6": "pixart-900m-1024", "600M-512": "pixart-sigma", "600M-1024": "pixart-sigma",
+                     "600M-2048": "pixart-sigma"},
+    "sana": {"sana1.5-4.8b-1024": "sana1.5_4.8b_1024px", "sana1.5-1.6b-1024": "sana1.5_1.6b_1024px",
+             "sana1.0-1.6b-2048": "sana_1600m_1024px", "sana1.0-1.6b-1024": "sana_1600m_1024px",
+             "sana1.0-600m-1024": "sana_600m_1024px", "sana1.0-600m-512": "sana_600m_1024px"},
+    "cosmos2image": {"2b": "cosmos-predict2-2b-text2image", "14b": "cosmos 14b"},
+    "wan": {"t2v-480p-1.3b-2.1": "wan2.1-t2v-1.3b", "t2v-480p-14b-2.1": "wan2.1-t2v-14b",
+            "animegen-t2v-high": "wan2.1-t2v-14b", "animegen-t2v-low": "wan2.1-t2v-14b",
+            "i2v-14b-2.1": "wan2.1-i2v-14b", "i2v-14b-2.1-720p": "wan2.1-i2v-14b", "flf2v-14b-2.1": "wan2.1-i2v-14b",
+            "i2v-14b-2.2-high": "wan2.2-i2v-a14b", "i2v-14b-2.2-low": "wan2.2-i2v-a14b",
+            "ti2v-5b-2.2": "wan2.2-ti2v-5b", "vace-1.3b-2.1": "wan vace", "vace-14b-2.1": "wan vace"},
+    "stable_cascade": {"stage-c": "stable-cascade-prior", "stage-c-lite": "stable-cascade-prior lite"},
+    "deepfloyd": {"": "deepfloyd"},
+}  # fmt: skip
+"""The architecture of each family's flavours, the default flavour first, which flavours not listed share
+(``helpers/models/*/model.py``, ``DEFAULT_MODEL_FLAVOUR`` and ``HUGGINGFACE_PATHS``). Names that are in no catalogue
+keep a flavour that is another architecture from being taken for its family's."""
+
+
+def _architecture(family: str, flavour: str | None) -> str | None:
+    flavours = _FAMILIES.get({"pixart": "pixart_sigma", "cosmos": "cosmos2image"}.get(family, family))
+    if flavours is None:
+        return None
+    return flavours.get(str(flavour), next(iter(flavours.values())))
 
 
 def _model(draft: Draft, settings: Settings[Options]) -> None:
     family, named = settings.fact("family"), settings.fact("model")
     flavour = settings.fact("flavour").value
-    alike = _FAMILIES.get(str(family.value))
+    alike = _architecture(str(family.value), flavour)
     if alike is not None:
-        draft.put("architecture_like", derived(alike, f"model_family {family.value}"))
+        text = f"model_family {family.value}" + (f", model_flavour {flavour}" if flavour else "")
+        draft.put("architecture_like", derived(alike, text))
     if settings.values.frames:
         draft.put("frames", derived(settings.values.frames, "validation_num_video_frames; the data sets may differ"))
     if named.value:

@@ -1,8 +1,9 @@
 """The memory of one diffusion denoiser: traced moments, and what stands on the card beside it.
 
 How a model is trained is its *mode*: ``lora`` and ``lora-all`` hold the base in 16 bits and fp32 adapters (on the
-attention's projections, on every linear layer of the blocks) under autocast, ``lora16`` 16-bit adapters; ``full``
-trains fp32 weights under autocast, ``pure`` 16-bit weights; ``peft-…`` are peft's methods without autocast. Made by
+attention's projections, on every linear layer of the blocks) under autocast, ``lora16`` 16-bit adapters,
+``lora-all-plain`` fp32 adapters without autocast; ``full`` trains fp32 weights under autocast, ``half`` 16-bit weights
+under it, ``pure`` 16-bit and ``fp32`` fp32 weights without; ``peft-…`` are peft's methods without autocast. Made by
 ``tools/make_diffusion.py``.
 """
 
@@ -41,11 +42,12 @@ class Way(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """A frozen model that stays on the card: an autoencoder, a text encoder, a reward model."""
+    """A model that stays on the card: an autoencoder, a text encoder, a reward model; frozen unless ``trained``."""
 
     name: str
     parameters: int
     bytes_each: float = 2
+    trained: bool = False
 
 
 class Adapters(NamedTuple):
@@ -64,7 +66,9 @@ class Denoiser(NamedTuple):
 
     ``linear`` elements are those of linear layers, ``largest`` of the largest one: what quantisation takes, at
     ``base_bytes`` each, and what it unpacks. ``further`` are the blocks that each stack has more than the traced model.
-    ``frames`` are a video's latent frames, 1 for pictures.
+    ``frames`` are a video's latent frames, 1 for pictures; a picture that is edited counts as one more. ``blocks`` are
+    the stacks' own numbers of blocks, of which ``on_host`` elements wait in host memory, and with ``moved`` what the
+    blocks keep for backward.
     """
 
     name: str
@@ -78,6 +82,9 @@ class Denoiser(NamedTuple):
     beside: tuple[Beside, ...] = ()
     further: tuple[int, ...] = ()
     frames: int = 1
+    blocks: tuple[int, ...] = ()
+    on_host: int = 0
+    moved: bool = False
     half: bool = False
     """Whether trained weights are held in 16 bits whatever autocast does."""
 
@@ -89,7 +96,9 @@ class Denoiser(NamedTuple):
     @property
     def trainable(self) -> int:
         """Those that receive gradients."""
-        return self.adapters.elements if self.adapters else self.base
+        if self.adapters is not None:
+            return self.adapters.elements
+        return self.base + sum(one.parameters for one in self.beside if one.trained)
 
     @property
     def buffer_bytes(self) -> int:
@@ -113,21 +122,30 @@ class Denoiser(NamedTuple):
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The moments that can be the peak; empty without an image size, and for ways that were not traced."""
-        way = self.ways.get(self._mode(workload))
+        way = self._way(workload)
         if way is None or not (workload.height and workload.width and workload.micro_batch):
             return ()
         rank = self.adapters.rank if self.adapters else 0
         pixels = workload.height * workload.width * self.frames
         factors = [term_value(term, workload.micro_batch, pixels, rank) for term in way.terms]
         training = way.kept if workload.gradients_kept else way.fresh
-        return tuple(self._moment(way, traced, factors) for traced in training)
+        found = tuple(self._moment(way, traced, factors) for traced in training)
+        if not workload.gradients_freed or self.adapters is not None:
+            return found
+        return tuple(moment._replace(gradient_elements=min(moment.gradient_elements, self.largest)) for moment in found)
+
+    @property
+    def largest_weight(self) -> int:
+        """Elements of the largest weight that trains at once, 0 behind adapters."""
+        return 0 if self.adapters is not None else self.largest
 
     def _moment(self, way: Way, traced: TracedMoment, factors: list[int]) -> Moment:
         activation = sum(map(float.__mul__, traced.coefficients, map(float, factors)))
         elements: float = traced.gradient_elements
-        for further, number in zip(self.further, traced.shifts, strict=False):
+        kept_off = self.blocks if self.moved else (0,) * len(self.further)
+        for further, moved, number in zip(self.further, kept_off, traced.shifts, strict=False):
             *more, gradients = way.shifts[number]
-            activation += further * sum(map(float.__mul__, more, map(float, factors)))
+            activation += (further - moved) * sum(map(float.__mul__, more, map(float, factors)))
             elements += further * gradients
         if self.adapters is not None and self.adapters.traced:
             elements *= self.adapters.elements / self.adapters.traced
@@ -137,16 +155,24 @@ class Denoiser(NamedTuple):
 
     def weight_groups(self, each: int) -> tuple[WeightGroup, ...]:
         """Parameters by storage, of ``each`` bytes where the denoiser itself trains."""
-        frozen = tuple(WeightGroup(one.name, one.parameters, one.bytes_each, "frozen beside it") for one in self.beside)
+        frozen = tuple(
+            WeightGroup(one.name, one.parameters, each, "trained with it", trainable=True)
+            if one.trained
+            else WeightGroup(one.name, one.parameters, one.bytes_each, "frozen beside it")
+            for one in self.beside
+        )
         if self.adapters is None:
             each = 2 if self.half else each
-            group = WeightGroup("parameters", self.base, each, f"{each} bytes; {self.source}", trainable=True)
-            return (group, *frozen)
-        quantised = self.linear if self.base_bytes < 2 else 0
+            origin = f"{each} bytes; {self.source}"
+            group = WeightGroup("parameters", self.base - self.on_host, each, origin, trainable=True)
+            waiting = WeightGroup("parameters in host memory", self.on_host, 0, "blocks moved off", trainable=True)
+            return (group, waiting, *frozen)
+        quantised = max(self.linear - self.on_host, 0) if self.base_bytes < 2 else 0
         origin = "16-bit base model" if not quantised else f"linear layers at {self.base_bytes:.4g} bytes"
+        plain = self.base - self.on_host - quantised
         return (
             WeightGroup("frozen parameters", quantised, self.base_bytes, origin),
-            WeightGroup("frozen 16-bit parameters", self.base - quantised, 2, "base model (weight_dtype)"),
+            WeightGroup("frozen 16-bit parameters", plain, 2, "base model (weight_dtype)"),
             WeightGroup("adapter tables", self.adapters.tables, 1, "frozen, bytes"),
             WeightGroup(
                 "adapters", self.adapters.elements, self.adapters.bytes_each, f"rank {self.adapters.rank}",
@@ -155,15 +181,18 @@ class Denoiser(NamedTuple):
             *frozen,
         )  # fmt: skip
 
-    def _mode(self, workload: Workload) -> str:
-        mode = "full"
+    def _way(self, workload: Workload) -> Way | None:
+        """The traced way that is this workload's, else the nearest one that stands for it; None without."""
+        suffix = "+checkpointing" if workload.checkpointing else ""
+        return next((way for mode in self._modes(workload) if (way := self.ways.get(f"{mode}{suffix}"))), None)
+
+    def _modes(self, workload: Workload) -> tuple[str, ...]:
         if self.adapters is not None:
-            mode = self.adapters.mode
-        elif workload.precision in HALF or self.half:
-            mode = "pure"
-        elif workload.precision is Precision.FP32:
-            return ""
-        return f"{mode}+checkpointing" if workload.checkpointing else mode
+            return (self.adapters.mode,)
+        autocast = workload.precision in (Precision.BF16, Precision.FP16)
+        if self.half or workload.precision in HALF:
+            return ("half", "pure") if autocast else ("pure", "half")
+        return ("full",) if autocast else ("fp32",)
 
 
 def term_value(term: str, batch: int, pixels: int, rank: int) -> int:

@@ -4,8 +4,10 @@ Reads of ``plan.extra``: ``adapter_targets``, ``adapter_method``, ``adapter_byte
 bits), ``autocast`` (whether the step runs under it), ``weights_in_16_bits`` (of a denoiser trained whole),
 ``trained_parameters``, ``base_quantization`` (``int8``, ``fp8``, ``nf4``), ``vae_resident`` and
 ``text_encoders_resident`` (whether they stay on the card while the denoiser trains), ``beside`` (further frozen models:
-name, parameters, bytes each), ``frames`` of a clip and ``moved_off`` (a setting, in words, that moves blocks or
-activations to host memory or frees gradients inside backward).
+name, parameters, bytes each), ``text_encoder_bytes`` and ``vae_bytes`` (of a weight of those that stay), ``frames`` of
+a clip, ``blocks_on_host`` (share of the blocks' weights that waits in host memory, or ``swap N`` of kohya's blocks),
+``text_encoders_trained`` (whether they train with a denoiser that trains whole),
+``activation_offload`` and ``moved_off`` (a setting, in words, that moves something in a way that is not worked out).
 """
 
 from __future__ import annotations
@@ -14,22 +16,26 @@ from vramlint.memory.adapters import METHODS
 from vramlint.memory.denoiser import HALF, Beside, Denoiser
 from vramlint.memory.diffusion import (
     ALL_LINEAR,
+    ALL_LINEAR_PLAIN,
     ATTENTION,
     ATTENTION_16_BITS,
     autoencoder,
+    block_parameters,
     is_traced,
     is_video,
     latent_frames,
+    pictures,
     text_encoders,
     with_adapters,
     with_method,
 )
 from vramlint.memory.knowledge import Resolution
 from vramlint.memory.states import NF4_BYTES
-from vramlint.plan import TrainingPlan
+from vramlint.plan import Precision, TrainingPlan
 
-BASE_BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": NF4_BYTES}
-"""Bytes of a quantised linear weight. A scale for each row or tensor is left out."""
+BASE_BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": NF4_BYTES, "int4": 0.5 + 4 / 128, "int3": 3 / 8 + 4 / 128, "int2": 0.28}
+"""Bytes of a quantised linear weight. A scale for each row or tensor is left out; with fewer than 8 bits it is one of
+two 16-bit numbers a group of 128 (optimum-quanto 0.2 ``tensor/weights/qbits.py``, torchao 0.18 ``uintx``)."""
 
 _USUAL_RANK = 16
 
@@ -47,10 +53,45 @@ def trained(plan: TrainingPlan, denoiser: Denoiser) -> Resolution:
                 None, because=f"{denoiser.name} is trained on clips, and their number of frames is unknown"
             )
         denoiser = denoiser._replace(frames=latent_frames(denoiser, frames))
-    adapted = _adapted(plan, denoiser, texts)
+    if pictures(denoiser) > 1:
+        texts.append("an edited sample brings a picture of the same size into the same sequence")
+        denoiser = denoiser._replace(frames=pictures(denoiser))
+    placed = _placed(plan, denoiser, texts)
+    adapted = placed if isinstance(placed, str) else _adapted(plan, placed, texts)
     if isinstance(adapted, str):
         return Resolution(None, because=adapted)
     return _with_company(plan, adapted, texts)
+
+
+def _placed(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> Denoiser | str:
+    """The denoiser with what waits in host memory."""
+    if plan.fact("activation_offload").value:
+        denoiser = denoiser._replace(moved=True)
+    share = plan.fact("blocks_on_host").value
+    if share is None:
+        return denoiser
+    each = block_parameters(denoiser)
+    if not each:
+        return f"{plan.fact('blocks_on_host').note}: {denoiser.name} has no stack of equal blocks"
+    whole = sum(map(int.__mul__, denoiser.blocks, each))
+    if isinstance(share, (int, float)):
+        moved = round(whole * share)
+    else:
+        counts = _swapped(int(str(share).removeprefix("swap ")), denoiser.blocks)
+        if counts is None:
+            return f"blocks_to_swap {share}: {denoiser.name} has {denoiser.blocks} blocks"
+        moved = sum(map(int.__mul__, counts, each))
+    texts.append(
+        f"{moved / denoiser.base:.0%} of the weights wait in host memory; the blocks that come take their place"
+    )
+    return denoiser._replace(on_host=moved)
+
+
+def _swapped(count: int, blocks: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Blocks of each stack that ``blocks_to_swap`` moves: half of the number are double blocks, and for each other one
+    two single blocks (sd-scripts 2026-02 ``library/flux_models.py`` ``enable_block_swap``). Two stay at least."""
+    counts = (count,) if len(blocks) == 1 else (count // 2, (count - count // 2) * 2)
+    return counts if all(moved <= own - 2 for moved, own in zip(counts, blocks, strict=True)) else None
 
 
 def _adapted(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> list[Denoiser] | str:
@@ -63,8 +104,11 @@ def _adapted(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> list[D
     quantised = _quantised(plan, denoiser)
     if quantised is None:
         return f"a base quantised by {plan.fact('base_quantization').value} is not worked out"
-    if kind not in ("lora", "qlora") or plan.fact("autocast").value is False:
+    if kind not in ("lora", "qlora"):
         return _by_method(plan, quantised, kind)
+    if plan.fact("autocast").value is False:
+        found = _by_method(plan, quantised, kind)
+        return _without_autocast(plan, quantised, texts) if isinstance(found, str) else found
     return _with_lora(plan, quantised, texts)
 
 
@@ -85,14 +129,30 @@ def _by_method(plan: TrainingPlan, denoiser: Denoiser, kind: str) -> list[Denois
     return f"the adapter method {kind!r} was not traced {known}"
 
 
-def _with_lora(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> list[Denoiser]:
+def _without_autocast(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> list[Denoiser] | str:
+    """A 16-bit base behind fp32 adapters, which cast what they read."""
+    if not is_traced(denoiser, ALL_LINEAR_PLAIN):
+        return "LoRA without autocast was not traced on this denoiser"
+    if plan.precision.value is Precision.FP32:
+        return "adapters on fp32 weights were not traced"
+    return [with_adapters(denoiser, _rank(plan, texts), ALL_LINEAR_PLAIN)]
+
+
+def _rank(plan: TrainingPlan, texts: list[str]) -> int:
     rank = plan.adapter_rank.value
     if rank is None:
-        rank = _USUAL_RANK
-        texts.append(f"LoRA rank unknown: {rank} assumed")
-    in_16_bits = plan.fact("adapter_bytes").value == 2 or plan.precision.value in HALF
-    attention = with_adapters(denoiser, rank, ATTENTION_16_BITS if in_16_bits else ATTENTION)
-    everywhere = with_adapters(denoiser, rank, ALL_LINEAR)
+        texts.append(f"LoRA rank unknown: {_USUAL_RANK} assumed")
+    return rank or _USUAL_RANK
+
+
+def _with_lora(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> list[Denoiser] | str:
+    """Adapters under autocast."""
+    if plan.precision.value is Precision.FP32:
+        return "adapters on fp32 weights were not traced: nothing asks for bf16 or fp16"
+    rank = _rank(plan, texts)
+    bytes_each = 2 if plan.fact("adapter_bytes").value == 2 or plan.precision.value in HALF else 4
+    attention = with_adapters(denoiser, rank, ATTENTION_16_BITS if bytes_each == 2 else ATTENTION, bytes_each)
+    everywhere = with_adapters(denoiser, rank, ALL_LINEAR, bytes_each)
     if not is_traced(denoiser, ALL_LINEAR):
         texts.append("activations are those of adapters on the attention's projections alone")
     match plan.fact("adapter_targets").value:
@@ -110,8 +170,14 @@ def _with_company(plan: TrainingPlan, found: list[Denoiser], texts: list[str]) -
     first = found[0]
     named = plan.fact("beside").value
     given = tuple(Beside(*one) for one in named) if isinstance(named, tuple) else ()
-    vae, encoders = autoencoder(first), text_encoders(first)
+    vae, encoders = (
+        autoencoder(first, _bytes(plan, "vae_bytes")),
+        text_encoders(first, _bytes(plan, "text_encoder_bytes")),
+    )
     keeps_vae, keeps_text = plan.fact("vae_resident").value, plan.fact("text_encoders_resident").value
+    if plan.fact("text_encoders_trained").value and first.adapters is None:
+        keeps_text, encoders = True, tuple(one._replace(trained=True) for one in encoders)
+        texts.append("text encoders train too; what they keep for backward is left out")
     company = given + ((vae,) if keeps_vae in (None, True) else ())
     small = tuple(one for one in encoders if "clip" in one.name)
     company += encoders if keeps_text else small if keeps_text is None else ()
@@ -126,3 +192,9 @@ def _with_company(plan: TrainingPlan, found: list[Denoiser], texts: list[str]) -
         texts.append("VAE beside it in 16 bits; the lower bound is without")
         others.append(first._replace(beside=tuple(one for one in company if one is not vae)))
     return Resolution(others[0], tuple(others[1:]), tuple(texts))
+
+
+def _bytes(plan: TrainingPlan, name: str) -> float:
+    """Bytes of a weight that stands beside the denoiser; 16 bits where nobody says."""
+    given = plan.fact(name).value
+    return float(given) if isinstance(given, (int, float)) else 2.0

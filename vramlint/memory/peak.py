@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from vramlint.memory.context import cublas_workspace_bytes, transformer_engine_workspace_bytes
 from vramlint.memory.decoder import Decoder
+from vramlint.memory.denoiser import Denoiser
 from vramlint.memory.divided import rank_parameters
 from vramlint.memory.knowledge import Moment
 from vramlint.memory.megatron import MegatronModel
@@ -104,6 +105,8 @@ def peak_of(setting: Setting, *, deterministic: bool) -> Peak | None:
 
 def _largest_weight(setting: Setting) -> int:
     model = setting.knowledge
+    if isinstance(model, Denoiser):
+        return model.largest_weight
     return model.largest_weight if isinstance(model, Decoder) and model.adapter is None else 0
 
 
@@ -117,7 +120,7 @@ def _stepped_bytes(setting: Setting) -> int:
 def _one_step_bytes(setting: Setting, states: States) -> int:
     """The temporary copies of a step that runs in backward, weight by weight: those of the largest weight."""
     model = setting.knowledge
-    if not isinstance(model, Decoder) or model.adapter is not None:
+    if not isinstance(model, (Decoder, Denoiser)) or not _largest_weight(setting):
         return states.step_bytes
     return round(states.step_bytes * model.largest_weight / model.trainable)
 

@@ -98,12 +98,29 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     found = _profile(plan, name)
     if found.knowledge is not None:
         return _self_supervised(plan, found)
-    like = plan.fact("architecture_like").value
-    denoiser = find_denoiser(name) or (find_denoiser(like) if like else None)
-    if denoiser is not None:
-        return trained(plan, denoiser)
+    denoiser = find_denoiser(name)
+    alike = _alike(plan, name) if denoiser is None else trained(plan, denoiser)
+    if alike is not None:
+        return alike
     related = find_related(name)
     return found if related is None else _fine_tune(plan, name, related)
+
+
+def _alike(plan: TrainingPlan, name: str) -> Resolution | None:
+    """A checkpoint of a denoiser that the config names by its family: the usual one of these, others bound it."""
+    fact = plan.fact("architecture_like")
+    members = [found for each in str(fact.value or "").split("|") if (found := find_denoiser(each)) is not None]
+    if not members:
+        return None
+    first, *others = (trained(plan, member) for member in members)
+    shown = name.rstrip("/").rpartition("/")[2]
+    text = f"{shown} taken for {members[0].name} ({fact.note})" if shown != fact.value else ""
+    bounds = tuple(other.knowledge for other in others if other.knowledge is not None)
+    if bounds:
+        text += f"; the interval spans {', '.join(member.name for member in members[1:])}"
+    return first._replace(
+        alternatives=(*first.alternatives, *bounds), assumptions=(*((text,) if text else ()), *first.assumptions)
+    )
 
 
 def _as_stored(plan: TrainingPlan, name: str, decoder: NamedDecoder) -> Resolution:
