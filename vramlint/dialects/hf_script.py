@@ -44,6 +44,7 @@ def script_facts(draft: Draft, document: Document) -> None:
     _length(draft, calls)
     _checkpointing(draft, calls)
     _kernel(draft, loaders)
+    _frozen(draft, calls)
 
 
 class _Call:
@@ -125,6 +126,11 @@ def _adapters(draft: Draft, calls: list[_Call], loaders: list[_Call]) -> None:
     draft.put(
         "adapter", derived("qlora" if quantised else "lora", "LoraConfig" if not is_unsloth else "get_peft_model")
     )
+    eight = _agreed([*in_four_bits, *loaders], "load_in_8bit")
+    if eight is not None and eight.value is True:
+        draft.put("base_quantization", Fact("int8", eight.origin, eight.location, "load_in_8bit"))
+    if not any(call.ends("prepare_model_for_kbit_training") for call in calls):
+        draft.put("upcast_weights", derived(value=False, note="prepare_model_for_kbit_training is not called"))
     double = _agreed(in_four_bits, "bnb_4bit_use_double_quant")
     if double is not None:
         draft.put("double_quantization", double)
@@ -149,11 +155,31 @@ def _length(draft: Draft, calls: list[_Call]) -> None:
     tokenizers = [call for call in calls if call.matches(_TOKENIZER)]
     found = _agreed(trainers, "max_seq_length", "max_length")
     if found is None:
+        tokenizers, targets = _by_side(draft.document, tokenizers)
+        target = _agreed(targets, "max_length")
+        if target is not None and isinstance(target.value, int):
+            draft.put("decoder_seq_len", Fact(target.value, target.origin, target.location))
         found = _agreed(tokenizers, "max_length")
         if found is not None and _pads_to_the_longest(draft.document, tokenizers):
             draft.put("packing", derived(value=False, note="the tokenizer cuts, and a batch is padded to its longest"))
     if found is not None and isinstance(found.value, int) and found.value > 0:
         draft.put("seq_len", Fact(found.value, found.origin, found.location))
+
+
+def _by_side(document: Document, calls: list[_Call]) -> tuple[list[_Call], list[_Call]]:
+    """Calls of the tokenizer on sources, and those on targets: ``text_target=...``, or the last of two where labels
+    are made by a call of their own."""
+    targets = [call for call in calls if call.place("text_target") is not None and call.place("text", "0") is None]
+    if targets:
+        return [call for call in calls if call not in targets], targets
+    cut = [call for call in calls if call.place("max_length") is not None]
+    if len(cut) == _SIDES and _LABELS_CALL.search(document.text):
+        return [call for call in calls if call is not cut[1]], cut[1:]
+    return calls, []
+
+
+_SIDES = 2
+_LABELS_CALL = re.compile(r"as_target_tokenizer|(?i:labels|targets?)\w*\s*=\s*\w*tokenizer\(")
 
 
 def _pads_to_the_longest(document: Document, tokenizers: list[_Call]) -> bool:
@@ -182,6 +208,14 @@ def _switches(calls: list[_Call]) -> Iterator[str]:
             place = call.place("use_gradient_checkpointing")
             if place is not None and _value(place) in (True, "unsloth"):
                 yield f"use_gradient_checkpointing = {_value(place)}"
+
+
+def _frozen(draft: Draft, calls: list[_Call]) -> None:
+    """``model.freeze_encoder()`` of Whisper, ``freeze_feature_encoder()`` of wav2vec2."""
+    found = [call for call in calls if call.ends("freeze_encoder", "freeze_feature_encoder")]
+    if found:
+        parts = tuple(dict.fromkeys(call.name.rsplit(".", 1)[-1].removeprefix("freeze_") for call in found))
+        draft.put("frozen_parts", derived(parts, f"{found[0].name}()"))
 
 
 def _kernel(draft: Draft, loaders: list[_Call]) -> None:

@@ -45,6 +45,7 @@ from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.places import Place, Source, flags, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
+from vramlint.dialects.seq2seq import pair_lengths
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.rule import Confidence, Severity
 from vramlint.sources.model import Command, Definition, Document, Mapping, Scalar, Syntax
@@ -97,6 +98,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     sources = arguments_of(claim, document, context)
     settings = read_settings(Arguments, sources)
     fill(draft, claim, settings, context)
+    pair_lengths(draft, claim, sources)
     _misread(draft, sources, document, context)
     command = claim.subject if isinstance(claim.subject, Command) else None
     return agreed(draft.close(world(document, command, context)), claim, settings, sources, context)

@@ -27,6 +27,8 @@ class Workload(NamedTuple):
     """Whether kept activations wait in host memory, two blocks' at a time on the card."""
     gradients_freed: bool = False
     """Whether the optimizer steps inside backward, so that a gradient is freed as soon as it is complete."""
+    target_len: int = 0
+    """Tokens of a target beside the source's ``seq_len``; 0 where there is none or it is not known."""
     capability: tuple[int, int] | None = None
     """The card's compute capability, None where no card is named; some libraries choose their kernels by it."""
     targets: int = 0
@@ -79,6 +81,11 @@ class ModelKnowledge(Protocol):
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The moments that can be the peak, for this workload; empty where the knowledge does not cover it."""
         ...
+
+
+def inputs_of(knowledge: ModelKnowledge) -> str:
+    """What a sample of a model worked out block by block is: ``pair``, ``speech``, ``text``, ``image``; else ""."""
+    return str(getattr(knowledge, "inputs", ""))
 
 
 class Resolution(NamedTuple):

@@ -29,16 +29,17 @@ def key_of(name: str) -> str:
     ``unsloth/llama-3-8b-bnb-4bit``, ``Meta-Llama-3-8B`` and ``llama3-8B`` all become ``llama-3-8-b``; numbers keep
     their digits together, so ``Qwen2-57B`` and ``Qwen2.5-7B`` stay apart.
     """
-    return _words(_without(_STORAGE, _last(name)))
+    return _words(_without(_STORAGE, last_of(name)))
 
 
 def plain_key_of(name: str) -> str:
     """:func:`key_of` without the words of a role: ``Llama-3.1-8B-Instruct`` and ``Llama-3.1-8B`` share it."""
-    last = _without(_STORAGE, _last(name))
+    last = _without(_STORAGE, last_of(name))
     return _words(_without(_STORAGE, _without(_ROLE, last)))
 
 
-def _last(name: str) -> str:
+def last_of(name: str) -> str:
+    """The last part of a name or path in lower case, of a hub cache's folder the repository's."""
     last = name.strip().rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
     snapshot = re.search(r"models--[\w.-]+--([\w.-]+)/snapshots/", name.replace("\\", "/"))
     return (snapshot[1] if snapshot else last).lower()
@@ -59,7 +60,7 @@ def _words(name: str) -> str:
 
 def quantised_by(name: str) -> str:
     """How the checkpoint called ``name`` stores its weights: ``nf4``, another word of its name, "" where plain."""
-    last = _last(name)
+    last = last_of(name)
     found = _QUANTISED.search(last)
     if found is None:
         return ""

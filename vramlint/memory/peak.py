@@ -9,7 +9,7 @@ from vramlint.memory.context import cublas_workspace_bytes, transformer_engine_w
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.denoiser import Denoiser
 from vramlint.memory.divided import rank_parameters
-from vramlint.memory.knowledge import Moment
+from vramlint.memory.knowledge import Moment, inputs_of
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Interval
 from vramlint.memory.setting import Setting
@@ -136,7 +136,7 @@ def _workspace_bytes(setting: Setting, *, deterministic: bool) -> int:
 
 def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
     activations = 0 if worst.phase == "optimizer" else worst.activation_bytes
-    language = isinstance(setting.knowledge, (Decoder, MegatronModel))
+    language = isinstance(setting.knowledge, (Decoder, MegatronModel)) or inputs_of(setting.knowledge) != ""
     swing = hypot(setting.knowledge.spread * activations, (LANGUAGE_FLOOR if language else 0.01) * value)
     if setting.sharding.parameters > 1:
         swing = hypot(swing, SHARDED_SPREAD * value)

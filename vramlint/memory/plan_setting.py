@@ -7,14 +7,14 @@ from dataclasses import replace
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.deepspeed import with_buffers
 from vramlint.memory.division_plan import on_stage, on_stages, stage_in_words
-from vramlint.memory.knowledge import ModelKnowledge, Resolution, Workload
+from vramlint.memory.knowledge import ModelKnowledge, Resolution, Workload, inputs_of
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import ADAMW, Optimizer, find_optimizer, other_libraries
 from vramlint.memory.pack import pack_key
 from vramlint.memory.parallel import context_alone, fewest_ranks
 from vramlint.memory.peak import peak_of
 from vramlint.memory.profile import Profile
-from vramlint.memory.setting import Setting, Settings
+from vramlint.memory.setting import Setting, Settings, cut_to
 from vramlint.memory.sizes import trained_size
 from vramlint.memory.states import Sharding, sharding_of
 from vramlint.plan import Fact, Precision, TrainingPlan
@@ -41,6 +41,13 @@ def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, .
     absent = [] if plan.micro_batch.value else ["batch size per GPU"]
     if isinstance(knowledge, (Decoder, MegatronModel)):
         return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
+    match inputs_of(knowledge):
+        case "pair" | "text":
+            return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
+        case "speech":
+            return tuple(absent)
+        case _:
+            pass
     sized = plan.image_size.value or plan.fact("batch_shape").value or plan.seq_len.value
     return (*absent, *(() if sized else ("image size",)))
 
@@ -75,6 +82,7 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
     _assume_shape(plan, settings)
     _assume_compiled(plan, settings)
     _assume_kernels(settings)
+    _assume_targets(settings)
     _assume_lengths(plan, settings)
     return settings
 
@@ -207,6 +215,7 @@ def _workload(plan: TrainingPlan) -> Workload:
         seq_len=(plan.seq_len.value or 0) // (1 if megatron else context_alone(plan)),
         gradients_kept=(plan.accumulation.value or 1) > 1,
         compiled=plan.fact("implementation").value == "torchtune" and bool(plan.fact("compile").value),
+        target_len=plan.fact("decoder_seq_len").value or 0,
         activations_offloaded=bool(plan.fact("activation_offload").value),
         gradients_freed=bool(plan.fact("optimizer_in_backward").value),
     )
@@ -311,9 +320,33 @@ def _assume_shape(plan: TrainingPlan, settings: Settings) -> None:
     settings.also(height=height, width=width)
 
 
+SPEECH_TARGET = 128
+"""Tokens of the longest transcript in a batch of 30-second clips, a judgement: 75 words at 150 a minute, with some
+words in several tokens. The data decides; the table of positions ends at 448."""
+
+
+def _assume_targets(settings: Settings) -> None:
+    """How long targets are where the plan does not say."""
+    model, workload = settings.chosen.knowledge, settings.chosen.workload
+    kind = inputs_of(model)
+    if workload.target_len or kind not in ("pair", "speech"):
+        return
+    if kind == "pair":
+        settings.assume("target length unknown: taken as long as the source")
+        settings.chosen = replace(settings.chosen, workload=workload._replace(target_len=workload.seq_len))
+        return
+    limit = int(getattr(model, "longest_target", 0)) or SPEECH_TARGET
+    length = min(SPEECH_TARGET, limit)
+    settings.assume(f"target length unknown: {length} tokens, the upper bound is for {limit}")
+    settings.chosen = replace(settings.chosen, workload=workload._replace(target_len=length))
+    settings.also(target_len=limit)
+
+
 def _assume_lengths(plan: TrainingPlan, settings: Settings) -> None:
     """How long the longest batch is: known where samples are packed or the longest one was looked up."""
-    if not isinstance(settings.chosen.knowledge, (Decoder, MegatronModel)) or plan.fact("packing").value:
+    model = settings.chosen.knowledge
+    language = isinstance(model, (Decoder, MegatronModel)) or inputs_of(model) in ("pair", "text")
+    if not language or plan.fact("packing").value:
         return
     limit = settings.chosen.workload.seq_len
     if plan.fact("longest_sample").value:
@@ -329,6 +362,6 @@ def _assume_lengths(plan: TrainingPlan, settings: Settings) -> None:
         f"samples are padded, not packed: {UNPACKED_SHARE:.0%} of the limit; the bounds are for batches of {least} "
         "tokens and for the limit"
     )
-    worked_on = settings.chosen.workload._replace(seq_len=round(limit * UNPACKED_SHARE))
+    worked_on = cut_to(settings.chosen.workload, round(limit * UNPACKED_SHARE))
     settings.chosen = replace(settings.chosen, workload=worked_on, lengths_vary=True)
     settings.up_to(least, limit)

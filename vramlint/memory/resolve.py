@@ -21,12 +21,14 @@ from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.named_models import NamedLedger, planned_ledger
 from vramlint.memory.names import quantised_by
+from vramlint.memory.networks.catalogue import find_network, local_network
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
 from vramlint.plan import Fact, TrainingPlan
 
 if TYPE_CHECKING:
+    from vramlint.memory.networks.knowledge import Network
     from vramlint.memory.user_models import UserModel
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
@@ -88,9 +90,9 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     own = plan.fact("own_profile").value
     if isinstance(own, OwnProfile) and own.profile is not None:
         return _own(own, own.profile)
-    local = _in_folder(plan, name)
-    if local is not None:
-        return local
+    known = _in_folder(plan, name) or _network(plan, find_network(name))
+    if known is not None:
+        return known
     # No decoder has a profile. Its entry is looked up before the ledger's, whose modules take longer to import.
     decoder = None if _is_traced(plan, name) else find_decoder(name)
     if decoder is not None:
@@ -133,11 +135,23 @@ def _as_stored(plan: TrainingPlan, name: str, decoder: NamedDecoder) -> Resoluti
     return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")
 
 
+def _network(plan: TrainingPlan, network: Network | None) -> Resolution | None:
+    """A transformer worked out block by block, as the plan trains it."""
+    if network is None:
+        return None
+    from vramlint.memory.networks.planned import planned_network  # most plans name no such model
+
+    return planned_network(plan, network)
+
+
 def _in_folder(plan: TrainingPlan, name: str) -> Resolution | None:
     """The model that a folder's config.json describes, None where there is no such folder or it is not known."""
     decoder = local_decoder(name, plan.path)
     if decoder is not None:
         return _named(plan, decoder, f"closed form, {decoder.source}")
+    network = _network(plan, local_network(name, plan.path))
+    if network is not None:
+        return network
     encoder = local_encoder(name, plan.path)
     if encoder is not None:
         return Resolution(encoder, assumptions=encoder.assumptions)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vramlint.memory.decoder import Decoder
-from vramlint.memory.denoiser import Denoiser
 from vramlint.memory.divided import Division, rank_parameters
 from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.matrix_states import Matrices, Matrix, split
@@ -40,8 +39,10 @@ class Setting:
             return self._adapted_groups(model, each)
         if isinstance(model, MegatronModel):
             return self._megatron_groups(model, each)
-        if isinstance(model, Denoiser):
-            return model.weight_groups(each)
+        own = getattr(model, "weight_groups", None)
+        if own is not None:
+            groups: tuple[WeightGroup, ...] = own(each)
+            return groups
         if isinstance(model, Decoder) and model.division is not None and model.config.experts is not None:
             return self._divided_groups(model, model.division, each)
         if isinstance(model, Decoder) and self.optimizer.matrices is not None:
@@ -155,9 +156,13 @@ class Settings:
 
     def up_to(self, *seq_lens: int) -> None:
         """Batches may be as short and as long as this, in tokens."""
-        self.lengths = [
-            replace(self.chosen, workload=self.chosen.workload._replace(seq_len=length)) for length in seq_lens
-        ]
+        self.lengths = [replace(self.chosen, workload=cut_to(self.chosen.workload, length)) for length in seq_lens]
+
+
+def cut_to(workload: Workload, seq_len: int) -> Workload:
+    """The workload with sequences of ``seq_len`` tokens, and targets cut in the same measure."""
+    target = round(workload.target_len * seq_len / workload.seq_len) if workload.seq_len else workload.target_len
+    return workload._replace(seq_len=seq_len, target_len=target)
 
 
 def readings(settings: Settings) -> Iterator[Setting]:
