@@ -19,6 +19,7 @@ _CALLEES = frozenset(
         "train", "fit", "compile", "finetune", "YOLO", "RTDETR", "Accelerator", "initialize", "from_pretrained",
         "autocast", "DistributedDataParallel", "FullyShardedDataParallel", "fully_shard", "create_model",
         "load_dataset", "launch", "get_peft_model", "gradient_checkpointing_enable", "prepare_model_for_kbit_training",
+        "freeze_encoder", "freeze_feature_encoder",
     }
 )  # fmt: skip
 _CALLEE_ENDINGS = ("TrainingArguments", "Config", "Trainer", "DataLoader", "Strategy", "Plugin", "DataModule", "Args")
