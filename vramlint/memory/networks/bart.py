@@ -6,6 +6,7 @@ Sources: transformers 5.24 ``models/{bart,mbart,pegasus,marian,m2m_100,blenderbo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.tape import Parameter, Tensor
@@ -21,7 +22,6 @@ from vramlint.memory.networks.parts import (
     tied,
 )
 from vramlint.memory.networks.stepping import Run
-from vramlint.records import NamedTuple
 
 
 class Kin(NamedTuple):

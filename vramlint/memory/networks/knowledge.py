@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.layers.tape import Tensor
 from vramlint.memory.networks.stepping import Lora, Run, Way
 from vramlint.memory.states import NF4_BYTES, WeightGroup, weight_bytes
 from vramlint.plan import Precision
-from vramlint.records import NamedTuple
 
 Config = Mapping[str, Any]
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 from vramlint.memory.knowledge import Moment
 from vramlint.memory.layers.engine import RecomputeNode
 from vramlint.memory.layers.graph import SAME, Edge, Handed, Node, Parameter, Storage, Tensor, filled, stored
 from vramlint.memory.layers.stack import MODERN, TRACED
 from vramlint.memory.layers.tape import Tape
-from vramlint.records import NamedTuple
 
 RUN_BLOCKS = 3
 
