@@ -67,7 +67,10 @@ def transforms_of(config: Config, section: str) -> Iterator[Mapping]:
 
 
 def _transforms(config: Config, dataset: Node | None, depth: int) -> Iterator[Mapping]:
-    """Every transform in the order in which an image passes them: the innermost dataset's first."""
+    """Every transform in the order in which an image passes them: the innermost dataset's first; of a list of datasets
+    the first one's (mmaction2's OmniSource trains on each in turn, the videos first)."""
+    if isinstance(dataset, Sequence) and dataset.items:
+        dataset = dataset.items[0]
     if not isinstance(dataset, Mapping) or depth == 0:
         return
     inner = dataset.get("dataset")

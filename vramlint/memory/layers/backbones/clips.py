@@ -131,7 +131,7 @@ class _LastConv:
         return [*kept, found] if 7 in self.wanted else kept
 
 
-@backbone("mmdet.MobileNetV2", "mmaction.MobileNetV2")
+@backbone("mmdet.MobileNetV2", "mmaction.MobileNetV2", "mmpose.MobileNetV2", "mmpretrain.MobileNetV2")
 def mobilenet(build: Build, config: Config) -> Backbone:
     """With its last convolution."""
     return _LastConv(build, config)

@@ -75,6 +75,7 @@ class FrameResNet:
         self.segments, self.divisor = int(config.get("num_segments", 8)), int(config.get("shift_div", 8))
         self.place = str(config.get("shift_place", "blockres"))
         self.exchange = exchange
+        self.pools = bool(config.get("temporal_pool", False))
         with tape.frozen(active=frozen >= 0):
             # The first norm is trained even with ``partial_bn``.
             self.stem = ConvModule(
@@ -92,6 +93,8 @@ class FrameResNet:
         inside = 64
         self.stages: list[list[_FrameBlock]] = []
         for index, blocks in enumerate(DEPTHS[depth][:count]):
+            if index == 1 and self.pools:
+                self.segments //= 2
             with tape.frozen(active=index < frozen):
                 stage: list[_FrameBlock] = []
                 every = 2 if DEPTHS[depth][2] >= 23 and exchange == "tsm" else 1
@@ -127,15 +130,13 @@ class FrameResNet:
         shortcut = module(inside, outside, 1, stride, act=False) if strided else None
         before = between = None
         if self.exchange == "tsm" and moved:
-            before = self._shifted
+            segments, divisor = self.segments, self.divisor
+            before = lambda x: shift(x, segments, divisor)  # noqa: E731 - one of three ways to exchange
         elif self.exchange == "tin":
             before = Interlace(tape, inside, self.segments, self.divisor)
         elif self.exchange == "tam":
             between = AdaptiveModule(tape, planes, self.segments)
         return _FrameBlock(layers, shortcut, before, between)
-
-    def _shifted(self, x: Tensor) -> Tensor:
-        return shift(x, self.segments, self.divisor)
 
     def _attention(self, channels: int, config: Config) -> Callable[[Tensor], Tensor]:
         block, segments = NonLocal(self.tape, channels, config, dims=3), self.segments
@@ -151,11 +152,21 @@ class FrameResNet:
         x = ops.max_pool(self.stem(x), 3, 2, 1)
         outs: Maps = []
         for index, stage in enumerate(self.stages):
+            if index == 1 and self.pools:
+                x = _halved(x, 2 * self.segments)
             for block in stage:
                 x = block.run(x, checkpointing=self.checkpointing)
             if index in self.out:
                 outs.append(x)
         return outs
+
+
+def _halved(x: Tensor, segments: int) -> Tensor:
+    """``TemporalPool``: the maximum of three frames at every second one."""
+    count, channels, height, width = x.shape
+    clip = x.view(count // segments, channels, segments, height, width)
+    pooled = ops.max_pool(clip, (3, 1, 1), (2, 1, 1), (1, 0, 0))
+    return ops.copy(pooled, (count // 2, channels, height, width))
 
 
 class Interlace:
@@ -231,8 +242,6 @@ def frame_resnet(build: Build, config: Config) -> Backbone:
 @backbone("ResNetTSM")
 def shifted_resnet(build: Build, config: Config) -> Backbone:
     """Channels shifted between frames."""
-    if config.get("temporal_pool"):
-        raise KeyError("temporal_pool")
     return FrameResNet(build, config, "tsm" if config.get("is_shift", True) else "")
 
 
