@@ -226,6 +226,20 @@ def test_deepspeed_holds_16_bits_and_nothing_autocasts() -> None:
     assert reading("sft.yaml", YAML).plan.fact("low_precision_weights").value is None
 
 
+@pytest.mark.parametrize(
+    ("lines", "checkpointing"),
+    [
+        ("fsdp: full_shard\nfsdp_config: {activation_checkpointing: true}\n", True),
+        ("fsdp: full_shard\nfsdp_config: {activation_checkpointing: false}\n", False),
+        ("fsdp_config: {activation_checkpointing: true}\n", False),
+        ("fsdp: full_shard\ngradient_checkpointing: false\nfsdp_config: {activation_checkpointing: true}\n", True),
+    ],
+)
+def test_fsdp_checkpoints_too(lines: str, checkpointing: bool) -> None:
+    found = reading("sft.yaml", YAML + lines).plan
+    assert found.grad_checkpointing.value is checkpointing
+
+
 def test_fsdp_gathers_16_bit_weights() -> None:
     """accelerate 1.15 ``state.py``: the plugin's mixed precision is that of the run."""
     found = reading("sft.yaml", YAML + "fsdp: full_shard auto_wrap\n").plan

@@ -98,7 +98,12 @@ def test_axolotl_precision(line: str, gpu: object, precision: Precision) -> None
 
 @pytest.mark.parametrize(
     ("lines", "checkpointing"),
-    [("", False), ("gradient_checkpointing: true\n", True), ("gradient_checkpointing: offload\n", True)],
+    [
+        ("", False),
+        ("gradient_checkpointing: true\n", True),
+        ("gradient_checkpointing: offload\n", True),
+        ("gradient_checkpointing:\nfsdp_config:\n  fsdp_activation_checkpointing: true\n", True),
+    ],
 )
 def test_axolotl_checkpointing(lines: str, checkpointing: bool) -> None:
     found = reading("run.yaml", AXOLOTL + lines)

@@ -47,3 +47,10 @@ def test_the_runs_own_word_stands() -> None:
     around = Surroundings({"acc.yaml": HEAD + "distributed_type: MULTI_GPU\n"}, launched_by=LINE)
     plan = reading("sft.yaml", RUN + "fsdp: full_shard\n", around).plan
     assert plan.sharding.value == "fsdp"
+
+
+@pytest.mark.parametrize(("word", "checkpointing"), [("true", True), ("false", False)])
+def test_the_launchers_file_checkpoints(word: str, checkpointing: bool) -> None:
+    says = f"distributed_type: FSDP\nfsdp_config:\n  fsdp_activation_checkpointing: {word}\n"
+    plan = reading("sft.yaml", RUN, Surroundings({"acc.yaml": HEAD + says}, launched_by=LINE)).plan
+    assert plan.grad_checkpointing.value is checkpointing

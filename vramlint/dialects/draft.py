@@ -117,6 +117,7 @@ class Draft:
         ``model_parallel`` is how many ranks share one copy of the model, None where that is unknown.
         """
         self._add_further_facts()
+        self._checkpointed_by_fsdp()
         self.put("world_size", world.ranks)
         self.put("nodes", world.nodes)
         self.put("data_parallel", data_parallel(world.ranks, model_parallel))
@@ -127,6 +128,14 @@ class Draft:
         # A policy is an empty tuple, so only None means "none given".
         close_batch(self.plan, PerRank() if policy is None else policy)
         return Reading(self.plan, self.document, self.slots, self.findings, self.documents)
+
+    def _checkpointed_by_fsdp(self) -> None:
+        """FSDP's own activation checkpointing wraps the same blocks as the trainer's (accelerate 1.15
+        ``accelerator.py#_prepare_fsdp2`` and ``prepare_model``)."""
+        by_fsdp = self.plan.fact("fsdp_checkpointing")
+        if by_fsdp.value and self.plan.sharding.value == "fsdp" and not self.plan.grad_checkpointing.value:
+            self.put("grad_checkpointing", by_fsdp)
+            self.slots.pop("grad_checkpointing", None)
 
     def _add_further_facts(self) -> None:
         """What the dialect did not read itself and the table of further facts knows."""

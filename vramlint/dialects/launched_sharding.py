@@ -41,7 +41,11 @@ def take_sharding(reading: Reading, config: Source) -> None:
     place = config.find("fsdp_config.fsdp_offload_params")
     if place is not None and found.value == "fsdp" and plain_value(place.node) is True:
         extra["cpu_offload"] = Fact(value=True, origin=Origin.LAUNCH, location=location(place))
-    reading.plan = rederive(replace(reading.plan, sharding=found, extra=extra))
+    checkpointing = reading.plan.grad_checkpointing
+    place = config.find("fsdp_config.fsdp_activation_checkpointing")
+    if place is not None and found.value == "fsdp" and plain_value(place.node) is True and not checkpointing.value:
+        checkpointing = Fact(value=True, origin=Origin.LAUNCH, location=location(place))
+    reading.plan = rederive(replace(reading.plan, sharding=found, grad_checkpointing=checkpointing, extra=extra))
 
 
 def _sharding(kind: Place | None, config: Source) -> Fact[str] | None:

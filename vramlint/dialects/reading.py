@@ -99,11 +99,19 @@ def plain_value(node: Node) -> Plain:
 
 
 def _first_place(sources: Sequence[Source], names: Sequence[str]) -> Place | None:
+    """The place of a setting: the first source that has it, whichever of its names has a value there."""
     for source in sources:
+        empty: Place | None = None
         for name in names:
             place = source.find(name)
-            if place is not None:
+            if place is None:
+                continue
+            node = place.node
+            if not isinstance(node, Scalar) or node.value is not None:
                 return place
+            empty = empty or place
+        if empty is not None:
+            return empty
     return None
 
 
