@@ -187,6 +187,28 @@ def test_frameworks_with_the_same_keys_are_not_taken(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "adapter", "eight", "double", "targets"),
+    [
+        ("--use_peft_lora True --use_4bit_quantization True --use_nested_quant True", "qlora", None, True, None),
+        ("--use_peft_lora True --use_8bit_quantization True", "lora", True, None, None),
+        ("--lora_enable True --bits 4 --double_quant False", "qlora", None, False, None),
+        ("--lora_enable True --bits 8", "lora", True, None, None),
+        ("--lora_enable True --bits 16", "lora", None, None, None),
+        ("--q_lora True --lora_target_modules q_proj v_proj", "qlora", None, None, ["q_proj", "v_proj"]),
+        ("--lora_r 8 --lora_target_modules all-linear", "lora", None, None, "all-linear"),
+    ],
+)
+def test_how_scripts_call_adapters_and_their_base(
+    flags: str, adapter: str, eight: bool | None, double: bool | None, targets: object
+) -> None:
+    plan = reading("run.sh", f"python train.py --output_dir o --per_device_train_batch_size 2 {flags}\n").plan
+    assert plan.adapter.value == adapter
+    told = tuple(plan.fact(name).value for name in ("double_quantization", "adapter_targets"))
+    assert told == (double, targets)
+    assert bool(plan.fact("load_in_8bit").value) is bool(eight)
+
+
+@pytest.mark.parametrize(
     ("line", "adapter"),
     [("use_peft: true\nload_in_4bit: true\n", "qlora"), ("lora_r: 16\n", "lora"), ("", None)],
 )

@@ -168,6 +168,18 @@ def test_one_estimate_takes_less_than_five_milliseconds() -> None:
     assert (time.perf_counter() - start) / 20 < 0.005
 
 
+def test_an_8_bit_base_is_half_as_large_and_its_layers_keep_their_inputs() -> None:
+    facts = {**LANGUAGE, "model": "meta-llama/Llama-3.1-8B", "adapter": "lora", "adapter_rank": 8}
+    facts |= {"micro_batch": 1, "seq_len": 1024, "precision": Precision.PURE_BF16, "grad_checkpointing": False}
+    more = {"adapter_targets": "all-linear"}
+    plain, eight = (estimate(plan({**more, "load_in_8bit": kind}, **facts), Target()) for kind in (None, True))
+    sizes = [{part.name: part.bytes for part in each.components} for each in (plain, eight)]
+    assert sizes[0]["base linear layers"] / sizes[1]["base linear layers"] == pytest.approx(2, rel=0.001)
+    # bitsandbytes 0.50 MatMul8bitLt: ctx.tensors holds A, the bf16 input, of 4096, 4096, 4096 and 14336 channels a block
+    inputs = 32 * 1024 * 2 * (3 * 4096 + 14336)
+    assert sizes[1]["activations"] - sizes[0]["activations"] == pytest.approx(inputs, rel=0.2)
+
+
 def test_qlora_holds_the_base_in_four_bits() -> None:
     facts = {**LANGUAGE, "model": "meta-llama/Llama-3.1-8B", "adapter_rank": 16, "grad_checkpointing": True}
     sizes = {

@@ -27,7 +27,10 @@ pin_memory: true default
 model: Qwen/Qwen2.5-0.5B file 1
 ```
 
-Sources: transformers 5.23.0, ``training_args.py`` (fields and defaults), ``trainer.py#get_total_train_batch_size``.
+Sources: transformers 5.23.0, ``training_args.py`` (fields and defaults), ``trainer.py#get_total_train_batch_size``. How
+scripts call adapters and quantised weights: peft 0.21 ``examples/sft/train.py`` (``use_4bit_quantization``), TRL 1.10
+``trainer/model_config.py``, qlora ``qlora.py`` and LLaVA ``llava/train/train.py`` (``bits``, ``lora_enable``), FastChat
+``fastchat/train/train_lora.py`` (``q_lora``).
 """
 
 from __future__ import annotations
@@ -84,8 +87,13 @@ class Arguments(Schema):
     weights: Text | None = keys("torch_dtype", "dtype")
     liger: Flag | None = keys("use_liger_kernel", "use_liger")
     packing: Flag | None = keys("packing")
-    use_peft: Flag | None = keys("use_peft", "use_lora")
-    load_in_4bit: Flag | None = keys("load_in_4bit")
+    use_peft: Flag | None = keys("use_peft", "use_lora", "use_peft_lora", "lora_enable", "q_lora")
+    load_in_4bit: Flag | None = keys("load_in_4bit", "use_4bit_quantization", "use_4bit", "q_lora")
+    load_in_8bit: Flag | None = keys("load_in_8bit", "use_8bit_quantization", "use_8bit")
+    bits: Any = keys("bits")
+    adapter_targets: Any = keys("lora_target_modules", "target_modules", "lora_targets")
+    adapter_dropout: float | None = keys("lora_dropout")
+    nested: Flag | None = keys("bnb_4bit_use_double_quant", "use_bnb_nested_quant", "use_nested_quant", "double_quant")
     auto_find_batch_size: Flag | None = keys("auto_find_batch_size", default=False)
     split_batches: Flag | None = keys("accelerator_config.split_batches", "split_batches")
     fsdp: Any = keys("fsdp")
@@ -200,7 +208,17 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
     values = settings.values
     if values.use_peft or (values.use_peft is None and values.adapter_rank is not None):
         place = settings.places.get("use_peft") or settings.places.get("adapter_rank")
-        kind = "qlora" if values.load_in_4bit else "lora"
+        in_four = values.load_in_4bit or values.bits == 4
+        for name in ("adapter_targets", "adapter_dropout"):
+            if settings.spelled(name):
+                draft.put(name, settings.fact(name))
+        if values.nested is not None:
+            draft.put("double_quantization", settings.fact("nested"))
+        if values.bits == 8 or values.load_in_8bit:
+            draft.put(
+                "load_in_8bit", settings.fact("bits" if values.bits == 8 else "load_in_8bit")._replace(value=True)
+            )
+        kind = "qlora" if in_four else "lora"
         note = "use_peft" if values.use_peft else "a LoRA rank is given"
         draft.put("adapter", derived(kind, note if place is None else f"{place.name} is set"))
 

@@ -149,7 +149,10 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
     bits, quantiser = settings.values.bits, str(settings.values.quantiser or "bnb")
     in_four = bits in (4, "4") and quantiser == "bnb"
     draft.put("adapter", Fact("qlora" if in_four else "lora", tuner.origin, tuner.location, tuner.note))
-    if bits is not None and not in_four and place is not None:
+    in_eight = bits in (8, "8") and quantiser == "bnb"
+    if in_eight and place is not None:
+        draft.put("load_in_8bit", Fact(value=True, origin=place.source.origin, location=location(place)))
+    if bits is not None and not in_four and not in_eight and place is not None:
         draft.put("model", unknown(f"weights of {bits} bits by {quantiser} are not worked out", location(place)))
     if not settings.spelled("adapter_rank"):
         draft.put("adapter_rank", default(8, f"default of {_SOURCE}"))

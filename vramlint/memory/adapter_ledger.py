@@ -84,7 +84,7 @@ def shares_output(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter) 
 
 
 def quantised_inputs(config: DecoderConfig, numbers: Arithmetic) -> Saved:
-    """Inputs of 4-bit layers where the library keeps them: each distinct input tensor once."""
+    """Inputs of quantised layers where the library keeps them: each distinct input tensor once."""
     shared = 1 if config.shared_norm else 2
     width = shared * config.shape.hidden + config.attention_width + config.shape.ffn
-    return Saved("inputs of the 4-bit layers", numbers.compute * width)
+    return Saved("inputs of the quantised layers", numbers.compute * width)

@@ -42,7 +42,8 @@ run, and communication buffers are left out."""
 class Decoder(NamedTuple):
     """A decoder LLM's memory by formula: a form of :class:`~vramlint.memory.knowledge.ModelKnowledge`.
 
-    ``quantised``: the linear layers hold 4-bit weights (QLoRA), dequantised one at a time.
+    ``quantised``: the linear layers hold 4-bit weights (QLoRA), dequantised one at a time; where ``eight_bit`` too,
+    8-bit ones, each of which keeps its input (bitsandbytes 0.50 ``autograd/_functions.py#MatMul8bitLt``).
     """
 
     name: str
@@ -50,6 +51,7 @@ class Decoder(NamedTuple):
     source: str
     adapter: Adapter | None = None
     quantised: bool = False
+    eight_bit: bool = False
     implementation: Implementation = HUGGING_FACE
     tower: Tower | None = None
     """The vision encoder of a vision-language model; frozen, it runs without a graph and only its weights count."""
@@ -134,6 +136,7 @@ class Decoder(NamedTuple):
         kept_by = compiled_ledger if workload.compiled else layer_ledger
         ledger = kept_by(self.config, numbers, self.adapter, self.implementation, workload.seq_len)
         copies = self.implementation.quantised_input_copies if self.quantised else 0
+        copies = max(copies, int(self.eight_bit))
         kept = copies * quantised_inputs(self.config, numbers).bytes_per_token
         return kept + sum(saved.bytes_per_token for saved in ledger)
 

@@ -12,7 +12,7 @@ from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.matrix_states import Matrices, Matrix, split
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.optimizers import Optimizer
-from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, weight_bytes
+from vramlint.memory.states import NF4_BYTES, NF4_DOUBLE_BYTES, Sharding, WeightGroup, int8_bytes, weight_bytes
 
 
 @dataclass(slots=True, frozen=True)
@@ -120,11 +120,13 @@ class Setting:
         whole = model.parameters - model.trainable - model.tower_parameters
         if model.quantised and model.implementation.quantises_head:
             linear += model.config.head_parameters
-        nf4 = NF4_DOUBLE_BYTES if self.double_quantised else NF4_BYTES
+        stored = NF4_DOUBLE_BYTES if self.double_quantised else NF4_BYTES
+        if model.eight_bit:
+            stored = int8_bytes(model.config.shape.hidden)
         own = 4 if model.implementation.adapter_weight_bytes else each
         copied = min(model.trainable, model.adapter.copied_parameters(model.config))
         return (
-            WeightGroup("base linear layers", linear, nf4 if model.quantised else each, "frozen base model"),
+            WeightGroup("base linear layers", linear, stored if model.quantised else each, "frozen base model"),
             WeightGroup("embeddings and norms", whole - linear, each, "frozen base model"),
             WeightGroup("vision tower", model.tower_parameters, each, "frozen encoder and projector"),
             WeightGroup("modules trained whole", copied, each, "copies: peft modules_to_save", trainable=True),

@@ -15,6 +15,12 @@ NF4_DOUBLE_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """With double quantisation the scales are 8-bit, in blocks of 256 with an fp32 scale each."""
 
 
+def int8_bytes(row: int) -> float:
+    """Bytes of an 8-bit weight and its share of an fp32 scale for each row of ``row`` weights (LLM.int8: bitsandbytes
+    0.50 ``backends/default/ops.py#int8_vectorwise_quant``)."""
+    return 1 + 4 / row
+
+
 _PAGED = "managed memory, which the driver moves to the host where the card is full"
 
 
