@@ -175,7 +175,7 @@ def test_an_8_bit_base_is_half_as_large_and_its_layers_keep_their_inputs() -> No
     plain, eight = (estimate(plan({**more, "load_in_8bit": kind}, **facts), Target()) for kind in (None, True))
     sizes = [{part.name: part.bytes for part in each.components} for each in (plain, eight)]
     assert sizes[0]["base linear layers"] / sizes[1]["base linear layers"] == pytest.approx(2, rel=0.001)
-    # bitsandbytes 0.50 MatMul8bitLt: ctx.tensors holds A, the bf16 input, of 4096, 4096, 4096 and 14336 channels a block
+    # bitsandbytes 0.50 MatMul8bitLt: ctx.tensors holds A, the bf16 input: 4096, 4096, 4096 and 14336 channels a block
     inputs = 32 * 1024 * 2 * (3 * 4096 + 14336)
     assert sizes[1]["activations"] - sizes[0]["activations"] == pytest.approx(inputs, rel=0.2)
 
