@@ -162,8 +162,9 @@ def test_an_encoder_is_no_decoder() -> None:
 
 def test_the_wrapper_of_swift_has_other_defaults() -> None:
     line = "megatron sft --micro_batch_size 1 --global_batch_size 16 --tensor_model_parallel_size 4 --model a/b\n"
-    found = reading("sft.sh", line, Surroundings(gpus=8))
-    assert values(found, "accumulation", "data_parallel", "effective_batch", "model") == (8, 2, 16, "a/b")
+    found = reading("sft.sh", f"NPROC_PER_NODE=8 {line}")
+    assert (found.plan.dialect, found.plan.model.known) == ("swift_megatron", False)
+    assert values(found, "accumulation", "data_parallel", "effective_batch") == (8, 2, 16)
     assert values(found, "precision", "grad_checkpointing", "sharding") == (None, None, None)
 
 
