@@ -40,6 +40,7 @@ FOLDERS = {
     "llm-foundry": "llm_foundry",
     "trl-yaml": "trl hf_trainer",
     "mmdet": "mmengine mmcv",
+    "mmdet3d": "mmengine mmcv",
     "mmsegmentation": "mmengine",
 }
 """Folders (or wheels) whose dialect has another name, or that hold files of two."""
@@ -58,7 +59,7 @@ _SETS = re.compile(
 _GROUPS = re.compile(
     r"(^|/)(callbacks|debug|hydra|logger|trainer|paths|extras|actor|critic|ref|rollout|algorithm|data|common)/[^/]+$|(^|/)_base_/"
 )
-_HYDRA = ("lightning-hydra", "verl", "mmdet", "mmsegmentation")
+_HYDRA = ("lightning-hydra", "verl", "mmdet", "mmdet3d", "mmsegmentation")
 _CARDS = re.compile(r"(^|/)(cards|models|datasets|trackers|solutions)/")
 _TRAINER = re.compile(r"(?m)^ *(trainer|class_path):")
 _ACCELERATE = re.compile(r"(?m)^distributed_type:")
