@@ -205,7 +205,7 @@ def test_how_scripts_call_adapters_and_their_base(
     assert plan.adapter.value == adapter
     told = tuple(plan.fact(name).value for name in ("double_quantization", "adapter_targets"))
     assert told == (double, targets)
-    assert bool(plan.fact("load_in_8bit").value) is bool(eight)
+    assert (plan.fact("base_quantization").value == "int8") is bool(eight)
 
 
 @pytest.mark.parametrize(

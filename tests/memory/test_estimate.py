@@ -172,7 +172,7 @@ def test_an_8_bit_base_is_half_as_large_and_its_layers_keep_their_inputs() -> No
     facts = {**LANGUAGE, "model": "meta-llama/Llama-3.1-8B", "adapter": "lora", "adapter_rank": 8}
     facts |= {"micro_batch": 1, "seq_len": 1024, "precision": Precision.PURE_BF16, "grad_checkpointing": False}
     more = {"adapter_targets": "all-linear"}
-    plain, eight = (estimate(plan({**more, "load_in_8bit": kind}, **facts), Target()) for kind in (None, True))
+    plain, eight = (estimate(plan({**more, "base_quantization": kind}, **facts), Target()) for kind in (None, "int8"))
     sizes = [{part.name: part.bytes for part in each.components} for each in (plain, eight)]
     assert sizes[0]["base linear layers"] / sizes[1]["base linear layers"] == pytest.approx(2, rel=0.001)
     # bitsandbytes 0.50 MatMul8bitLt: ctx.tensors holds A, the bf16 input: 4096, 4096, 4096 and 14336 channels a block

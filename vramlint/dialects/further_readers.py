@@ -71,6 +71,11 @@ _KERNELS = {"fa2": "flash_attention_2", "fa3": "flash_attention_3", "disabled": 
 _KERNELS |= {"auto": None, "none": None, "torch": "eager"}  # type: ignore[dict-item]
 
 
+def eight_bits(value: Any) -> str | None:
+    """bitsandbytes' LLM.int8, where it is switched on."""
+    return "int8" if as_flag(value) else None
+
+
 def capped(value: Any) -> int | None:
     """The first ``n`` samples of a split: ``train[:100]`` is 100; shares are unknown."""
     found = re.search(r"\[:\s*(\d+)\s*\]$", as_text(value))

@@ -214,7 +214,7 @@ def _adapter(draft: Draft, settings: Settings[Config]) -> None:
     kind = "qlora" if settings.values.quantization_bit == 4 else "lora"
     draft.put("adapter", Fact(kind, fact.origin, fact.location, fact.note))
     if settings.values.quantization_bit == 8:
-        draft.put("load_in_8bit", settings.fact("quantization_bit")._replace(value=True))
+        draft.put("base_quantization", settings.fact("quantization_bit")._replace(value="int8"))
     if not settings.spelled("adapter_rank"):
         draft.put("adapter_rank", default(8, f"default of {_SOURCE}"))
     targets = settings.fact("adapter_targets")

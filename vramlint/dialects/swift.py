@@ -151,7 +151,7 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
     draft.put("adapter", Fact("qlora" if in_four else "lora", tuner.origin, tuner.location, tuner.note))
     in_eight = bits in (8, "8") and quantiser == "bnb"
     if in_eight and place is not None:
-        draft.put("load_in_8bit", Fact(value=True, origin=place.source.origin, location=location(place)))
+        draft.put("base_quantization", Fact("int8", place.source.origin, location(place)))
     if bits is not None and not in_four and not in_eight and place is not None:
         draft.put("model", unknown(f"weights of {bits} bits by {quantiser} are not worked out", location(place)))
     if not settings.spelled("adapter_rank"):

@@ -159,7 +159,7 @@ def _adapted(
     if quantised and implementation.quantised_input_copies > 1 and not plan.fact("packing").value:
         # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.
         base = base._replace(implementation=implementation._replace(quantised_input_copies=1))
-    eight_bit = bool(plan.fact("load_in_8bit").value) and not quantised
+    eight_bit = plan.fact("base_quantization").value == "int8" and not quantised
     found = base._replace(adapter=adapter, quantised=quantised or eight_bit, eight_bit=eight_bit)
     if spelled.value is not None:
         return Resolution(found, assumptions=tuple(texts))
