@@ -86,6 +86,8 @@ def _softmax(x: Tensor, *, transient: int) -> Tensor:
 
 def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape of operands."""
+    if len(shapes) == 2 and shapes[0] == shapes[1]:
+        return shapes[0]
     length = max(map(len, shapes))
     padded = [(1,) * (length - len(shape)) + shape for shape in shapes]
     return tuple(max(sides) if 0 not in sides else 0 for sides in zip(*padded, strict=True))
@@ -98,8 +100,9 @@ def add(x: Tensor, y: Tensor | Parameter, *, inplace: bool = False) -> Tensor:
     shape, itemsize = broadcast(x.shape, y.shape), max(x.itemsize, y.itemsize)
     if inplace:
         shape, itemsize = x.shape, x.itemsize
-    grads = tuple(SAME if each.shape == shape and each.itemsize == itemsize else each.bytes for each in (x, y))
-    return x.storage.tape.record(shape, itemsize, (x, y), grads, inplace=x if inplace else None)
+    first = SAME if x.itemsize == itemsize and x.shape == shape else x.bytes
+    second = SAME if y.itemsize == itemsize and y.shape == shape else y.bytes
+    return x.storage.tape.record(shape, itemsize, (x, y), (first, second), inplace=x if inplace else None)
 
 
 def mul(x: Tensor, y: Tensor) -> Tensor:

@@ -8,13 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.functions import Pair, pair
 from vramlint.memory.layers.tape import SAME, Parameter, Tape, Tensor
 
 Layer = Callable[[Tensor], Tensor]
+
+
+class Window(NamedTuple):
+    """How a kernel lies on its input. ``reach``: what padding adds to a side and the kernel takes from it, and one."""
+
+    kernel: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    reach: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def _window(
+    kernel: int | tuple[int, ...], padding: int | tuple[int, ...] | None, dilation: int | tuple[int, ...], dims: int
+) -> Window:
+    """A model has hundreds of convolutions of a handful of windows."""
+    kernels, dilations = pair(kernel, dims), pair(dilation, dims)
+    if padding is None:
+        padding = tuple(d * (k - 1) // 2 for d, k in zip(dilations, kernels, strict=True))
+    paddings = pair(padding, dims)
+    sides = zip(kernels, paddings, dilations, strict=True)
+    return Window(kernels, paddings, dilations, tuple(2 * p - d * (k - 1) - 1 for k, p, d in sides))
 
 
 class Conv:
@@ -48,32 +72,20 @@ class Conv:
         self.tape = tape
         self.channels = channels
         self.dims = dims
-        self.kernel = (kernel,) * dims if type(kernel) is int else pair(kernel, dims)
-        self.stride = (stride,) * dims if type(stride) is int else pair(stride, dims)
-        self.dilation = (dilation,) * dims if type(dilation) is int else pair(dilation, dims)
-        if padding is None:
-            self.padding = tuple(d * (k - 1) // 2 for d, k in zip(self.dilation, self.kernel, strict=True))
-        else:
-            self.padding = (padding,) * dims if type(padding) is int else pair(padding, dims)
+        given = [each if isinstance(each, int) or each is None else tuple(each) for each in (kernel, padding, dilation)]
+        self.kernel, self.padding, self.dilation, self.reach = _window(*given, dims)
+        self.stride = pair(stride, dims)
         self.groups = groups
         self.transposed = transposed
         self.output_padding = pair(output_padding, dims)
-        self.reach = self._reach()
-        """What a kernel takes from a side and padding adds to it, less one."""
         self.weight = tape.parameter(inside * channels // groups * prod(self.kernel))
         self.bias = tape.parameter(channels) if bias else None
 
     def dilated(self, dilation: int) -> Conv:
         """The same weight under another dilation, padded so that a 3x3 kernel keeps the size."""
         other = copy(self)
-        other.dilation = other.padding = (dilation,) * self.dims
-        other.reach = other._reach()
+        _, other.padding, other.dilation, other.reach = _window(self.kernel, dilation, dilation, self.dims)
         return other
-
-    def _reach(self) -> tuple[int, ...]:
-        return tuple(
-            [2 * p - d * (k - 1) - 1 for k, p, d in zip(self.kernel, self.padding, self.dilation, strict=True)]
-        )
 
     def __call__(self, x: Tensor) -> Tensor:
         tape = self.tape
