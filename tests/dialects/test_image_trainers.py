@@ -251,6 +251,124 @@ def test_kohyas_presets_say_the_architecture(more: dict[str, object], alike: str
     assert plan.fact("vae_resident").value is False
 
 
+DATASET = """\
+[general]
+resolution = 768
+[[datasets]]
+batch_size = 2
+resolution = [1024, 512]
+[[datasets.subsets]]
+image_dir = "a"
+[[datasets]]
+batch_size = 2
+[[datasets.subsets]]
+image_dir = "b"
+"""
+FLUX_TOML = """\
+pretrained_model_name_or_path = "/models/mine.safetensors"
+dataset_config = "dataset.toml"
+network_module = "{module}"
+network_dim = 16
+mixed_precision = "bf16"
+fp8_base = true
+blocks_to_swap = 18
+cache_text_encoder_outputs = true
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_launch_line_that_names_its_toml_alone(end: str) -> None:
+    """Batch and resolution stand in the dataset TOML, everything else in the other one."""
+    files = {"flux.toml": FLUX_TOML.format(module="networks.lora_flux"), "dataset.toml": DATASET}
+    line = "accelerate launch flux_train_network.py --config_file flux.toml\n"
+    plan = reading("train.sh", line, Surroundings({name: text.replace("\n", end) for name, text in files.items()})).plan
+    facts = {
+        "micro_batch": 2, "image_size": ImageSize(768, 768), "adapter": "lora", "adapter_rank": 16,
+        "base_quantization": "fp8", "blocks_on_host": "swap 18", "text_encoders_resident": False, "vae_resident": True,
+        "architecture_like": "flux.1-dev", "adapter_targets": "all-linear", "adapter_method": None,
+    }  # fmt: skip
+    assert {name: plan.fact(name).value for name in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "method"),
+    [
+        ("networks.lora", "", None),
+        ("lycoris.kohya", 'network_args = ["conv_dim=8", "algo=lokr"]', "lokr"),
+        ("lycoris.kohya", 'network_args = ["algo=locon"]', None),
+        ("networks.oft", "", "networks.oft"),
+    ],
+)
+def test_kohyas_networks(module: str, arguments: str, method: str | None) -> None:
+    text = FLUX_TOML.format(module=module) + f"train_batch_size = 1\n{arguments}\n"
+    assert reading("x.toml", text).plan.fact("adapter_method").value == method
+
+
+@pytest.mark.parametrize(
+    ("line", "facts"),
+    [
+        (
+            "train_dreambooth_lora_flux.py --instance_data_dir d",
+            {"adapter_targets": "all-linear", "adapter_rank": 4, "text_encoders_resident": False, "vae_resident": True,
+             "architecture_like": "flux.1-dev"},
+        ),
+        ("train_dreambooth_lora_flux.py --caption_column text", {"text_encoders_resident": True}),
+        ("train_dreambooth_lora_flux.py --train_text_encoder", {"text_encoders_resident": True}),
+        ("train_dreambooth_lora_sdxl.py --rank 8", {"adapter_targets": "attention", "adapter_rank": 8, "vae_bytes": 4}),
+        ("train_dreambooth_lora_qwen_image.py", {"text_encoders_resident": True}),
+        ("train_dreambooth_lora_qwen_image.py --offload", {"text_encoders_resident": False}),
+        ("train_dreambooth_lora_krea2.py", {"adapter_rank": 32}),
+        ("train_text_to_image_sdxl.py", {"text_encoders_resident": False, "vae_resident": False, "adapter_rank": None}),
+        ("train_text_to_image.py --use_ema", {"ema": True, "text_encoders_resident": True}),
+        ("train_text_to_image.py --use_ema --offload_ema", {"ema": False}),
+        ("train_dreambooth.py --train_text_encoder", {"text_encoders_trained": True}),
+        ("train_controlnet.py", {"adapter_method": "controlnet"}),
+        ("train_lcm_distill_lora_sdxl.py", {"adapter_method": "lcm_distill_lora_sdxl"}),
+    ],
+)  # fmt: skip
+def test_diffusers_scripts(line: str, facts: dict[str, object]) -> None:
+    script, _, flags = line.partition(" ")
+    given = "--pretrained_model_name_or_path=a/b --train_batch_size=1 --resolution 512"
+    text = f"accelerate launch {script} {given} {flags}\n"
+    plan = reading("train.sh", text).plan
+    assert {name: plan.fact(name).value for name in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("more", "facts"),
+    [
+        ("", {"vae_resident": True, "text_encoders_resident": True, "autocast": False, "base_quantization": None}),
+        ("model: {quantize: true}", {"base_quantization": "fp8", "text_encoder_bytes": 1}),
+        ("model: {quantize: true, qtype: uint4|ostris/ara, quantize_te: false}",
+         {"base_quantization": "int4", "text_encoder_bytes": None}),
+        ("model: {arch: qwen_image}", {"architecture_like": "qwen-image"}),
+        ("model: {arch: 'zimage:turbo'}", {"architecture_like": "z-image"}),
+        ("model: {is_flux: true, is_v3: false}", {"architecture_like": "flux.1-dev"}),
+        ("network: {type: lora, linear: 32}", {"adapter": "lora", "adapter_rank": 32, "adapter_targets": "all-linear"}),
+        ("network: {type: lokr}", {"adapter_method": "lokr"}),
+    ],
+)  # fmt: skip
+def test_what_ai_toolkit_keeps_on_the_card(more: str, facts: dict[str, object]) -> None:
+    plan = reading("x.yaml", job() + (f"      {more}\n" if more else "")).plan
+    assert {name: plan.fact(name).value for name in facts} == facts
+
+
+def test_caches_of_ai_toolkit() -> None:
+    cached = ", cache_latents_to_disk: true, cache_text_embeddings: true"
+    plan = reading("x.yaml", job(data=cached)).plan
+    assert (plan.fact("vae_resident").value, plan.fact("text_encoders_resident").value) == (False, False)
+
+
+def test_a_lycoris_config_says_the_method() -> None:
+    text = tuned(lora_type="lycoris", lycoris_config="lycoris.json")
+    for algo, method in (("lokr", "lokr"), ("lora", None)):
+        files = {"lycoris.json": json.dumps({"algo": algo, "linear_dim": 24})}
+        plan = reading("config.json", text, Surroundings(files)).plan
+        assert (plan.adapter.value, plan.fact("adapter_method").value) == ("lora", method)
+    assert plan.adapter_rank.value == 24
+    assert reading("config.json", text).plan.adapter.value is None
+
+
 def test_layers_in_host_memory_are_said() -> None:
     """Nobody must hear that a run does not fit which moves its layers off the card."""
     assert reading("config.json", tuned(ramtorch=True)).plan.fact("moved_off").value == "ramtorch"

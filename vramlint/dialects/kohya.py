@@ -102,6 +102,9 @@ class Arguments(Schema):
     gui_adapter: Text | None = keys("LoRA_type")
     cached: Flag | None = keys("cache_latents", "cache_latents_to_disk", default=False)
     cached_text: Flag | None = keys("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk", default=False)
+    cached_text_xl: Flag | None = keys("sdxl_cache_text_encoder_outputs", default=False)
+    cached_text_sd3: Flag | None = keys("sd3_cache_text_encoder_outputs", default=False)
+    cached_text_flux: Flag | None = keys("flux1_cache_text_encoder_outputs", default=False)
     fp8: Flag | None = keys("fp8_base", "fp8_base_unet", default=False)
     denoiser_only: Flag | None = keys("network_train_unet_only", default=False)
     text_trained: Flag | None = keys("train_text_encoder", default=False)
@@ -294,7 +297,9 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
 def _card(draft: Draft, settings: Settings[Arguments], command: Command | None) -> None:
     """What stays on the card: caching moves the VAE (``train_network.py``, ``vae.to("cpu")``) and the text encoders
     off it; ``networks.lora`` adapts every linear layer of the blocks (``networks/lora.py`` ``UNET_TARGET_...``)."""
-    for name, fact in (("vae_resident", "cached"), ("text_encoders_resident", "cached_text")):
+    texts = ("cached_text", "cached_text_xl", "cached_text_sd3", "cached_text_flux")
+    text = next((name for name in texts if settings.fact(name).value), texts[0])
+    for name, fact in (("vae_resident", "cached"), ("text_encoders_resident", text)):
         given: Fact[bool] = settings.fact(fact)
         draft.put(name, Fact(not given.value, given.origin, given.location, given.note))
     if settings.fact("fp8").value:
@@ -306,6 +311,7 @@ def _card(draft: Draft, settings: Settings[Arguments], command: Command | None) 
         draft.put("activation_offload", derived(value=True, note="cpu_offload_checkpointing"))
     if settings.fact("fused").value or settings.fact("fused_groups").value:
         draft.put("optimizer_in_backward", derived(value=True, note="the optimizer steps inside backward"))
+    draft.put("ema", derived(value=False, note="the scripts keep no averages"))
     if _trains_text(settings, command):
         draft.put("text_encoders_trained", derived(value=True, note="train_text_encoder, the default of train_db.py"))
     _network(draft, settings)

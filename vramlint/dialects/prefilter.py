@@ -25,7 +25,7 @@ def prefilter(path: str, data: bytes) -> bool:
 _BATCH_WORDS = (
     b"batch samples_per accum base_model distributed_type zero_optimization _component_ finetuning_type _base_ "
     b"trainjob pytorchjob train_split max_num_tokens max_num_elements max_tokens per_device model_args training_method "
-    b"pipe-parallel-size pipe_parallel_size tuner_type train_type"
+    b"pipe-parallel-size pipe_parallel_size tuner_type train_type network_module dataset_config"
 ).split()
 _BATCH_KEY = later(rb"(?:^|[\s\"'])bs[\"']?\s*:")
 _TRAINER_GROUP = (b"- trainer:", b"override /trainer:")
@@ -39,7 +39,7 @@ def _data(data: bytes) -> bool:
     )
 
 
-_FLAG_WORDS = b"batch accum per_device rfdetr trainer. trainer= experiment=".split()
+_FLAG_WORDS = b"batch accum per_device rfdetr trainer. trainer= experiment= config_file dataset_config".split()
 _FLAGS = later(rb"--bs\b|\s-b\s|\byolo\b|\bswift\s+(?:sft|pt|rlhf)\b")
 _LAUNCHER_WORDS = b"python torchrun accelerate deepspeed yolo srun mpirun train rfdetr".split()
 _LAUNCHERS = later(rb"\btrl\b|\btune\b|\bswift\b")

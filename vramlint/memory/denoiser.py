@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from vramlint.memory.knowledge import Moment, Workload
-from vramlint.memory.states import WeightGroup
+from vramlint.memory.states import BESIDE, WeightGroup
 from vramlint.plan import Precision
 
 SPREAD = 0.15
@@ -158,7 +158,7 @@ class Denoiser(NamedTuple):
         frozen = tuple(
             WeightGroup(one.name, one.parameters, each, "trained with it", trainable=True)
             if one.trained
-            else WeightGroup(one.name, one.parameters, one.bytes_each, "frozen beside it")
+            else WeightGroup(one.name, one.parameters, one.bytes_each, BESIDE)
             for one in self.beside
         )
         if self.adapters is None:

@@ -153,7 +153,7 @@ def _with_lora(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> list
     bytes_each = 2 if plan.fact("adapter_bytes").value == 2 or plan.precision.value in HALF else 4
     attention = with_adapters(denoiser, rank, ATTENTION_16_BITS if bytes_each == 2 else ATTENTION, bytes_each)
     everywhere = with_adapters(denoiser, rank, ALL_LINEAR, bytes_each)
-    if not is_traced(denoiser, ALL_LINEAR):
+    if not is_traced(denoiser, ALL_LINEAR) and plan.fact("adapter_targets").value != "attention":
         texts.append("activations are those of adapters on the attention's projections alone")
     match plan.fact("adapter_targets").value:
         case "all-linear" | "all":

@@ -112,10 +112,16 @@ _GROKADAMW = Optimizer(
     "GrokAdamW", 0, 0, 0, "grokadamw 0.1.2 grokadamw.py: three states in host memory, on the card one weight at a time",
     largest_bytes=24,
 )  # fmt: skip
+_ADAMW_BF16 = Optimizer(
+    "bf16 AdamW", 3, 0, 0, "SimpleTuner 2026-08 adamw_bfloat16: exp_avg, exp_avg_sq and shift in the weights' dtype"
+)
 _OPTIMI = Optimizer(
     "optimi's AdamW", 2, 0, 1, "torch-optimi 0.3.3: exp_avg, exp_avg_sq; Kahan compensation beside 16-bit weights",
     half_states=1,
 )  # fmt: skip
+_OPTIMI_LION = _OPTIMI._replace(
+    name="optimi's Lion", dtype_states=1, source="torch-optimi 0.3.3 lion.py: exp_avg; Kahan compensation as its AdamW"
+)
 _CAME = Optimizer(
     "CAME", 0, 4.02, 0,
     "came-pytorch 0.1.3 CAME.py: fp32 exp_avg whatever the weights' dtype; row and column statistics",
@@ -184,7 +190,9 @@ _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
     (r"muon and adamw", _MUON_AND_ADAMW),
     (r"prodigy", _PRODIGY),
     (r"grok ?adam", _GROKADAMW),
+    (r"optimi lion", _OPTIMI_LION),
     (r"stable ?adam ?w|optimi ", _OPTIMI),
+    (r"adam ?w? (bf16|bfloat16)|adam bfloat16", _ADAMW_BF16),
     (r"\bcame\b|came pytorch", _CAME),
     (r"flash ?adam", _FLASH_ADAM),
     (r"flash ?(sgd|lion)", _FLASH_ONE),

@@ -24,6 +24,10 @@ def int8_bytes(row: int) -> float:
 _PAGED = "managed memory, which the driver moves to the host where the card is full"
 
 
+BESIDE = "frozen beside it"
+"""Origin of a frozen model that is no part of the one that trains."""
+
+
 class WeightGroup(NamedTuple):
     """Parameters that share a storage: ``bytes_each`` may be fractional for 4-bit weights."""
 
@@ -157,7 +161,7 @@ def states_of(
 def _averaged(groups: tuple[WeightGroup, ...]) -> Component:
     """Averages are of the whole model, but of the adapters alone where those are what trains."""
     adapters = [group for group in groups if group.name == "adapters"]
-    elements = sum(group.elements for group in adapters or groups)
+    elements = sum(group.elements for group in adapters or groups if group.origin != BESIDE)
     return Component("EMA weights", 4 * elements, f"an fp32 copy of the {'adapters' if adapters else 'model'}")
 
 
