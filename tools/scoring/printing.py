@@ -62,9 +62,12 @@ def print_repositories(scored: Sequence[Scored]) -> None:
 
 
 def print_decisions(scored: Sequence[Scored]) -> None:
-    print("\ncard    false fits   false does-not-fit   rows")
+    print("\ncard    false fits   false does-not-fit   beyond the interval   interval open   rows")
     for each in decisions(scored):
-        print(f"{each.card_gb:>3} GB {each.false_fits:>9} {each.false_does_not_fit:>15} {each.rows:>13}")
+        print(
+            f"{each.card_gb:>3} GB {each.false_fits:>9} {each.false_does_not_fit:>15} {each.surely_false:>21}"
+            f" {each.left_open:>18} {each.rows:>9}"
+        )
 
 
 def print_rows(scored: Iterable[Scored]) -> None:

@@ -46,6 +46,10 @@ class Decisions(NamedTuple):
     card_gb: int
     false_fits: int
     false_does_not_fit: int
+    surely_false: int
+    """Of both, those whose whole interval lies on the wrong side: the verdict says it without a doubt."""
+    left_open: int
+    """Rows whose interval the card lies in: the verdict says neither."""
     rows: int
 
 
@@ -165,11 +169,13 @@ def _needed(each: Scored) -> float:
 
 def decisions(scored: Sequence[Scored]) -> list[Decisions]:
     """For each card, rows it would wrongly be said to hold, and not to hold."""
-    answered = [(each.measured, each.predicted.value) for each in scored if each.predicted]
+    answered = [(each.measured, each.predicted) for each in scored if each.predicted]
     found = []
     for size in CARDS_GB:
         card = size * GIB
-        fits = sum(value <= card < measured for measured, value in answered)
-        over = sum(measured <= card < value for measured, value in answered)
-        found.append(Decisions(size, fits, over, len(answered)))
+        fits = sum(each.value <= card < measured for measured, each in answered)
+        over = sum(measured <= card < each.value for measured, each in answered)
+        surely = sum(each.high <= card < measured or measured <= card < each.low for measured, each in answered)
+        left_open = sum(each.low <= card < each.high for _, each in answered)
+        found.append(Decisions(size, fits, over, surely, left_open, len(answered)))
     return found

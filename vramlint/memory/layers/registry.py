@@ -256,6 +256,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "models": (
         "detectors",
         "detectron2",
+        "grounded",
         "medical",
         "pillars",
         "pose",

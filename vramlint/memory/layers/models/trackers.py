@@ -131,3 +131,9 @@ class Tracker:
         scores = ops.matmul(first, second, (first.shape[0], second.shape[0]))
         losses.append(ops.total(row_entropy(scores)))
         return ops.total_loss(losses)
+
+
+@model("ByteTrack", "OCSORT")
+def detector_alone(build: Build, config: Config) -> Any:
+    """Trackers that associate boxes by their places: training is the detector's (mmdet 3.3.0 ``models/mot``)."""
+    return build.make("model", config["detector"])
