@@ -82,7 +82,7 @@ def test_ranks_that_are_no_constant() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "unit", "knows_model"), [("dpo", "pairs", True), ("kto", "samples", False), ("grpo", "completions", False)]
+    ("kind", "unit", "knows_model"), [("dpo", "pairs", True), ("kto", "samples", True), ("grpo", "completions", False)]
 )
 def test_what_a_sample_is(kind: str, unit: str, knows_model: bool) -> None:
     found = reading("run.sh", LINE.format(f"--rlhf_type {kind}").replace("swift sft", "swift rlhf"))

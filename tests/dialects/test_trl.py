@@ -46,7 +46,7 @@ def test_defaults(line: str, precision: Precision | None, checkpointing: bool | 
     ("path", "text", "unit", "knows_model"),
     [
         ("a.yaml", SFT.format(""), "samples", True),
-        ("a.yaml", SFT.format("num_generations: 16"), "completions", False),
+        ("a.yaml", SFT.format("num_generations: 16"), "completions", True),
         ("a.yaml", SFT.format("beta: 0.1\nmax_prompt_length: 512"), "pairs", True),
         ("a.sh", "trl dpo --model_name_or_path x --per_device_train_batch_size 2", "pairs", True),
         ("a.sh", "trl sft --model_name_or_path x --per_device_train_batch_size 2", "samples", True),
@@ -63,7 +63,7 @@ def test_defaults(line: str, precision: Precision | None, checkpointing: bool | 
 def test_units(path: str, text: str, unit: str, knows_model: bool) -> None:
     found = reading(path, text)
     assert (found.plan.dialect, found.plan.batch_unit.value, found.plan.model.known) == ("trl", unit, knows_model)
-    assert (found.plan.fact("preference").value == "dpo") == (unit == "pairs")
+    assert found.plan.fact("preference").value == {"pairs": "dpo", "completions": "grpo"}.get(unit)
 
 
 @pytest.mark.parametrize(("gpus", "effective"), [(1, 32), (2, 64), (3, 96), (8, 256)])
@@ -82,3 +82,54 @@ def test_the_launching_line_tells_the_trainer() -> None:
 
 def test_a_default_that_somebody_wrote_is_theirs() -> None:
     assert told(reading("x.yaml", SFT.format("gradient_checkpointing: true")).plan.grad_checkpointing)[1] == "file"
+
+
+GRPO = SFT.format("num_generations: 8\n{}").replace("batch_size: 2", "batch_size: 8")
+
+
+@pytest.mark.parametrize(
+    ("lines", "facts"),
+    [
+        ("", {"reference_model": False, "completion_length": 512, "seq_len": 1024, "generated_sequences": 32}),
+        ("beta: 0.04", {"reference_model": True}),
+        ("beta: 0.0", {"reference_model": False}),
+        ("steps_per_generation: 2", {"generated_sequences": 16}),
+        ("generation_batch_size: 24", {"generated_sequences": 24}),
+        ("use_vllm: true", {"rollout_engine": ("vLLM", 0.3, False, False), "generated_sequences": None}),
+        (
+            "use_vllm: true\nvllm_gpu_memory_utilization: 0.55\nvllm_enable_sleep_mode: true",
+            {"rollout_engine": ("vLLM", 0.55, True, False)},
+        ),
+        ("use_vllm: true\nvllm_mode: server", {"rollout_engine": None, "generated_sequences": None}),
+        ("max_prompt_length: 256\nmax_completion_length: 2048", {"completion_length": 2048, "seq_len": 2304}),
+    ],
+)
+def test_grpo_says_who_writes_and_what_is_compared(lines: str, facts: dict[str, object]) -> None:
+    plan = reading("grpo.yaml", GRPO.format(lines)).plan
+    assert {name: plan.fact(name).value for name in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "known"),
+    [
+        ("KTOConfig", "kto", True),
+        ("experimental.orpo.ORPOConfig", "orpo", True),
+        ("CPOConfig", "cpo", True),
+        ("RewardConfig", "reward", True),
+        ("PRMConfig", "prm", True),
+        ("GKDConfig", "gkd", True),
+        ("RLOOConfig", "rloo", True),
+        ("PPOConfig", None, False),
+        ("OnlineDPOConfig", None, False),
+        ("NashMDConfig", None, False),
+    ],
+)
+def test_which_trainers_are_worked_out(call: str, kind: str | None, known: bool) -> None:
+    lines = (
+        f"from trl import {call.rpartition('.')[2]}\n"
+        f'model = AutoModelForCausalLM.from_pretrained("Qwen/Qwen2.5-0.5B")\n'
+        f'args = {call.rpartition(".")[2]}("out", per_device_train_batch_size=2)\n'
+    )
+    plan = reading("train.py", lines).plan
+    assert plan.fact("preference").value == kind
+    assert plan.model.known == known

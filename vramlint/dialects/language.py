@@ -95,15 +95,27 @@ def language_facts(draft: Draft, implementation: str) -> None:
     draft.put("implementation", derived(implementation, f"the models of {implementation}"))
 
 
-def preference(draft: Draft, trainer: str) -> None:
-    """For the estimator: each sample is a pair in one forward pass, and DPO compares with a frozen reference model.
+_WORKED_OUT = ("dpo", "ipo", "kto", "bco", "orpo", "cpo", "simpo", "reward", "rm", "prm", "grpo", "rloo", "gkd")
+"""Trainers whose step the estimator knows (``vramlint/memory/objectives.py``)."""
 
-    Only DPO's step is worked out; of the other ``trainer`` s the model is said to be unknown.
-    """
-    if trainer == "dpo":
-        draft.put("preference", derived("dpo", "chosen and rejected run as one batch, beside a reference model"))
+_WHY_NOT = {
+    "ppo": "PPO holds a policy, its reference, a value and a reward model",
+    "online_dpo": "online DPO holds a reward model or a judge beside policy and reference",
+    "nash_md": "Nash-MD holds a mixture of two models and a judge",
+    "xpo": "XPO holds a judge beside policy and reference",
+}
+
+
+def preference(draft: Draft, trainer: str, reference: Fact[bool] | None = None) -> None:
+    """For the estimator: what the trainer compares. ``reference``: whether a frozen copy stands beside the model,
+    where the trainer's own rule is overruled. Of a trainer that is not worked out, the model is said to be unknown."""
+    if trainer not in _WORKED_OUT:
+        why = _WHY_NOT.get(trainer, f"{trainer} holds more than one sequence or model a sample")
+        draft.put("model", unknown(why, draft.plan.model.location))
         return
-    draft.put("model", unknown(f"{trainer} holds more than one sequence or model a sample", draft.plan.model.location))
+    draft.put("preference", derived(trainer, f"the step of {trainer}"))
+    if reference is not None:
+        draft.put("reference_model", reference)
 
 
 def optimizer_shapes(draft: Draft, arguments: Fact[Any], targets: Fact[Any]) -> None:

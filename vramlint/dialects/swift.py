@@ -240,6 +240,8 @@ def _task(draft: Draft, settings: Settings[Arguments], method: str) -> None:
         draft.put("batch_unit", derived(_UNITS[trainer], f"{trainer} counts {_UNITS[trainer]}"))
     if trainer == "grpo":
         draft.put("responses_per_prompt", settings.fact("generations"))
+        draft.put("model", unknown("what ms-swift's GRPO holds beside the model is not worked out"))
+        return
     preference(draft, trainer)
 
 

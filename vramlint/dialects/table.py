@@ -455,7 +455,7 @@ FRAMEWORKS: tuple[Row, ...] = (
             any_of="per_device_train_batch_size gradient_accumulation_steps learning_rate",
         ),
         call(
-            r"(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD)Config$",
+            r"(^|\.)(SFT|DPO|GRPO|KTO|RLOO|Reward|ORPO|CPO|BCO|GKD|PRM|PPO|OnlineDPO|NashMD|XPO)Config$",
             constant="per_device_train_batch_size gradient_accumulation_steps num_train_epochs learning_rate "
             "output_dir max_steps",
         ),

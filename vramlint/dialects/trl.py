@@ -28,8 +28,8 @@ responses_per_prompt: 8 file 5
 
 bf16 and activation checkpointing are on unless switched off, and SFT cuts samples at 1024 tokens. Files with keys of
 older releases (``max_seq_length``) leave these defaults UNKNOWN, as they came with TRL 0.20. GRPO and RLOO count
-completions (a prompt is ``num_generations`` of them), DPO and reward models count pairs; both hold more than one
-model or sequence a sample, so their memory is not worked out. TRL's parser converts ``1e-6``, unlike
+completions (a prompt is ``num_generations`` of them), DPO, ORPO, CPO and reward models count pairs; the estimator
+knows their steps, and those of KTO, BCO, PRM and GKD. TRL's parser converts ``1e-6``, unlike
 ``HfArgumentParser.parse_yaml_file``.
 
 Sources: TRL 1.10 (2026-07-24), ``trainer/base_config.py`` (defaults), ``sft_config.py`` line 205 (length),
@@ -48,7 +48,8 @@ from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.language import preference
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.reading import Count, Settings, keys, read_settings
+from vramlint.dialects.reading import Count, Flag, Settings, Text, keys, read_settings
+from vramlint.dialects.reinforcement import Sampling, sampling_facts
 from vramlint.plan import Precision, default, derived, unknown
 from vramlint.sources.model import Command, Definition, Document
 
@@ -68,7 +69,16 @@ class Arguments(hf_trainer.Arguments):
     prompt: Count | None = keys("max_prompt_length")
     old_length: Any = keys("max_seq_length")
     rewards: Any = keys("reward_funcs", "reward_model_name_or_path", "reward_weights")
-    beta: Any = keys("beta")
+    beta: float | None = keys("beta")
+    precomputed: Flag | None = keys("precompute_ref_log_probs", "reference_free")
+    teacher: Text | None = keys("teacher_model_name_or_path")
+    steps_per_generation: Count | None = keys("steps_per_generation")
+    generation_batch: Count | None = keys("generation_batch_size")
+    use_vllm: Flag | None = keys("use_vllm")
+    vllm_mode: Text | None = keys("vllm_mode")
+    vllm_share: float | None = keys("vllm_gpu_memory_utilization")
+    vllm_sleeps: Flag | None = keys("vllm_enable_sleep_mode")
+    fused_preference: Flag | None = keys("use_liger_loss")
     preferences: Any = keys("rpo_alpha", "precompute_ref_log_probs", "max_prompt_length", "truncation_mode")
 
 
@@ -100,7 +110,7 @@ def _defaults(draft: Draft, settings: Settings[Arguments]) -> None:
         draft.slots.pop("precision", None)
 
 
-_KIND = re.compile(r"(?i)(sft|dpo|grpo|rloo|kto|orpo|cpo|reward|bco|gkd)")
+_KIND = re.compile(r"(?i)(sft|online_?dpo|grpo|dpo|rloo|kto|orpo|cpo|reward|bco|gkd|prm|ppo|nash_?md|xpo)")
 
 
 def _trainer(claim: Claim, document: Document, context: Context, settings: Settings[Arguments]) -> str:
@@ -116,7 +126,8 @@ def _trainer(claim: Claim, document: Document, context: Context, settings: Setti
     for name in names:
         found = _KIND.search(name.rsplit("/", 1)[-1])
         if found is not None:
-            return found[1].lower()
+            word = found[1].lower()
+            return {"onlinedpo": "online_dpo", "nashmd": "nash_md"}.get(word, word)
     if settings.spelled("generations") or settings.spelled("completion"):
         return "grpo"
     if settings.spelled("beta") or settings.spelled("preferences"):
@@ -127,11 +138,14 @@ def _trainer(claim: Claim, document: Document, context: Context, settings: Setti
 _UNITS = {
     **dict.fromkeys(("grpo", "rloo"), "completions"),
     **dict.fromkeys(("dpo", "orpo", "cpo", "reward"), "pairs"),
+    **dict.fromkeys(("kto", "bco", "prm", "gkd", "ppo", "online_dpo", "nash_md", "xpo"), "samples"),
 }
 
+_TILED = ("sft", "dpo", "kto", "grpo", "rloo")
+"""Trainers that call ``add_fused_lm_head`` (TRL 1.15 and 1.16)."""
 
-_TILED = ("sft", "dpo")
-"""Trainers that call ``add_fused_lm_head`` (TRL 1.15 and 1.16) and whose memory is worked out."""
+_LENGTHS = ("dpo", "kto", "bco", "orpo", "cpo", "reward", "prm", "gkd")
+"""Trainers that cut samples at 1024 tokens by default (TRL 0.16 to 1.16)."""
 
 
 def _unit(draft: Draft, trainer: str, settings: Settings[Arguments]) -> None:
@@ -145,12 +159,25 @@ def _unit(draft: Draft, trainer: str, settings: Settings[Arguments]) -> None:
             draft.put("seq_len", default(1024, f"default of {_SOURCE}"))
             draft.put("task", derived("causal-lm", "a language model is trained"))
         return
-    draft.put("batch_unit", derived(unit, f"{trainer} counts {unit}"))
-    preference(draft, trainer)
-    if trainer == "dpo" and not draft.plan.seq_len.known:
+    if unit != "samples":
+        draft.put("batch_unit", derived(unit, f"{trainer} counts {unit}"))
+    precomputed = settings.values.precomputed
+    preference(draft, trainer, derived(value=False, note="no reference at hand") if precomputed else None)
+    if trainer in _LENGTHS and not draft.plan.seq_len.known:
         draft.put("seq_len", default(1024, f"default of {_SOURCE}"))
+    if settings.values.teacher:
+        draft.put("teacher", settings.fact("teacher"))
+    if settings.values.fused_preference:
+        draft.put("fused_loss", settings.fact("fused_preference"))
+        draft.put("fused_preference_loss", settings.fact("fused_preference"))
     if unit == "completions":
         draft.put("responses_per_prompt", settings.fact("generations"))
-        if settings.values.prompt and settings.values.completion:
-            note = f"prompt {settings.values.prompt} + completion {settings.values.completion}"
-            draft.put("seq_len", derived(settings.values.prompt + settings.values.completion, note))
+        sampling_facts(draft, trainer, _sampling(settings))
+
+
+def _sampling(settings: Settings[Arguments]) -> Sampling:
+    values = settings.values
+    return Sampling(
+        values.prompt, values.completion, values.beta, values.steps_per_generation, values.generation_batch,
+        values.use_vllm, values.vllm_mode, values.vllm_share, values.vllm_sleeps,
+    )  # fmt: skip

@@ -56,8 +56,16 @@ class Decoder(NamedTuple):
     tower: Tower | None = None
     """The vision encoder of a vision-language model; frozen, it runs without a graph and only its weights count."""
     tower_trains: bool = False
-    pairs: bool = False
-    """Whether each sample is a pair of sequences in one forward pass (DPO)."""
+    sequences: int = 1
+    """Sequences of a sample that go through one forward pass: pairs under DPO."""
+    scored_tokens: int = 0
+    """Tokens of a sequence whose logits are made, where not all are: completions under GRPO."""
+    scores: bool = False
+    """Whether a head of one number a token takes the place of the vocabulary's (reward models)."""
+    generated: int = 0
+    """Sequences that the model itself writes at a time between steps, with keys and values of all of them."""
+    beside: int = 0
+    """Parameters of other frozen models on the card, in the weights' own dtype: a teacher."""
     reference: bool = False
     """Whether a frozen copy of the model stands beside it; behind adapters the model without them serves."""
     division: Division | None = None
@@ -76,8 +84,17 @@ class Decoder(NamedTuple):
         copies = 2 if self.reference else 1
         if self.division is not None:
             counted = rank_parameters(self.config, self.division)
-            return copies * (counted.dense + counted.experts + self.tower_parameters) + adapters
-        return copies * (self.config.parameters + self.tower_parameters) + adapters
+            return copies * (counted.dense + counted.experts + self.tower_parameters) + adapters + self.beside
+        return copies * (self.whole_parameters + self.tower_parameters) + adapters + self.beside
+
+    @property
+    def whole_parameters(self) -> int:
+        """Parameters of the language model once: a reward model has no head but a score, and its embedding is its
+        own."""
+        if not self.scores:
+            return self.config.parameters
+        head = 0 if self.config.shape.tied else self.config.head_parameters
+        return self.config.parameters - head + self.config.shape.hidden
 
     @property
     def tower_parameters(self) -> int:
@@ -88,8 +105,8 @@ class Decoder(NamedTuple):
         if self.adapter:
             return self._adapters
         if self.division is not None:
-            return self.parameters // (2 if self.reference else 1)
-        return self.config.parameters + (self.tower_parameters if self.tower_trains else 0)
+            return (self.parameters - self.beside) // (2 if self.reference else 1)
+        return self.whole_parameters + (self.tower_parameters if self.tower_trains else 0)
 
     @property
     def _adapters(self) -> int:
@@ -163,8 +180,7 @@ class Decoder(NamedTuple):
         """Forward end, loss, and backward at the last and the first block; see :class:`_Step` for the terms."""
         if not workload.seq_len or not workload.micro_batch or not self._covers(workload):
             return ()
-        if self.pairs:
-            workload = workload._replace(micro_batch=2 * workload.micro_batch)
+        workload = workload._replace(micro_batch=self.sequences * workload.micro_batch)
         if self.division is not None:
             return divided_moments(self, self.division, workload)
         moments = _Step(self, workload).moments()
@@ -182,13 +198,17 @@ class _Step:
         self.numbers = numbers = arithmetic(workload.precision)
         self.decoder = decoder
         self.workload = workload
+        self.head = 0 if decoder.scores else config.head_parameters
         self.checkpointing = workload.checkpointing
         added = decoder.adapter.added_tokens if decoder.adapter else 0
         self.tokens = tokens = workload.micro_batch * (workload.seq_len + added)
+        self.scored = (
+            0 if decoder.scores else workload.micro_batch * (decoder.scored_tokens or workload.seq_len + added)
+        )
         self.block = decoder.layer_bytes_per_token(workload) * tokens
         self.block += decoder.adapter.block_bytes(config) if decoder.adapter else 0
         self.casts = numbers.compute * config.layer_linear_parameters if numbers.casts_weights else 0
-        self.head_cast = numbers.compute * config.head_parameters if numbers.casts_weights else 0
+        self.head_cast = numbers.compute * self.head if numbers.casts_weights else 0
         self.checkpoint = numbers.weight * shape.hidden * tokens
         self.layers = shape.layers
         self.embedding_leaf = self.checkpoint if self._keeps_embedding() else 0
@@ -241,12 +261,32 @@ class _Step:
         found = [self._forward(), self._loss(), self._last_block(), self._first_block(), self._embedding()]
         if self.decoder.quantised and self.decoder.implementation.quantises_head:
             found.append(self._quantised_head())
+        if self.decoder.generated:
+            found.append(self._generation())
         if self.workload.gradients_kept:
-            return tuple(moment._replace(gradient_elements=self.decoder.trainable) for moment in found)
+            kept = self.decoder.trainable
+            return tuple(
+                each if each.phase == "generation" else each._replace(gradient_elements=kept) for each in found
+            )
         if self.workload.gradients_freed:
             most = self.decoder.largest_weight
             return tuple(moment._replace(gradient_elements=min(moment.gradient_elements, most)) for moment in found)
         return tuple(found)
+
+    def _generation(self) -> Moment:
+        """The model's own writing, before a gradient is there: keys and values of every token of all sequences, those
+        of one layer twice while the next token's are joined to them, and the last token's logits, in fp32 too.
+
+        transformers 5.24 ``cache_utils.py#DynamicLayer.update`` (``torch.cat``) and ``generation/utils.py#_sample``
+        (``next_token_logits.to(float32)``).
+        """
+        config, shape = self.decoder.config, self.decoder.config.shape
+        width = 2 * config.kv_width
+        if config.latent:  # transformers keeps what is projected up, for every head
+            width = config.attention_width + shape.heads * config.latent.value_dim
+        cache = self.numbers.compute * width * (self.layers + 1) * self.decoder.generated * self.workload.seq_len
+        logits = (self.numbers.compute + 2 * 4) * self.decoder.generated * shape.vocabulary
+        return Moment("generation", cache + logits, 0)
 
     def _forward(self) -> Moment:
         kept = self._kept()
@@ -268,34 +308,34 @@ class _Step:
         loss = self.decoder.implementation.loss
         logits = self._logits(loss.backward_bytes(self.numbers.compute))
         if self.decoder.adapter is None:
-            logits += loss.head_copies * self.numbers.compute * self.decoder.config.head_parameters
+            logits += loss.head_copies * self.numbers.compute * self.head
         head = self.head_cast + self._head_copy()
         return Moment("loss", self._kept() + self.final_norm + head + logits + self.ids, 0)
 
     def _head_copy(self) -> int:
         """A tied head with trained tokens is a copy of the embedding with their rows in place."""
-        return self.numbers.weight * self.decoder.config.head_parameters if self.retied else 0
+        return self.numbers.weight * self.head if self.retied else 0
 
     def _quantised_head(self) -> Moment:
         """Backward through a 4-bit head: the logits' gradient in fp32 and cast, the head dequantised and cast."""
         compute = self.numbers.compute
         gradient = (4 + compute) * self.tokens * self.decoder.config.shape.vocabulary
-        head = (2 + compute) * self.decoder.config.head_parameters
+        head = (2 + compute) * self.head
         return Moment("backward", self._kept() + self.final_norm + gradient + head + self.ids, 0)
 
     def _embedding(self) -> Moment:
         """Backward ends at the embedding: every gradient is there; a tied one is made anew before it is added."""
         config = self.decoder.config
         if self.decoder.adapter is not None:
-            rows = self.numbers.weight * config.head_parameters if self.decoder.adapter.trains_tokens else 0
+            rows = self.numbers.weight * self.head if self.decoder.adapter.trains_tokens else 0
             return Moment("backward", rows + self.ids, self.decoder.trainable)
-        again = self.numbers.weight * config.head_parameters if config.shape.tied else 0
+        again = self.numbers.weight * self.head if config.shape.tied else 0
         return Moment("backward", again + self.checkpoint + self.ids, self.decoder.trainable)
 
     def _last_block(self) -> Moment:
         """Backward enters the last block: everything kept, the head's gradient done, the block's transients."""
         recomputed = self.block + self.casts if self.checkpointing else 0
-        done = self.decoder.config.head_parameters if self.decoder.adapter is None or self._copies_head() else 0
+        done = self.head if self.decoder.adapter is None or self._copies_head() else 0
         return Moment("backward", self._kept() + recomputed + self._transients() + self.ids, done)
 
     def _first_block(self) -> Moment:
@@ -309,7 +349,7 @@ class _Step:
         config = self.decoder.config
         embedding = 0 if config.shape.tied else config.shape.vocabulary * config.shape.hidden
         dense = config.experts.dense_layers * config.dense_layer_parameters if config.experts else 0
-        return config.parameters - config.layer_parameters - embedding - dense
+        return self.decoder.whole_parameters - config.layer_parameters - embedding - dense
 
     def _kept(self) -> int:
         if self.workload.activations_offloaded:
@@ -335,7 +375,7 @@ class _Step:
             return self._fused_loss_bytes()
         if self.decoder.config.soft_capped:
             bytes_per_logit += self.numbers.compute  # the tanh of capped logits
-        return round(bytes_per_logit * self.tokens * self.decoder.config.shape.vocabulary)
+        return round(bytes_per_logit * self.scored * self.decoder.config.shape.vocabulary)
 
     def _fused_loss_bytes(self) -> int:
         """Liger's fused linear cross entropy, read in liger-kernel 0.8.5 ``ops/fused_linear_cross_entropy.py``.
@@ -346,6 +386,6 @@ class _Step:
         shape, weight = self.decoder.config.shape, self.numbers.weight
         chunks = -(-shape.vocabulary // shape.hidden)
         chunk_tokens = min(self.tokens, 1 << (-(-self.tokens // chunks) - 1).bit_length())
-        logits = self.numbers.compute * chunk_tokens * shape.vocabulary
-        head = weight * self.decoder.config.head_parameters if self.decoder.adapter is None else 0
+        logits = self.numbers.compute * min(chunk_tokens, self.scored) * shape.vocabulary
+        head = weight * self.head if self.decoder.adapter is None else 0
         return logits + head + weight * shape.hidden * self.tokens

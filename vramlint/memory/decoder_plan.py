@@ -5,14 +5,12 @@ from __future__ import annotations
 from vramlint.memory.adapter import Adapter
 from vramlint.memory.adapters import METHODS
 from vramlint.memory.architecture import DecoderConfig, Experts, LatentAttention
+from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.division_plan import shared
 from vramlint.memory.implementations import (
     HUGGING_FACE,
     IMPLEMENTATIONS,
-    PAIRS,
-    PAIRS_IN_FP32,
-    PAIRS_SOURCE,
     TILED_SOURCE,
     TORCHTUNE_COMPILED,
     TORCHTUNE_PLAIN,
@@ -22,6 +20,7 @@ from vramlint.memory.implementations import (
 )
 from vramlint.memory.knowledge import Resolution
 from vramlint.memory.megatron_plan import megatron_model
+from vramlint.memory.objectives import OBJECTIVES, Objective
 from vramlint.plan import DecoderShape, TrainingPlan
 
 _ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -83,18 +82,65 @@ _WHOLE, _LORA = ("none", "full"), ("lora", "qlora")
 
 
 def _preferring(plan: TrainingPlan, base: Decoder, kind: str) -> Resolution:
-    """DPO: pairs in one batch; a frozen copy as reference, or the model without its adapters."""
+    """Preference, reward, reinforcement and distillation runs: the trained model with what stands beside it."""
+    word = str(plan.fact("preference").value)
+    objective = OBJECTIVES.get(word)
+    if objective is None:
+        return Resolution(None, because=f"the models that {word} holds beside the trained one are not worked out")
+    beside, because = _teacher(plan)
+    if because:
+        return Resolution(None, because=because)
+    compares = plan.fact("reference_model").value
     full = kind in _WHOLE
-    name, loss = f"{base.implementation.name} under DPO", base.implementation
-    whole = loss._replace(name=name, loss=PAIRS, fused_loss=False)
-    text = f"{PAIRS_SOURCE}{', a frozen copy of the model beside it' if full else ''}; the upper bound: fp32 logits"
-    chosen: Implementation = whole
-    others: tuple[Implementation, ...] = (whole._replace(loss=PAIRS_IN_FP32),)
-    if plan.fact("tiled_loss").value:
-        chosen, others, text = whole._replace(fused_loss=True), (whole, *others), f"{text}, whole, {TILED_SOURCE}"
-    elif loss.fused_loss:
+    reference = full and (objective.reference if compares is None else bool(compares))
+    scored, generated = plan.fact("completion_length").value, plan.fact("generated_sequences").value
+    base = base._replace(
+        sequences=objective.sequences,
+        reference=reference,
+        scores=objective.scores,
+        scored_tokens=scored if isinstance(scored, int) else 0,
+        generated=generated if isinstance(generated, int) else 0,
+        beside=beside,
+    )
+    text = objective.says + (", a frozen copy of the model beside it" if reference else "")
+    return _scored(plan, base, kind, objective, text)
+
+
+def _scored(plan: TrainingPlan, base: Decoder, kind: str, objective: Objective, text: str) -> Resolution:
+    """``base`` with its objective's loss over logits in fp32 or 16 bits, or in tiles as the newest trainer has it."""
+    own = base.implementation
+    name = f"{own.name} under {objective.says.partition(':')[0]}"
+    if objective.scores:
+        scoring = own._replace(name=name, loss=objective.in_fp32, fused_loss=False)
+        return _up_to(plan, base._replace(implementation=scoring), kind, (), text)
+    wide = own._replace(name=name, loss=objective.in_fp32, fused_loss=False)
+    narrow = wide._replace(loss=objective.in_16_bits)
+    engine = (plan.sharding.value or "").startswith("zero")
+    whole, other = (narrow, wide) if engine else (wide, narrow)
+    if objective.tiled and plan.fact("tiled_loss").value:
+        tiled = whole._replace(fused_loss=True)
+        text += f"; the upper bound: whole logits, {TILED_SOURCE}"
+        return _up_to(plan, base._replace(implementation=tiled), kind, (whole,), text)
+    if own.fused_loss and plan.fact("fused_preference_loss").value:
+        return _up_to(
+            plan, base._replace(implementation=own._replace(name=name)), kind, (), f"{text}; Liger's fused loss"
+        )
+    if own.fused_loss:
         text += "; a fused loss is taken as whole logits"
-    return _up_to(plan, base._replace(pairs=True, reference=full, implementation=chosen), kind, others, text)
+    text += f"; logits in {'16 bits' if engine else 'fp32'}, the other bound is for {'fp32' if engine else '16 bits'}"
+    return _up_to(plan, base._replace(implementation=whole), kind, (other,), text)
+
+
+def _teacher(plan: TrainingPlan) -> tuple[int, str]:
+    """Parameters of the teacher beside the trained model, or why they are not known."""
+    teacher = plan.fact("teacher").value
+    if teacher is None:
+        needed = plan.fact("preference").value == "gkd"
+        return 0, "the teacher's name is not known" if needed else ""
+    found = find_decoder(str(teacher))
+    if found is None:
+        return 0, f"the teacher {teacher} is not in the catalogue"
+    return found.config.parameters + (found.tower.parameters if found.tower else 0), ""
 
 
 def _tiled(plan: TrainingPlan, base: Decoder, kind: str) -> Resolution:

@@ -9,7 +9,9 @@ Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect
 ``decoder_seq_len``, ``projection_dim``. Of adapters: ``adapter_targets``, ``adapter_dropout``, ``adapter_method``,
 ``trained_parameters``, ``virtual_tokens``, ``double_quantization``. Of the step: ``packing``, ``longest_sample``,
 ``fused_loss``, ``chunked_loss``, ``compile``, ``activation_offload``, ``optimizer_in_backward``, ``momentum``,
-``largest_image_size``, ``side_multiple``, ``deterministic``, ``tiled_loss``, ``preference``, ``weights_as_saved``. Of
+``largest_image_size``, ``side_multiple``, ``deterministic``, ``tiled_loss``, ``weights_as_saved``. Of preference and
+reinforcement runs: ``preference``, ``reference_model``, ``completion_length``, ``generated_sequences``, ``teacher``,
+``fused_preference_loss``, ``rollout_engine`` (name, share, sleeps, offloads). Of
 parallelism: ``model_parallel``, ``tensor_parallel`` and other degrees, ``low_precision_weights``,
 ``sharded_accumulation``, ``offload_optimizer``, ``offload_parameters``, ``cpu_offload``; and
 Megatron-LM's flags as ``vramlint/dialects/megatron_model.py`` names them.
@@ -111,7 +113,25 @@ def _calculated(plan: TrainingPlan, target: Target, limits: Headroom | None) -> 
         return _unknown(plan, target, because, components, tuple(settings.assumptions), found.knowledge.name)
     lengths = [peak_of(setting, deterministic=deterministic) for setting in settings.lengths]
     allocated = varied(spanning([peak.allocated for peak in peaks]), [peak.allocated.value for peak in lengths if peak])
-    return _estimate(target, limits, settings.chosen, peaks[0], allocated, tuple(settings.assumptions))
+    found_here = _estimate(target, limits, settings.chosen, peaks[0], allocated, tuple(settings.assumptions))
+    return _beside_rollout(plan, found_here, settings.chosen, target, limits)
+
+
+def _beside_rollout(
+    plan: TrainingPlan, found: Estimate, setting: Setting, target: Target, limits: Headroom | None
+) -> Estimate:
+    """The estimate with the inference engine that shares the card, where the plan has one."""
+    engine = plan.fact("rollout_engine").value
+    if not isinstance(engine, tuple):
+        return found
+    from vramlint.memory.rollout import Rollout, with_rollout  # few runs have an engine beside them
+
+    together = with_rollout(found, Rollout(*engine), target.gpu, setting_states(setting).bytes)
+    if together.required is None:
+        return together
+    return together._replace(
+        verdict=_verdict(together.required, together.usable_bytes, limits.headroom if limits else 0.0)
+    )
 
 
 def _least_bytes(plan: TrainingPlan, knowledge: ModelKnowledge, target: Target) -> int | None:

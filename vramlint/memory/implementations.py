@@ -132,18 +132,9 @@ TORCHTITAN = HUGGING_FACE._replace(
     ties_embeddings=True,
 )
 
-PAIRS = Loss(forward_low=2, forward_fp32=1, backward_low=2, backward_fp32=1)
-"""DPO in TRL 1.10 ``dpo_trainer.py#_compute_loss`` and ``selective_log_softmax``: the policy's logits, their
-log-softmax, and the reference's logits, made while the policy's graph waits; then the logits' gradient, row by row and
-stacked. Not traced: no published run of DPO was held against it."""
-
-PAIRS_IN_FP32 = Loss(forward_low=2, forward_fp32=3, backward_low=1, backward_fp32=3)
-"""The same where the logits of both are cast to fp32 first (LLaMA-Factory 0.9 ``dpo/trainer.py``, older trl)."""
-
-PAIRS_SOURCE = "DPO as trl runs it: chosen and rejected in one batch"
-
 TILED_SOURCE = "as before TRL 1.15, which computes the loss in tiles"
-"""``trl/trainer/utils.py#add_fused_lm_head`` of TRL 1.15 and 1.16: SFT, DPO, GRPO; absent in 1.10 to 1.14."""
+"""``trl/trainer/utils.py#add_fused_lm_head`` of TRL 1.15 and 1.16: SFT, DPO, KTO, GRPO and RLOO; absent in 1.10 to
+1.14."""
 
 UNSLOTH = HUGGING_FACE._replace(
     name="unsloth",

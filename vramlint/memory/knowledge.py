@@ -43,7 +43,7 @@ class Moment(NamedTuple):
     """
 
     phase: str
-    """``forward``, ``loss``, ``backward``, ``optimizer`` or ``evaluation``."""
+    """``forward``, ``loss``, ``backward``, ``optimizer``, ``evaluation`` or ``generation``."""
     activation_bytes: int
     gradient_elements: int
 

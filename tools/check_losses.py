@@ -1,0 +1,169 @@
+"""Traces the losses of TRL's trainers on the logits alone: the bytes alive per logit at the worst moment.
+
+Usage: python tools/check_losses.py
+
+Needs torch. The functions are TRL 0.24's, shortened to what allocates (``selective_log_softmax``,
+``concatenated_forward`` of each trainer, ``generalized_jsd_loss``), with the names that hold a tensor kept as long as
+there. A head of 16 inputs makes the logits in bf16; ``fp32`` is what accelerate makes of a model's output under
+``bf16: true`` (accelerate 1.15 ``utils/operations.py#convert_outputs_to_fp32``), ``bf16`` logits in 16 bits without it.
+The figures stand in ``vramlint/memory/objectives.py``; the tests take the traces again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from check_decoders import second_peak
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+from vramlint.trace.events import Shape
+from vramlint.trace.stand_ins import torchvision_schemas
+from vramlint.trace.tracer import Job, Options, record
+
+BATCH, LENGTH, VOCABULARY, HIDDEN = 4, 256, 32_000, 16
+
+Heads = tuple[Callable[[torch.Tensor], torch.Tensor], ...]
+
+
+class Model(torch.nn.Module):
+    """A policy's head and a frozen one, of the reference or the teacher."""
+
+    def __init__(self, *, fp32: bool) -> None:
+        super().__init__()
+        self.policy = torch.nn.Linear(HIDDEN, VOCABULARY, bias=False, dtype=torch.bfloat16)
+        self.frozen = torch.nn.Linear(HIDDEN, VOCABULARY, bias=False, dtype=torch.bfloat16)
+        self.frozen.weight.requires_grad = False
+        self.fp32 = fp32
+
+    def forward(self, hidden: torch.Tensor, *, frozen: bool = False) -> torch.Tensor:
+        logits: torch.Tensor = (self.frozen if frozen else self.policy)(hidden)
+        return logits.float() if self.fp32 else logits
+
+
+def selective_log_softmax(logits: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """TRL 0.24 ``trainer/utils.py``."""
+    if logits.dtype == torch.float32:
+        selected = torch.gather(logits, dim=-1, index=index.unsqueeze(-1)).squeeze(-1)
+        values = torch.stack([torch.logsumexp(row, dim=-1) for row in logits])
+        return selected - values
+    found = []
+    for row, labels in zip(logits, index, strict=True):
+        logps = log_softmax(row, dim=-1)
+        found.append(logps.gather(dim=-1, index=labels.unsqueeze(-1)).squeeze(-1))
+    return torch.stack(found)
+
+
+def dpo(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """``DPOTrainer.get_batch_loss_metrics``: pairs, then the reference under ``no_grad``."""
+
+    def logps(*, frozen: bool) -> torch.Tensor:
+        logits = model(hidden, frozen=frozen)
+        per_token = selective_log_softmax(logits, _labels(hidden))
+        return per_token[:, 1:].sum(-1)
+
+    policy = logps(frozen=False)
+    with torch.no_grad():
+        reference = logps(frozen=True)
+    return (policy - reference).mean()
+
+
+def kto(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """``KTOTrainer``: indexed logits of the chosen and the rejected are kept for their means."""
+
+    def forward(*, frozen: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        logits = model(hidden, frozen=frozen)
+        logps = selective_log_softmax(logits[:, :-1, :], _labels(hidden)[:, 1:]).sum(-1)
+        half = list(range(BATCH // 2))
+        rest = list(range(BATCH // 2, BATCH))
+        return logps, logits[half, ...], logits[rest, ...]
+
+    policy, chosen, rejected = forward(frozen=False)
+    with torch.no_grad():
+        reference, _, _ = forward(frozen=True)
+    loss = (policy - reference).mean()
+    with torch.no_grad():
+        _ = chosen.sum(), rejected.sum()
+    return loss
+
+
+def orpo(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """``ORPOTrainer.concatenated_forward``, CPO's is alike: a cross entropy of the chosen beside the pairs."""
+    logits = model(hidden)
+    chosen = logits[: BATCH // 2, :-1, :].contiguous().view(-1, VOCABULARY)
+    nll = cross_entropy(chosen, _labels(hidden)[: BATCH // 2, 1:].reshape(-1))
+    del chosen
+    logps = selective_log_softmax(logits[:, :-1, :], _labels(hidden)[:, 1:]).mean(-1)
+    return nll - logps.mean()
+
+
+def grpo(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """``GRPOTrainer._get_per_token_logps_and_entropies``, of TRL 0.18 to 1.14: divided by the temperature."""
+    logits = model(hidden)
+    logits = logits[:, :-1, :]
+    logits = logits / 0.9
+    logps = selective_log_softmax(logits, _labels(hidden)[:, 1:])
+    with torch.no_grad():
+        _ = torch.cat([_entropy(rows) for rows in logits.reshape(-1, VOCABULARY).split(128)])
+    return torch.exp(logps - logps.detach()).mean()
+
+
+def _entropy(rows: torch.Tensor) -> torch.Tensor:
+    logps = log_softmax(rows, dim=-1)
+    return -(torch.exp(logps) * logps).sum(-1)
+
+
+def gkd(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """``GKDTrainer.compute_loss`` and ``generalized_jsd_loss`` with beta 0.5."""
+    student = model(hidden)
+    with torch.no_grad():
+        teacher = model(hidden, frozen=True)
+    return _jsd(student[:, :-1, :], teacher[:, :-1, :])
+
+
+def _jsd(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    student = student / 0.9
+    teacher = teacher / 0.9
+    own = log_softmax(student, dim=-1)
+    other = log_softmax(teacher, dim=-1)
+    beta = torch.full((), 0.5, dtype=own.dtype)
+    mixture = torch.logsumexp(torch.stack([own + torch.log(1 - beta), other + torch.log(beta)]), dim=0)
+    kl_teacher = kl_div(mixture, other, reduction="none", log_target=True)
+    kl_student = kl_div(mixture, own, reduction="none", log_target=True)
+    jsd = beta * kl_teacher + (1 - beta) * kl_student
+    return jsd.sum()
+
+
+def _labels(hidden: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(hidden.shape[:2], dtype=torch.long)
+
+
+LOSSES: dict[str, Callable[[Model, Any], torch.Tensor]] = {
+    "dpo": dpo, "kto": kto, "orpo": orpo, "grpo": grpo, "gkd": gkd,
+}  # fmt: skip
+
+
+def bytes_per_logit(name: str, *, fp32: bool) -> float:
+    """Bytes alive at the worst moment of forward and backward, over batch x length x vocabulary."""
+
+    def job() -> Job:
+        return Job(
+            Model(fp32=fp32),
+            lambda: torch.zeros(BATCH, LENGTH, HIDDEN, dtype=torch.bfloat16, requires_grad=True),
+            lambda model, hidden: LOSSES[name](model, hidden),  # type: ignore[arg-type]
+        )
+
+    options = Options(dtype=None, evaluation=False, second_step=True)
+    return second_peak(record(job, Shape(BATCH, seq_len=LENGTH), options)) / (BATCH * LENGTH * VOCABULARY)
+
+
+def main() -> int:
+    torchvision_schemas()
+    for name in LOSSES:
+        print(f"{name:<6} fp32 {bytes_per_logit(name, fp32=True):6.2f}   bf16 {bytes_per_logit(name, fp32=False):6.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
