@@ -135,12 +135,65 @@ def _jsd(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     return jsd.sum()
 
 
+def factory_dpo(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """LLaMA-Factory 0.9.5 ``train/dpo/trainer.py``: fp32 logits are returned beside the log-probabilities."""
+
+    def forward(*, frozen: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        logits = model(hidden, frozen=frozen).to(torch.float32)
+        chosen, rejected = logits.split(BATCH // 2, dim=0)
+        return _gathered(logits, hidden), chosen, rejected
+
+    policy, chosen, rejected = forward(frozen=False)
+    with torch.no_grad():
+        reference, _, _ = forward(frozen=True)
+    loss = (policy - reference).mean()
+    _ = chosen.detach().mean(), rejected.detach().mean()
+    return loss
+
+
+def factory_orpo(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """The same with ``pref_loss: orpo`` or ``simpo``, which compare with no reference."""
+    logits = model(hidden).to(torch.float32)
+    loss = _gathered(logits, hidden).mean()
+    _ = logits.detach().mean()
+    return loss
+
+
+def factory_kto(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """LLaMA-Factory 0.9.5 ``train/kto/trainer.py``: a second pass under ``no_grad``, logits picked out."""
+
+    def forward(*, frozen: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = model(hidden, frozen=frozen).to(torch.float32)
+        return logits, _gathered(logits, hidden)
+
+    def concatenated(*, frozen: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        logits, logps = forward(frozen=frozen)
+        with torch.no_grad():
+            _ = forward(frozen=frozen)
+        return logps, logits[: BATCH // 2].clone(), logits[BATCH // 2 :].clone()
+
+    policy, chosen, rejected = concatenated(frozen=False)
+    with torch.no_grad():
+        reference, _, _ = concatenated(frozen=True)
+    loss = (policy - reference).mean()
+    _ = chosen.detach().mean(), rejected.detach().mean()
+    return loss
+
+
+def _gathered(logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """LLaMA-Factory 0.9.5 ``train/trainer_utils.py#get_batch_logps``."""
+    labels = _labels(hidden)[:, 1:]
+    per_token = torch.gather(logits[:, :-1, :].log_softmax(-1), dim=2, index=labels.unsqueeze(2)).squeeze(2)
+    return per_token.sum(-1)
+
+
 def _labels(hidden: torch.Tensor) -> torch.Tensor:
     return torch.zeros(hidden.shape[:2], dtype=torch.long)
 
 
 LOSSES: dict[str, Callable[[Model, Any], torch.Tensor]] = {
     "dpo": dpo, "kto": kto, "orpo": orpo, "grpo": grpo, "gkd": gkd,
+    "llamafactory dpo": factory_dpo, "llamafactory orpo": factory_orpo, "llamafactory kto": factory_kto,
 }  # fmt: skip
 
 
@@ -161,7 +214,9 @@ def bytes_per_logit(name: str, *, fp32: bool) -> float:
 def main() -> int:
     torchvision_schemas()
     for name in LOSSES:
-        print(f"{name:<6} fp32 {bytes_per_logit(name, fp32=True):6.2f}   bf16 {bytes_per_logit(name, fp32=False):6.2f}")
+        print(
+            f"{name:<18} fp32 {bytes_per_logit(name, fp32=True):6.2f}   bf16 {bytes_per_logit(name, fp32=False):6.2f}"
+        )
     return 0
 
 

@@ -183,3 +183,51 @@ def test_look_alikes(text: str) -> None:
 def test_what_the_estimator_has_to_know_of_axolotls_kernels(lines: str, fact: str) -> None:
     assert reading("run.yaml", AXOLOTL).plan.fact(fact).value in (None, False)
     assert reading("run.yaml", AXOLOTL + lines).plan.fact(fact).value is True
+
+
+AXOLOTL_RL = (
+    "base_model: a/b\nmicro_batch_size: 4\ngradient_accumulation_steps: 2\nsequence_len: 2048\nbf16: true\n{}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "facts"),
+    [
+        ("rl: dpo", {"preference": "dpo", "reference_model": None}),
+        ("rl: ipo\nprecompute_ref_log_probs: true", {"preference": "ipo", "reference_model": False}),
+        ("rl: simpo", {"preference": "simpo"}),
+        ("rl: kto", {"preference": "kto"}),
+        ("reward_model: true", {"preference": "reward"}),
+        ("process_reward_model: true", {"preference": "prm"}),
+        (
+            "rl: grpo\ntrl:\n  beta: 0.001\n  max_completion_length: 256\n  num_generations: 4\n  use_vllm: true\n"
+            "  vllm_mode: colocate\nvllm:\n  gpu_memory_utilization: 0.85",
+            {
+                "preference": "grpo", "reference_model": True, "completion_length": 256,
+                "rollout_engine": ("vLLM", 0.85, False, False), "responses_per_prompt": 4,
+            },
+        ),
+        ("rl: grpo\ntrl:\n  max_completion_length: 256", {"generated_sequences": 8, "reference_model": False}),
+    ],
+)  # fmt: skip
+def test_axolotls_preference_runs(lines: str, facts: dict[str, object]) -> None:
+    found = reading("a.yaml", AXOLOTL_RL.format(lines)).plan
+    assert {name: found.fact(name).value for name in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "known"),
+    [
+        ("stage: dpo", "llamafactory dpo", True),
+        ("stage: dpo\npref_loss: simpo", "llamafactory orpo", True),
+        ("stage: kto", "llamafactory kto", True),
+        ("stage: rm", "llamafactory rm", True),
+        ("stage: ppo", None, False),
+        ("stage: sft", None, True),
+    ],
+)
+def test_llama_factorys_stages(lines: str, kind: str | None, known: bool) -> None:
+    text = f"model_name_or_path: a/b\n{lines}\nfinetuning_type: lora\ntemplate: llama3\ncutoff_len: 1024\n"
+    found = reading("a.yaml", text + "per_device_train_batch_size: 2\n").plan
+    assert found.fact("preference").value == kind
+    assert found.model.known == known

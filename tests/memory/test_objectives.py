@@ -36,7 +36,9 @@ def value(extra: dict[str, Any], **facts: Any) -> int:
     return found.value
 
 
-@pytest.mark.parametrize("name", ["dpo", "kto", "orpo", "grpo", "gkd"])
+@pytest.mark.parametrize(
+    "name", ["dpo", "kto", "orpo", "grpo", "gkd", "llamafactory dpo", "llamafactory orpo", "llamafactory kto"]
+)
 @pytest.mark.parametrize("fp32", [True, False])
 def test_bytes_per_logit_are_those_of_the_traced_loss(name: str, fp32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")

@@ -63,6 +63,7 @@ from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
+from vramlint.dialects.reinforcement import Sampling, sampling_facts
 from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document
 
@@ -109,7 +110,17 @@ class Config(Schema):
     bfloat16: Any = keys("bfloat16")
     adapter: Text | None = keys("adapter")
     trainer: Text | None = keys("rl")
-    reward: Flag | None = keys("reward_model", "process_reward_model")
+    reward: Flag | None = keys("reward_model")
+    process_reward: Flag | None = keys("process_reward_model")
+    beta: float | None = keys("trl.beta", "rl_beta")
+    completion: Count | None = keys("trl.max_completion_length")
+    generations: Count | None = keys("trl.num_generations")
+    generation_batch: Count | None = keys("trl.generation_batch_size")
+    use_vllm: Flag | None = keys("trl.use_vllm")
+    vllm_mode: Text | None = keys("trl.vllm_mode")
+    vllm_share: float | None = keys("vllm.gpu_memory_utilization")
+    vllm_sleeps: Flag | None = keys("trl.vllm_enable_sleep_mode")
+    precomputed: Flag | None = keys("precompute_ref_log_probs")
     packing: Flag | None = keys("sample_packing")
     adapter_targets: Any = keys("lora_target_modules")
     target_linear: Flag | None = keys("lora_target_linear")
@@ -147,14 +158,41 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("packing", settings.fact("packing"))
     optimizer_shapes(draft, settings.fact("optim_args"), settings.fact("optim_targets"))
     language_facts(draft, "transformers")
-    if settings.values.trainer or settings.values.reward:
-        preference(draft, settings.values.trainer or "a reward model")
+    _preferences(draft, settings)
     _kernels(draft, settings)
     torch_prefetch(draft)
     offer_keys(draft, document, _INSERTABLE, after="micro_batch_size")
     shared = product(settings.values.tensor_parallel, settings.values.context_parallel)
     reading = draft.close(world(document, None, context), model_parallel=shared)
     return agreed(reading, claim, settings, sources, context)
+
+
+_GROUPS = ("grpo", "gdpo")
+_VLLM_SHARE = 0.9
+"""``vllm.gpu_memory_utilization`` by default (``utils/schemas/vllm.py``)."""
+
+
+def _preferences(draft: Draft, settings: Settings[Config]) -> None:
+    """TRL's trainers (``core/builders/rl.py``): SimPO is its CPO; GRPO takes the arguments of the ``trl`` section."""
+    values = settings.values
+    trainer = values.trainer or ("reward" if values.reward else "prm" if values.process_reward else None)
+    if trainer is None:
+        return
+    if trainer not in _GROUPS:
+        overruled = derived(value=False, note="precompute_ref_log_probs") if values.precomputed else None
+        preference(draft, trainer, overruled)
+        return
+    preference(draft, "grpo")
+    draft.put("batch_unit", derived("completions", "GRPO counts completions"))
+    if values.generations:
+        draft.put("responses_per_prompt", settings.fact("generations"))
+    # vLLM's share is handed on in this mode alone (``core/trainers/grpo/__init__.py``).
+    share = (values.vllm_share or _VLLM_SHARE) if values.vllm_mode == "colocate" else None
+    given = Sampling(
+        None, values.completion, values.beta, None, values.generation_batch, values.use_vllm, values.vllm_mode,
+        share, values.vllm_sleeps,
+    )  # fmt: skip
+    sampling_facts(draft, "grpo", given)
 
 
 def _batch(draft: Draft, settings: Settings[Config]) -> None:

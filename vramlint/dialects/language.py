@@ -109,7 +109,7 @@ _WHY_NOT = {
 def preference(draft: Draft, trainer: str, reference: Fact[bool] | None = None) -> None:
     """For the estimator: what the trainer compares. ``reference``: whether a frozen copy stands beside the model,
     where the trainer's own rule is overruled. Of a trainer that is not worked out, the model is said to be unknown."""
-    if trainer not in _WORKED_OUT:
+    if trainer.removeprefix("llamafactory ") not in _WORKED_OUT:
         why = _WHY_NOT.get(trainer, f"{trainer} holds more than one sequence or model a sample")
         draft.put("model", unknown(why, draft.plan.model.location))
         return

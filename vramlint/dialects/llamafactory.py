@@ -161,16 +161,20 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
 
 _PAIRS = ("dpo", "rm")
 _SEVERAL = (*_PAIRS, "kto", "ppo")
+_WITHOUT_REFERENCE = ("orpo", "simpo")
 
 
 def _preferences(draft: Draft, settings: Settings[Config]) -> None:
-    """DPO and reward models count pairs; a reference, reward or value model beside the trained one is not estimated."""
+    """DPO and reward models count pairs. ``pref_loss`` orpo and simpo compare with no reference model, which behind
+    adapters is the model without them (``train/trainer_utils.py#create_ref_model``)."""
     stage = settings.values.stage
     if stage in _PAIRS:
         draft.put("batch_unit", derived("pairs", f"{stage} counts pairs"))
-    if stage in _SEVERAL:
-        own = str(settings.values.pref_loss or "sigmoid")  # orpo and simpo compare with no reference model
-        preference(draft, stage if own in ("sigmoid", "hinge", "ipo", "kto_pair") else own)
+    if stage not in _SEVERAL:
+        return
+    alone = str(settings.values.pref_loss or "sigmoid") in _WITHOUT_REFERENCE
+    word = "orpo" if stage == "dpo" and alone else stage
+    preference(draft, "ppo" if stage == "ppo" else f"llamafactory {word}")
 
 
 def _optimizer(draft: Draft, settings: Settings[Config]) -> None:

@@ -53,5 +53,19 @@ OBJECTIVES: dict[str, Objective] = {
     **dict.fromkeys(("reward", "rm"), _REWARD),
     "prm": _REWARD._replace(says="a process reward model: one number a token", sequences=1),
     "gkd": Objective("GKD: Jensen-Shannon divergence over the whole vocabulary, beside a teacher", 67.9, 34.0),
+    "llamafactory dpo": Objective(
+        "DPO of LLaMA-Factory: pairs, fp32 logits kept beside their log-softmax",
+        16.1,
+        16.1,
+        sequences=2,
+        reference=True,
+    ),
+    "llamafactory orpo": Objective("ORPO or SimPO of LLaMA-Factory: pairs, no reference", 12.1, 12.1, sequences=2),
+    "llamafactory kto": Objective(
+        "KTO of LLaMA-Factory: single answers, logits of chosen and rejected picked out", 20.1, 20.1, reference=True
+    ),
+    "llamafactory rm": Objective(
+        "a reward model of LLaMA-Factory: pairs, logits made and dropped, a value a token", 6, 6, sequences=2
+    ),
 }
 """By the word that trainers and dialects have for them."""
