@@ -10,11 +10,10 @@ to 0.17, then 0.0 (RLOO 0.05); prompts are cut at 512 tokens up to 0.24 and not 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlint.dialects.draft import Draft
 from vramlint.plan import Fact, default, derived
-from vramlint.records import NamedTuple
 
 PROMPT_TOKENS = 512
 """Where prompts were cut by default up to TRL 0.24: assumed where nothing says how long they are."""

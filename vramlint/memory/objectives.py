@@ -8,8 +8,9 @@ Which it is: accelerate hands outputs of a model under ``bf16`` or ``fp16`` over
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.memory.implementations import Loss
-from vramlint.records import NamedTuple
 
 
 class Objective(NamedTuple):

@@ -8,10 +8,11 @@ back, and the larger of both phases counts.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vramlint.hardware.model import Gpu
 from vramlint.memory.intervals import shifted
 from vramlint.memory.model import Component, Estimate, Interval
-from vramlint.records import NamedTuple
 
 
 class Rollout(NamedTuple):
