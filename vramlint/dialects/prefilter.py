@@ -25,7 +25,8 @@ def prefilter(path: str, data: bytes) -> bool:
 _BATCH_WORDS = (
     b"batch samples_per accum base_model distributed_type zero_optimization _component_ finetuning_type _base_ "
     b"trainjob pytorchjob train_split max_num_tokens max_num_elements max_tokens per_device model_args training_method "
-    b"pipe-parallel-size pipe_parallel_size tuner_type train_type network_module dataset_config"
+    b"pipe-parallel-size pipe_parallel_size tuner_type train_type network_module dataset_config "
+    b"__include__"
 ).split()
 _BATCH_KEY = later(rb"(?:^|[\s\"'])bs[\"']?\s*:")
 _TRAINER_GROUP = (b"- trainer:", b"override /trainer:")

@@ -48,6 +48,17 @@ VISION: tuple[Row, ...] = (
         keys("MODEL{}", "SOLVER DATASETS INPUT TEST DATA TRAIN", syntaxes=YAML),
     ),
     row(
+        "rtdetr",
+        "RT-DETR and D-FINE",
+        keys(
+            "__include__[]",
+            "RTDETR DFINE DEIM PResNet HGNetv2 HybridEncoder RTDETRTransformer RTDETRTransformerv2 DFINETransformer "
+            "train_dataloader epoches output_dir",
+            syntaxes=YAML,
+        ),
+        module="rtdetr",
+    ),
+    row(
         "yolov5_hyp",
         "hyper-parameters of YOLOv5 and YOLOv7",
         keys(
