@@ -8,7 +8,7 @@ from tests.dialects.support import Surroundings, reading, told, values
 from vramlint.plan import ImageSize, Precision
 
 FILES = {
-    "configs/include/loader.yml": "train_dataloader:\n  total_batch_size: 16\n  collate_fn: {scales: [480, 640, 800]}\n",
+    "configs/include/loader.yml": "train_dataloader:\n  total_batch_size: 16\n  collate_fn: {scales: [480, 800]}\n",
     "configs/include/optimizer.yml": "use_amp: True\nuse_ema: True\nepoches: 72\n",
     "configs/include/model.yml": "__include__: ['optimizer.yml']\n"
     "RTDETR: {backbone: PResNet, decoder: RTDETRTransformer}\n"
