@@ -254,6 +254,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "video",
     ),
     "models": (
+        "actions",
         "detectors",
         "detectron2",
         "grounded",

@@ -23,7 +23,7 @@ def _part(config: Config, name: str) -> Any:
 
 @model(
     "FasterRCNN", "MaskRCNN", "CascadeRCNN", "TwoStageDetector", "HybridTaskCascade", "GridRCNN", "MaskScoringRCNN",
-    "PointRend", "SCNet", "HTC", "FastRCNN", "SparseRCNN", "QueryInst",
+    "PointRend", "SCNet", "HTC", "SparseRCNN", "QueryInst",
 )  # fmt: skip
 class TwoStage:
     """Backbone, neck, proposals, regions."""
