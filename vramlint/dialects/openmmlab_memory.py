@@ -60,6 +60,7 @@ def memory_facts(draft: Draft, config: Config, dataset: str, sizes: Sizes) -> No
     fitted = any(_flag(item, "keep_ratio") for item in pipeline) and not _one_size(config, pipeline)
     draft.put("shapes_vary", derived(fitted or sizes.vary, "images keep their ratio or are drawn at several sizes"))
     _frames(draft, pipeline)
+    _skeleton(draft, config)
     _objects(draft, config, dataset, pipeline)
 
 
@@ -205,6 +206,20 @@ def _frames(draft: Draft, pipeline: list[Mapping]) -> None:
         if length is not None:
             draft.put("clip_len", derived(length, f"frames of a clip: {kind}"))
             draft.put("num_clips", derived(clips, f"clips of a video: {kind}"))
+
+
+_JOINTS = {"coco": 17, "nturgb+d": 25, "openpose": 18}
+"""Joints by layout (mmaction2 1.2.0 ``models/utils/graph.py#get_layout``)."""
+
+
+def _skeleton(draft: Draft, config: Config) -> None:
+    """A skeleton's clip is frames by joints, whatever the video's size."""
+    layout = lookup(config.root, "model.backbone.graph_cfg.layout")
+    joints = _JOINTS.get(str(plain_value(layout))) if layout is not None else None
+    frames = draft.plan.fact("clip_len").value
+    if joints and isinstance(frames, int):
+        draft.put("batch_shape", derived(ImageSize(frames, joints), f"{frames} frames of {joints} joints"))
+        draft.put("shapes_vary", derived(value=False, note="clips of one length"))
 
 
 def _whole(item: Mapping, key: str) -> int | None:

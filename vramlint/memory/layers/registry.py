@@ -201,6 +201,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regnet",
         "resnest",
         "resnet",
+        "skeleton",
         "swin",
         "trident",
         "unet",
