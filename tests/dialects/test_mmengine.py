@@ -234,7 +234,8 @@ def test_the_grid_of_pillars_is_the_size_of_a_batch() -> None:
 
 def test_a_clip_of_a_skeleton_is_frames_by_joints() -> None:
     text = (
-        "model = dict(type='RecognizerGCN', backbone=dict(type='STGCN', graph_cfg=dict(layout='coco', mode='spatial')))\n"
+        "model = dict(type='RecognizerGCN',\n"
+        "    backbone=dict(type='STGCN', graph_cfg=dict(layout='coco', mode='spatial')))\n"
         "train_dataloader = dict(batch_size=16, dataset=dict(type='PoseDataset', pipeline=[\n"
         "    dict(type='UniformSampleFrames', clip_len=100), dict(type='FormatGCNInput', num_person=2)]))\n"
         "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))\n"

@@ -1,7 +1,7 @@
 """Graph networks over joints, and actions of people whose boxes are given.
 
-Parameters and peaks (MiB, two clips of 64 frames and two people, gradients in fp32): mmaction2 1.2.0's own modules by its
-configs ``stgcn``, ``stgcnpp`` (3-D joints) and ``2s-agcn`` of NTU-60, traced with vramlint.trace.
+Parameters and peaks (MiB, two clips of 64 frames and two people, gradients in fp32): mmaction2 1.2.0's own modules by
+its configs ``stgcn``, ``stgcnpp`` (3-D joints) and ``2s-agcn`` of NTU-60, traced with vramlint.trace.
 """
 
 from __future__ import annotations
