@@ -39,3 +39,5 @@ class Finding(NamedTuple):
     fact: str = ""
     run: str = ""
     """Title of the run in its file, where the file holds several."""
+    once_a_card: bool = False
+    """As the rule's: of many files, the report tells it of one."""

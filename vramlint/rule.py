@@ -119,6 +119,9 @@ class RuleInfo(NamedTuple):
     stability: Stability = Stability.STABLE
     needs_gpu: bool = False
     """Says nothing of a run whose GPU nobody names: it is not asked then, and no estimate made for it."""
+    once_a_card: bool = False
+    """About the card more than about the file: of many files of a folder that do not name their card themselves, the
+    report tells it of one, with the number of the others."""
 
 
 class Limits(NamedTuple):

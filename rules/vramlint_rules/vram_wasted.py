@@ -5,6 +5,10 @@ than it could, and accumulation steps that are not needed cost time.
 
 Example: ResNet-50 MoCo with batch 64 takes 4.6 of 8 GB; batch 96 with a queue of 76,800 takes 6.9.
 
+In a folder of many configs that were written for other cards this says little of each: where more than three of them
+leave as much of the card that ``--gpu`` or the settings name, one is told, with the number of the others. A file that
+is given by its name, or names its card itself, is always told.
+
 Fix safety: unsafe, although the effective batch stays (micro batch up, accumulation down): a run that works must not
 run out of memory because an estimate was low. A larger effective batch is only shown: the learning rate would have to
 follow it.
@@ -27,6 +31,7 @@ RULE = RuleInfo(
     fix=Safety.UNSAFE,
     sources=("https://arxiv.org/abs/1706.02677",),
     needs_gpu=True,
+    once_a_card=True,
 )
 
 _LINE = (

@@ -26,6 +26,7 @@ from vramlint.cli.shared import (
 from vramlint.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Unpack
 
     from vramlint.engine import CheckOptions, FixOutcome
@@ -219,9 +220,20 @@ def _report(result: CheckResult, overlay: dict[str, bytes], given: Given, outcom
 
         write(render(result))
     else:
-        report = Report(result, texts_of(result, overlay), outcome)
+        report = Report(_together(result, given["paths"]), texts_of(result, overlay), outcome)
         show(given["output_format"], report, given["output_file"])
     return _exit_code(result, given)
+
+
+def _together(result: CheckResult, paths: Sequence[str]) -> CheckResult:
+    """``result`` with one finding for many files, where there are many and the rule wants that."""
+    if sum(finding.once_a_card for finding in result.findings) < 2:
+        return result
+    from vramlint.engine.targets import IN_THE_FILES
+    from vramlint.project.discovery import display_path
+    from vramlint.report.together import once_a_card
+
+    return once_a_card(result, {display_path(path) for path in paths}, IN_THE_FILES)
 
 
 def _exit_code(result: CheckResult, given: Given) -> int:

@@ -191,6 +191,7 @@ def finding_of(info: RuleInfo, verdict: Verdict, run: EngineRun, reading: Readin
         fixes=tuple(plan_fix(repair, reading) for repair in verdict.repairs),
         fact=verdict.fact or verdict.key,
         run=run.plan.title,
+        once_a_card=info.once_a_card,
     )
 
 

@@ -22,6 +22,8 @@ from vramlint.sources.model import Comment, Document, Mapping, Scalar, Sequence
 
 _COMMENT = later(r"vramlint:\s*(?=\w+\s*=)(?P<words>.*)")
 _WORD = later(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s,]+)")
+IN_THE_FILES = ("comment in the file", "job file")
+"""What ``Target.source`` is where the run's own files name the card."""
 _KEYS = ("gpu", "gpus", "nodes", "cores", "ram", "shm", "disk")
 
 
@@ -91,7 +93,7 @@ def _comment_voices(document: Document) -> Iterator[_Voice]:
     for comment in document.comments if "vramlint" in document.text else ():
         match = _COMMENT.search(comment.text)
         if match is not None:
-            yield _Voice("comment in the file", _comment_table(document, comment, match["words"]))
+            yield _Voice(IN_THE_FILES[0], _comment_table(document, comment, match["words"]))
 
 
 def _comment_table(document: Document, comment: Comment, words: str) -> TargetTable:
@@ -124,7 +126,7 @@ def _count(text: str) -> int:
 def _job_voices(document: Document) -> Iterator[_Voice]:
     """What ``#SBATCH`` lines ask for."""
     if document.batch_directives is not None:
-        yield _Voice("job file", job_request(document.batch_directives))
+        yield _Voice(IN_THE_FILES[1], job_request(document.batch_directives))
 
 
 def job_request(options: Mapping) -> TargetTable:
