@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from vramlint.dialects.draft import Draft
+from vramlint.dialects.hf_vision import image_size_of_calls
 from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import plain_value
 from vramlint.plan import Fact, ImageSize, Origin, Precision, derived
@@ -23,8 +24,10 @@ from vramlint.sources.model import Definition, Document, Unknown
 
 _LOADER = re.compile(
     r"(^|\.)(AutoModel\w*|\w+For(CausalLM|SequenceClassification|TokenClassification|QuestionAnswering|MaskedLM"
-    r"|ConditionalGeneration|ImageClassification|SemanticSegmentation|ObjectDetection)|Fast\w*Model)\.from_pretrained$"
+    r"|ConditionalGeneration|ImageClassification|(Semantic|Instance|Universal)Segmentation|ObjectDetection)|Fast\w*Model)"
+    r"\.from_pretrained$"
 )
+_IMAGES = re.compile(r"For(ImageClassification|(Semantic|Instance|Universal)Segmentation|ObjectDetection)")
 _UNSLOTH = re.compile(r"(^|\.)Fast\w*Model\.(from_pretrained|get_peft_model)$")
 _TRAINER = re.compile(r"(^|\.)\w*Trainer$")
 _TOKENIZER = re.compile(r"(?i)(^|\.)(\w*tokenizer|tok|processor)(\.__call__)?$")
@@ -91,6 +94,8 @@ def _model(draft: Draft, calls: list[_Call], loaders: list[_Call]) -> None:
         draft.put("implementation", derived("unsloth", "its loader puts its own kernels in"))
     draft.put("model", Fact(found.value, found.origin, found.location))
     kinds = {call.name.split(".")[-2] for call in loaders}
+    if any(map(_IMAGES.search, kinds)) and not draft.plan.image_size.known:
+        image_size_of_calls(draft, draft.document)
     size = _SIZE.search(found.value)
     if size is not None and any("ImageClassification" in kind for kind in kinds) and not draft.plan.image_size.known:
         side = int(size[1])

@@ -42,6 +42,7 @@ from vramlint.dialects import spelling_out
 from vramlint.dialects.agreement import agreed
 from vramlint.dialects.draft import Draft, title_of, value_misread
 from vramlint.dialects.hf_script import script_facts
+from vramlint.dialects.hf_vision import image_size_of_flags
 from vramlint.dialects.language import deepspeed_sharding, low_precision_weights, optimizer_shapes, torch_prefetch
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
@@ -107,6 +108,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     fill(draft, claim, settings, context)
     pair_lengths(draft, claim, sources)
     _misread(draft, sources, document, context)
+    image_size_of_flags(draft, sources, claim.subject if isinstance(claim.subject, Command) else None)
     command = claim.subject if isinstance(claim.subject, Command) else None
     return agreed(draft.close(world(document, command, context)), claim, settings, sources, context)
 

@@ -35,8 +35,8 @@ def find_profile(name: str, precision: Precision | None = None, checkpointing: b
     """The shipped profile of the model called ``name``, as people spell it.
 
     ``ResNet-50``, ``yolov12s.pt``, ``resnet50.a1_in1k`` (weights are of no matter) and ``timm/hrnet_w18`` (a family
-    goes first) are understood. Where ``precision`` and ``checkpointing`` are given, None is returned unless that
-    variant was traced.
+    goes first) are understood, and a hub's owner where several packages have the name (``microsoft/resnet-50``). Where
+    ``precision`` and ``checkpointing`` are given, None is returned unless that variant was traced.
     """
     found = _found(name)
     if found is None or precision is None:
@@ -59,7 +59,7 @@ def _found(name: str) -> Profile | None:
     path, _, last = _FILE_SUFFIX.sub("", name.strip().lower()).rpartition("/")
     family = path.rpartition("/")[2]
     families = dict.fromkeys((family, *FAMILIES) if family in FAMILIES else FAMILIES)
-    for key in dict.fromkeys((pack_key(last), pack_key(last.partition(".")[0]))):
+    for key in dict.fromkeys((pack_key(family + last), pack_key(last), pack_key(last.partition(".")[0]))):
         for each in families:
             pack = _pack(each)
             data = None if pack is None else pack.find(key)
