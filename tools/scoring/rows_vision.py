@@ -62,4 +62,18 @@ def _named_plan(row: Row) -> TrainingPlan:
     plan.precision = fact(Precision.FP16 if mixed else Precision.FP32)
     plan.task = fact({"segmentation": "segment", "detection": "detect"}.get(group_of(row), "classify"))
     plan.sharding = fact("ddp" if row["parallelism"] == "ddp" else "none")
+    if row["framework"] == "ultralytics":
+        _ultralytics(plan, row)
     return plan
+
+
+def _ultralytics(plan: TrainingPlan, row: Row) -> None:
+    """YOLOv5's own repository has its own head.
+
+    The batch finder's table is of forward and backward of a copy of the model, without a step (``utils/autobatch.py``:
+    ``autobatch(deepcopy(model).train(), imgsz)``): as if an average of the weights were kept and nothing else.
+    """
+    if row["source_repo"].endswith("/yolov5"):
+        plan.extra["implementation"] = fact("yolov5")
+    if row["optimizer"] == "none":
+        plan.optimizer, plan.extra["momentum"], plan.ema = fact("SGD"), fact(0), fact(value=True)

@@ -1,4 +1,4 @@
-"""YOLO detectors of the Ultralytics package, with its own training loss.
+"""YOLO and RT-DETR models of the Ultralytics package, for each of its tasks, with its own training loss.
 
 Ultralytics is AGPL-3.0: it is imported from the user's installation, and none of its code is here. The loss assigns
 ground truths to anchors by their overlap, which fake tensors do not have; how many there are is modelled.
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from vramlint.trace.events import Shape
+from vramlint.trace.families.detr_models import positives as detr_positives
 from vramlint.trace.stand_ins import torchvision_schemas
 from vramlint.trace.targets import Target, UnknownModel
 from vramlint.trace.tracer import Job
@@ -46,78 +47,124 @@ def positives(shape: tuple[int, ...]) -> int:
 
 _SIZES = {
     "yolov5": "nsmlx", "yolov8": "nsmlx", "yolov9": "tsmce", "yolov10": "nsmblx", "yolo11": "nsmlx", "yolo12": "nsmlx",
-    "yolo26": "nsmlx",
+    "yolo26": "nsmlx", "yolov6": "nsmlx",
 }  # fmt: skip
 """Generations and their sizes. The package's YOLOv5 has the heads of v8 ("u")."""
 
-_MASKED = ("yolo11", "yolov8", "yolo12")
-"""Generations whose segmentation models are in the catalogue."""
+_TASKED = ("yolo11", "yolov8", "yolo26", "yolo12")
+"""Generations with models for every task."""
+
+_TASKS = {"seg": "SegmentationModel", "pose": "PoseModel", "obb": "OBBModel", "cls": "ClassificationModel"}
+_LONG = {"seg": "segment", "cls": "classify"}
+"""What people write for a task beside the package's own suffix."""
+
+_UNSIZED = ("rtdetr-l", "rtdetr-x", "rtdetr-resnet50", "rtdetr-resnet101", "yolov3", "yolov3-spp", "yolov3-tiny")
+
+KEYPOINTS = 17
+"""Keypoints of a person in COCO, the package's default."""
+
+_NAME = re.compile(r"yolo\D*\d+[nstmblxce](-(seg|pose|obb|cls))?|" + "|".join(_UNSIZED))
 
 
 def names() -> list[str]:
-    """Detectors of every generation and size, then segmentation models."""
+    """Detectors of every generation and size, then models for other tasks."""
     detectors = [f"{generation}{size}" for generation, sizes in _SIZES.items() for size in sizes]
-    return [*detectors, *(f"{generation}{size}-seg" for generation in _MASKED for size in _SIZES[generation])]
+    tasked = [f"{each}{size}-{task}" for task in _TASKS for each in _TASKED for size in _SIZES[each]]
+    return [*detectors, *_UNSIZED, *tasked, "yolov9c-seg", "yolov9e-seg"]
 
 
 def other_names() -> dict[str, str]:
     """``yolov11s`` for ``yolo11s``, ``yolov5su`` for ``yolov5s``, ``yolov8n-segment`` for the models with masks."""
     found: dict[str, str] = {}
     for name in names():
+        task = name.rpartition("-")[2]
+        spelled = [name, *([name.replace(f"-{task}", f"-{_LONG[task]}")] if task in _LONG else [])]
+        if name.startswith(("yolov5", "yolov3")):
+            spelled.append(f"{name}u")
         if re.match(r"yolo\d", name):
-            found[name.replace("yolo", "yolov")] = name
-        if name.startswith("yolov5"):
-            found[f"{name}u"] = name
-        if name.endswith("-seg"):
-            found[f"{name}ment"] = name
-            found[f"{name}ment".replace("yolo", "yolov") if name[4] != "v" else name] = name
+            spelled += [each.replace("yolo", "yolov") for each in spelled]
+        found.update(dict.fromkeys(spelled, name))
     return {other: name for other, name in found.items() if other != name}
 
 
 def find(name: str) -> Target:
-    """The detector ``name`` (``yolo12s``, ``yolov8n-seg``). Raises UnknownModel where the package has no such model."""
+    """The model ``name`` (``yolo12s``, ``yolov8n-seg``). Raises UnknownModel where the package has no such model."""
     torchvision_schemas()
     tasks = importlib.import_module("ultralytics.nn.tasks")
-    if not re.fullmatch(r"yolo\D*\d+[nstmblxce](-seg)?", name):
+    if not _NAME.fullmatch(name):
         raise UnknownModel(f"{name!r} is no YOLO detector with a size")
     try:
         tasks.yaml_model_load(f"{name}.yaml")
     except FileNotFoundError as error:
         raise UnknownModel(f"ultralytics has no model {name!r}") from error
+    task = _task(name)
 
     def make(shape: Shape, checkpointing: bool) -> Job:
         del checkpointing
-        return Job(_detector(name), lambda: _batch(shape, masks=name.endswith("-seg")), _loss, _forward)
+        return Job(_model(name, task), lambda: _batch(shape, task), _loss, _forward)
 
     return Target(
         name,
         make,
         ("ultralytics", "torch"),
-        (
-            f"{CLASSES} classes, the package's own loss with targets padded to {TARGETS_PER_IMAGE} an image",
-            f"{ANCHORS_INSIDE:.0%} of the anchors inside a ground truth, {TOP_K} positives each",
-        ),
+        _words(task),
         terms=_TERMS,
         shapes=_SHAPES,
         confirm=_CONFIRM,
-        positives=positives,
+        positives=detr_positives if task == "rtdetr" else positives,
         real_second_step=False,
     )
 
 
-def _detector(name: str) -> nn.Module:
+def _task(name: str) -> str:
+    suffix = name.rpartition("-")[2]
+    return "rtdetr" if name.startswith("rtdetr") else suffix if suffix in _TASKS else "detect"
+
+
+def _words(task: str) -> tuple[str, ...]:
+    if task == "cls":
+        return ("1000 classes, cross-entropy",)
+    if task == "rtdetr":
+        return (f"{CLASSES} classes, the package's own loss with one ground truth an image",)
+    classes = {"pose": "one class", "obb": "15 classes"}.get(task, f"{CLASSES} classes")
+    return (
+        f"{classes}, the package's own loss with targets padded to {TARGETS_PER_IMAGE} an image",
+        f"{ANCHORS_INSIDE:.0%} of the anchors inside a ground truth, {TOP_K} positives each",
+    )
+
+
+def _model(name: str, task: str) -> nn.Module:
     tasks = importlib.import_module("ultralytics.nn.tasks")
-    kind = tasks.SegmentationModel if name.endswith("-seg") else tasks.DetectionModel
-    model: Any = kind(f"{name}.yaml", nc=CLASSES, verbose=False)
+    kind = "RTDETRDetectionModel" if task == "rtdetr" else _TASKS.get(task, "DetectionModel")
+    classes = {"pose": 1, "obb": 15, "cls": 1000}.get(task, CLASSES)
+    model: Any = getattr(tasks, kind)(f"{name}.yaml", nc=classes, verbose=False)
+    model.nc = classes  # as the package's trainer sets it
     model.args = importlib.import_module("ultralytics.cfg").get_cfg()
     model.criterion = model.init_criterion()
     for each in (model.criterion, *vars(model.criterion).values()):
         if hasattr(each, "preprocess"):  # detectors without suppression hold two losses
             _pad_targets(each)
-    if name.endswith("-seg"):
-        _mask_at_once(model.criterion)
+        if hasattr(each, "_batch_keypoints"):
+            each._batch_keypoints = _padded_keypoints
+        if hasattr(each, "calculate_segmentation_loss"):
+            _mask_at_once(each)
+    if task == "rtdetr":
+        matching: Any = importlib.import_module("ultralytics.models.utils.ops")
+        matching.linear_sum_assignment = _assigned
     module: nn.Module = model
     return module
+
+
+def _assigned(cost: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every ground truth gets a query; which one is data."""
+    count = min(cost.shape)
+    return torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
+
+
+def _padded_keypoints(batch: dict[str, Any], batch_size: int, imgsz: torch.Tensor) -> torch.Tensor:
+    """Keypoints padded to as many persons as there are targets; the package counts them by value."""
+    del imgsz
+    return batch["keypoints"].new_zeros(batch_size, TARGETS_PER_IMAGE, KEYPOINTS, 3)
 
 
 def _pad_targets(criterion: Any) -> None:
@@ -151,21 +198,23 @@ def _mask_at_once(criterion: Any) -> None:
     criterion.calculate_segmentation_loss = of_all
 
 
-def _batch(shape: Shape, *, masks: bool) -> dict[str, torch.Tensor]:
+def _batch(shape: Shape, task: str) -> dict[str, torch.Tensor]:
     """A batch as the trainer has it after preprocessing: images as fp32 in [0, 1], masks of a quarter the size.
 
     Overlapping masks are one map an image (``overlap_mask``, ``mask_ratio=4``, the package's defaults).
     """
-    count = shape.batch * TARGETS_PER_IMAGE
+    count = shape.batch * (1 if task == "rtdetr" else TARGETS_PER_IMAGE)
     pixels = torch.empty(shape.batch, 3, shape.height, shape.width, dtype=torch.uint8)
-    found = {
-        "img": pixels.float() / 255,
-        "cls": torch.empty(count, 1),
-        "bboxes": torch.empty(count, 4),
-        "batch_idx": torch.empty(count),
-    }
-    if masks:
+    found = {"img": pixels.float() / 255}
+    if task == "cls":
+        return found | {"cls": torch.zeros(shape.batch, dtype=torch.int64)}
+    found["cls"] = torch.empty(count, 1)
+    found["bboxes"] = torch.empty(count, 5 if task == "obb" else 4)
+    found["batch_idx"] = torch.empty(count)
+    if task == "seg":
         found["masks"] = torch.empty(shape.batch, shape.height // 4, shape.width // 4)
+    if task == "pose":
+        found["keypoints"] = torch.empty(count, KEYPOINTS, 3)
     return found
 
 
