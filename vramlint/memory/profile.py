@@ -42,6 +42,7 @@ def _padded(batch: str, whole: str, window: int, stride: int) -> Callable[[Workl
 TERMS: dict[str, Callable[[Workload], int]] = {
     "1": lambda _: 1,
     "B": lambda w: w.micro_batch,
+    "B^2": lambda w: w.micro_batch**2,
     "HW": lambda w: w.height * w.width,
     "BHW": lambda w: w.micro_batch * w.height * w.width,
     "B(HW)^2": lambda w: w.micro_batch * (w.height * w.width) ** 2,

@@ -251,10 +251,15 @@ def _with_targets(profile: Profile) -> Resolution:
     return Resolution(profile, (fullest,), (text, *profile.assumptions))
 
 
+_BESIDE_BOXES = {"segment": "masks", "pose": "keypoints", "obb": "angles", "classify": "classes"}
+"""What a model of the task has that the detector of its generation has not."""
+
+
 def _from_ledger(plan: TrainingPlan, ledger: NamedLedger) -> Resolution:
-    """A model worked out from its name; a detector that is trained on masks has more than the detector's parts."""
-    if plan.task.value == "segment" and ledger.detects:
-        return Resolution(None, because=f"the masks of {ledger.name} are not worked out")
+    """A model worked out from its name; a detector trained on masks or keypoints has more than the detector's parts."""
+    more = _BESIDE_BOXES.get(plan.task.value or "")
+    if more is not None and ledger.detects:
+        return Resolution(None, because=f"the {more} of {ledger.name} are not worked out")
     return Resolution(ledger, assumptions=ledger.assumptions)
 
 
@@ -288,9 +293,16 @@ def _packaged_masks(plan: TrainingPlan, profile: Profile) -> Resolution:
     return Resolution(profile, () if larger is None else (larger,), (text, *profile.assumptions))
 
 
+_SUFFIXES = {
+    "segment": ("segment", "seg"), "detect": ("detect",), "landmarks": ("landmarks",), "pose": ("pose",),
+    "obb": ("obb",), "classify": ("cls",),
+}  # fmt: skip
+"""How the name of a model for a task may end."""
+
+
 def _spellings(name: str, task: str | None) -> tuple[str, ...]:
     """The names a profile of this model and task may have, most specific first."""
-    suffixes = {"segment": ("segment", "seg"), "detect": ("detect",), "landmarks": ("landmarks",)}.get(task or "", ())
+    suffixes = _SUFFIXES.get(task or "", ())
     plain = re.sub(r"^yolov(?=1\d)", "yolo", name.lower())
     inside = (re.sub(r"^rf[-_ ]?detr[-_ ]", f"rfdetr_{suffix}_", plain) for suffix in suffixes)
     return tuple(dict.fromkeys((*inside, *(f"{plain}_{suffix}" for suffix in suffixes), plain, name)))

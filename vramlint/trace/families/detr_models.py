@@ -25,8 +25,13 @@ TARGETS_PER_IMAGE = 10
 DENOISING = 100
 """Noised copies of ground truths that RT-DETR adds to the queries (its config's default)."""
 
-_SCORE_TERMS = ("1", "B", "HW", "BHW", "B(HW)^2")
-_SCORE_SHAPES = (Shape(3, 128, 128), Shape(4, 128, 128), Shape(3, 320, 320), Shape(4, 256, 192), Shape(3, 512, 512))
+_SCORE_TERMS = ("1", "B", "HW", "BHW", "B(HW)^2", "B^2")
+"""Attention may hold its scores; losses of boxes compare every box of the batch with every other one."""
+
+_SCORE_SHAPES = (
+    Shape(3, 128, 128), Shape(4, 128, 128), Shape(3, 320, 320), Shape(4, 256, 192), Shape(3, 512, 512),
+    Shape(7, 192, 256),
+)  # fmt: skip
 _CONFIRM = (Shape(5, 320, 256), Shape(3, 640, 640))
 
 

@@ -35,6 +35,8 @@ _MATCHERS = {
 }
 
 _PLAIN_TERMS = ("1", "B", "HW", "BHW", "B(HW)^2")
+"""To these, losses of boxes add the square of the batch: they compare every box of it with every other one."""
+
 _SIZES = ((2, 256, 320), (3, 416, 256), (4, 512, 416), (2, 320, 544), (5, 416, 512), (3, 640, 416), (2, 704, 640))
 _WIDE_SIZES = ((2, 416, 544), (3, 512, 416), (4, 608, 512), (2, 416, 736), (5, 512, 608), (3, 640, 416), (2, 704, 640))
 """For windows of 12: no map is smaller than a window, and none is whole windows, which would not be padded."""
@@ -69,7 +71,8 @@ def find(name: str) -> Target:
     truths, sizes = _TRUTHS if masked else (0,) * len(_SIZES), _WIDE_SIZES if given.window > 7 else _SIZES
     shapes = tuple(Shape(*size, 0, each) for size, each in zip(sizes, truths, strict=True))
     confirm = tuple(Shape(*size, 0, each) for size, each in zip(_CONFIRM, (15, 30) if masked else (0, 0), strict=True))
-    terms = (*_PLAIN_TERMS, *(("T", "BT", "THW", "BTHW") if masked else ()), *_windows(given.window))
+    further = {"masks": ("T", "BT", "THW", "BTHW"), "boxes": ("B^2",)}.get(given.task, ())
+    terms = (*_PLAIN_TERMS, *further, *_windows(given.window))
     timm = ("timm",) if given.backbone is None and given.task == "boxes" else ()
     return Target(
         name, make, ("transformers", *timm, "torch"), (_words(given),), terms=terms, shapes=shapes, confirm=confirm,
