@@ -16,7 +16,8 @@ from vramlint.memory.diffusion_plan import trained
 from vramlint.memory.knowledge import ModelKnowledge, Resolution
 from vramlint.memory.local_encoders import local_encoder
 from vramlint.memory.local_models import local_decoder
-from vramlint.memory.masks import FullSizeMasks
+from vramlint.memory.local_vision import local_vision
+from vramlint.memory.masks import with_masks
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.momentum import MomentumPair, OneSegment, Requeued
 from vramlint.memory.named_models import NamedLedger, planned_ledger
@@ -155,6 +156,9 @@ def _in_folder(plan: TrainingPlan, name: str) -> Resolution | None:
     encoder = local_encoder(name, plan.path)
     if encoder is not None:
         return Resolution(encoder, assumptions=encoder.assumptions)
+    vision = local_vision(name, plan.path)
+    if vision is not None:
+        return with_masks(plan, vision)
     denoiser = local_denoiser(name, plan.path)
     return None if denoiser is None else trained(plan, denoiser)
 
@@ -233,22 +237,8 @@ def _profile(plan: TrainingPlan, name: str) -> Resolution:
         if ledger is not None:
             return _from_ledger(plan, ledger)
         if profile is not None:
-            return _with_targets(profile) if profile.targets else _with_masks(plan, profile)
+            return with_masks(plan, profile)
     return Resolution(None, because=f"nothing is known of the memory of a model called {name!r}")
-
-
-_MOST_TARGETS = 93
-"""Objects in the fullest image of COCO's training set, as the ledgers of detectors by config have it."""
-
-
-def _with_targets(profile: Profile) -> Resolution:
-    """A segmenter whose loss makes a mask of every ground truth; how many an image has is data."""
-    text = (
-        f"{profile.targets} ground truths with masks an image; the upper bound is for {_MOST_TARGETS}, as COCO's "
-        "fullest image has"
-    )
-    fullest = profile._replace(targets=_MOST_TARGETS)
-    return Resolution(profile, (fullest,), (text, *profile.assumptions))
 
 
 _BESIDE_BOXES = {"segment": "masks", "pose": "keypoints", "obb": "angles", "classify": "classes"}
@@ -270,27 +260,6 @@ def _family(name: str, known: tuple[Profile, ...]) -> Resolution:
     text = f"{name} leaves the variant open: the interval spans {span}, the value is for {known[0].name}"
     assumptions = (text, *known[0].assumptions) if len(known) > 1 else known[0].assumptions
     return Resolution(known[0], known[1:], assumptions)
-
-
-def _with_masks(plan: TrainingPlan, profile: Profile) -> Resolution:
-    """The profile of a detector, with what is known of its mask head."""
-    found = _packaged_masks(plan, profile)
-    queries = plan.num_queries.value
-    if plan.fact("mask_head").value != "own" or queries is None:
-        return found
-    text = f"mask head of the project's own: the upper bound holds the masks of all {queries} queries at full size"
-    return found._replace(
-        alternatives=(*found.alternatives, FullSizeMasks(profile, queries)), assumptions=(*found.assumptions, text)
-    )
-
-
-def _packaged_masks(plan: TrainingPlan, profile: Profile) -> Resolution:
-    """A detector's profile where masks are trained too and no such profile exists: the largest one bounds it."""
-    if plan.task.value != "segment" or not re.fullmatch(r"rfdetr_(?!seg)\w+", profile.name):
-        return Resolution(profile, assumptions=profile.assumptions)
-    larger = find_profile("rfdetr_seg_2xlarge") or find_profile("rfdetr_seg_large")
-    text = f"no profile of {profile.name} with masks: the value lacks them, the upper bound is of a larger model"
-    return Resolution(profile, () if larger is None else (larger,), (text, *profile.assumptions))
 
 
 _SUFFIXES = {

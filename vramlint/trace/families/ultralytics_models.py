@@ -164,7 +164,8 @@ def _assigned(cost: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _padded_keypoints(batch: dict[str, Any], batch_size: int, imgsz: torch.Tensor) -> torch.Tensor:
     """Keypoints padded to as many persons as there are targets; the package counts them by value."""
     del imgsz
-    return batch["keypoints"].new_zeros(batch_size, TARGETS_PER_IMAGE, KEYPOINTS, 3)
+    padded: torch.Tensor = batch["keypoints"].new_zeros(batch_size, TARGETS_PER_IMAGE, KEYPOINTS, 3)
+    return padded
 
 
 def _pad_targets(criterion: Any) -> None:
