@@ -1,4 +1,4 @@
-"""Graph networks over joints, and actions of people whose boxes are given.
+"""Graph networks over joints, actions of people whose boxes are given, UniFormerV2.
 
 Parameters and peaks (MiB, two clips of 64 frames and two people, gradients in fp32): mmaction2 1.2.0's own modules by
 its configs ``stgcn``, ``stgcnpp`` (3-D joints) and ``2s-agcn`` of NTU-60, traced with vramlint.trace.
@@ -12,7 +12,8 @@ import pytest
 
 from vramlint.errors import VramlintError
 from vramlint.memory.knowledge import Workload
-from vramlint.memory.layers import LayerModel
+from vramlint.memory.layers import Build, LayerModel, Tape
+from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.stack import TRACED
 from vramlint.plan import Precision
 
@@ -77,3 +78,29 @@ def test_maps_of_every_person_stay_unknown() -> None:
     relations = {**AVA, "roi_head": {**AVA["roi_head"], "shared_head": {"type": "ACRNHead"}}}
     with pytest.raises(VramlintError, match="ACRNHead"):
         ava(relations)
+
+
+UNIFORMER: dict[str, Any] = {
+    "type": "UniFormerV2", "input_resolution": 64, "width": 96, "layers": 6, "heads": 6, "t_size": 4,
+    "double_lmhra": True, "return_list": [2, 3, 4, 5], "n_dim": 96, "n_head": 6,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "half", "parameters", "traced"),
+    [
+        ({"no_lmhra": False}, False, 1_360_704, 79.5),
+        ({"no_lmhra": False}, True, 1_360_704, 52.2),
+        ({"no_lmhra": True}, False, 1_205_952, 64.5),
+    ],
+)
+def test_uniformer_v2_against_traces(changes: dict[str, Any], half: bool, parameters: int, traced: float) -> None:
+    """Sixteen clips of four frames of 64 pixels, the mean of the output as loss."""
+    tape = Tape(stack=TRACED, half=half)
+    backbone = Build(tape, "mmaction").backbone({**UNIFORMER, **changes})
+    (found,) = backbone(tape.new(16, 3, 4, 64, 64))
+    loss = ops.mean(found, ())
+    del found
+    tape.backward(loss)
+    peak = max(mark.activation_bytes + 4 * mark.gradient_elements for mark in tape.marks())
+    assert (tape.parameter_count, peak / 2**20) == (parameters, pytest.approx(traced, rel=0.015))

@@ -205,6 +205,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "swin",
         "trident",
         "unet",
+        "uniformer",
         "video",
         "video_plain",
         "vit",
