@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from check_decoders import second_peak
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from vramlint.trace.events import Shape
+from vramlint.trace.events import Recording, Shape
 from vramlint.trace.stand_ins import torchvision_schemas
 from vramlint.trace.tracer import Job, Options, record
 
+IN_PLACE = True
 BATCH, LENGTH, VOCABULARY, HIDDEN = 4, 256, 32_000, 16
 
 Heads = tuple[Callable[[torch.Tensor], torch.Tensor], ...]
@@ -135,6 +135,44 @@ def _jsd(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     return jsd.sum()
 
 
+class _InPlace(torch.autograd.Function):
+    """What flash-attn's Triton cross entropy keeps: the logits, whose gradient takes their place or is apart.
+
+    ``div_`` on a view of the logits costs two more copies of their gradient (autograd's ``CopySlices``).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, in_place: bool) -> torch.Tensor:
+        ctx.save_for_backward(logits)
+        ctx.in_place = in_place
+        return logits.new_zeros(logits.shape[:-1], dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        (logits,) = ctx.saved_tensors
+        found = logits if ctx.in_place else torch.empty_like(logits)
+        return found.mul_(gradients[0].unsqueeze(-1).to(logits.dtype)), None
+
+
+def verl(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """verl 0.7.0 ``workers/actor/dp_actor.py#_forward_micro_batch`` without entropy, flash-attn at hand."""
+    logits = model(hidden).squeeze(0)
+    logits.div_(0.9)
+    logps: torch.Tensor = _InPlace.apply(logits, IN_PLACE)
+    return logps.mean()
+
+
+def verl_entropy(model: Model, hidden: torch.Tensor) -> torch.Tensor:
+    """The same with ``entropy_coeff``: ``utils/torch_functional.py#entropy_from_logits``, fp32 under autocast."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(hidden).squeeze(0)
+        logits.div_(0.9)
+        logps: torch.Tensor = _InPlace.apply(logits, not IN_PLACE)
+        shares = torch.nn.functional.softmax(logits, dim=-1, dtype=torch.float32)
+        entropy = torch.logsumexp(logits, dim=-1) - torch.sum(shares * logits, dim=-1)
+    return logps.mean() - 0.001 * entropy.mean()
+
+
 def factory_dpo(model: Model, hidden: torch.Tensor) -> torch.Tensor:
     """LLaMA-Factory 0.9.5 ``train/dpo/trainer.py``: fp32 logits are returned beside the log-probabilities."""
 
@@ -192,9 +230,17 @@ def _labels(hidden: torch.Tensor) -> torch.Tensor:
 
 
 LOSSES: dict[str, Callable[[Model, Any], torch.Tensor]] = {
-    "dpo": dpo, "kto": kto, "orpo": orpo, "grpo": grpo, "gkd": gkd,
-    "llamafactory dpo": factory_dpo, "llamafactory orpo": factory_orpo, "llamafactory kto": factory_kto,
-}  # fmt: skip
+    "dpo": dpo,
+    "kto": kto,
+    "orpo": orpo,
+    "grpo": grpo,
+    "gkd": gkd,
+    "verl": verl,
+    "verl with entropy": verl_entropy,
+    "llamafactory dpo": factory_dpo,
+    "llamafactory orpo": factory_orpo,
+    "llamafactory kto": factory_kto,
+}
 
 
 def bytes_per_logit(name: str, *, fp32: bool) -> float:
@@ -207,8 +253,20 @@ def bytes_per_logit(name: str, *, fp32: bool) -> float:
             lambda model, hidden: LOSSES[name](model, hidden),  # type: ignore[arg-type]
         )
 
-    options = Options(dtype=None, evaluation=False, second_step=True)
-    return second_peak(record(job, Shape(BATCH, seq_len=LENGTH), options)) / (BATCH * LENGTH * VOCABULARY)
+    options = Options(dtype=None, evaluation=False, second_step=False)
+    return _peak(record(job, Shape(BATCH, seq_len=LENGTH), options)) / (BATCH * LENGTH * VOCABULARY)
+
+
+def _peak(recording: Recording) -> int:
+    """The first step's: a Python function in the graph keeps it in a cycle, which only a later collection breaks."""
+    level = best = 0
+    for event in recording.events:
+        if event == "fresh:end":
+            return best
+        if isinstance(event, int):
+            level += recording.sizes[event] if event > 0 else -recording.sizes[-event]
+            best = max(best, level)
+    return best
 
 
 def main() -> int:

@@ -204,7 +204,7 @@ AXOLOTL_RL = (
             "  vllm_mode: colocate\nvllm:\n  gpu_memory_utilization: 0.85",
             {
                 "preference": "grpo", "reference_model": True, "completion_length": 256,
-                "rollout_engine": ("vLLM", 0.85, False, False), "responses_per_prompt": 4,
+                "rollout_engine": ("vLLM", 0.85, False, False, True), "responses_per_prompt": 4,
             },
         ),
         ("rl: grpo\ntrl:\n  max_completion_length: 256", {"generated_sequences": 8, "reference_model": False}),

@@ -95,10 +95,10 @@ GRPO = SFT.format("num_generations: 8\n{}").replace("batch_size: 2", "batch_size
         ("beta: 0.0", {"reference_model": False}),
         ("steps_per_generation: 2", {"generated_sequences": 16}),
         ("generation_batch_size: 24", {"generated_sequences": 24}),
-        ("use_vllm: true", {"rollout_engine": ("vLLM", 0.3, False, False), "generated_sequences": None}),
+        ("use_vllm: true", {"rollout_engine": ("vLLM", 0.3, False, False, False), "generated_sequences": None}),
         (
             "use_vllm: true\nvllm_gpu_memory_utilization: 0.55\nvllm_enable_sleep_mode: true",
-            {"rollout_engine": ("vLLM", 0.55, True, False)},
+            {"rollout_engine": ("vLLM", 0.55, True, False, False)},
         ),
         ("use_vllm: true\nvllm_mode: server", {"rollout_engine": None, "generated_sequences": None}),
         ("max_prompt_length: 256\nmax_completion_length: 2048", {"completion_length": 2048, "seq_len": 2304}),

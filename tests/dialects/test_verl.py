@@ -139,3 +139,43 @@ def test_generation_trains_nothing() -> None:
 
 def test_a_part_of_a_config_is_no_run() -> None:
     assert readings("actor/actor.yaml", "ppo_mini_batch_size: 256\nppo_micro_batch_size_per_gpu: 4\n") == []
+
+
+MEMORY = (
+    "python3 -m verl.trainer.main_ppo data.max_prompt_length=512 data.max_response_length=1024 "
+    "actor_rollout_ref.model.path=Qwen/Qwen2-7B-Instruct actor_rollout_ref.actor.ppo_mini_batch_size=256 "
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4 trainer.n_gpus_per_node=8 {}\n"
+)
+_GRPO = "algorithm.adv_estimator=grpo"
+
+
+@pytest.mark.parametrize(
+    ("words", "facts"),
+    [
+        (_GRPO, {"preference": "verl", "open_lengths": True, "rollout_engine": ("vllm", 0.5, True, False)}),
+        (f"{_GRPO} actor_rollout_ref.model.use_remove_padding=False", {"open_lengths": None}),
+        (f"{_GRPO} actor_rollout_ref.actor.entropy_coeff=0.001", {"preference": "verl with entropy"}),
+        (
+            f"{_GRPO} actor_rollout_ref.actor.use_dynamic_bsz=True "
+            "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=24000 "
+            "actor_rollout_ref.actor.ulysses_sequence_parallel_size=2",
+            {"token_budget": 48000, "context_parallel": 2, "open_lengths": None},
+        ),
+        (
+            f"{_GRPO} actor_rollout_ref.actor.fsdp_config.param_offload=True "
+            "actor_rollout_ref.actor.fsdp_config.optimizer_offload=True "
+            "actor_rollout_ref.rollout.gpu_memory_utilization=0.8 actor_rollout_ref.rollout.name=sglang",
+            {"rollout_engine": ("sglang", 0.8, True, True)},
+        ),
+        (f"{_GRPO} actor_rollout_ref.model.use_fused_kernels=True", {"fused_preference_loss": True}),
+    ],
+)
+def test_what_the_estimator_hears_of_the_actor(words: str, facts: dict[str, object]) -> None:
+    found = reading("run.sh", MEMORY.format(words)).plan
+    assert found.model.value == "Qwen/Qwen2-7B-Instruct"
+    assert {name: found.fact(name).value for name in facts} == facts
+
+
+@pytest.mark.parametrize("words", ["", f"{_GRPO} actor_rollout_ref.actor.strategy=megatron"])
+def test_a_critic_and_megatron_are_not_worked_out(words: str) -> None:
+    assert not reading("run.sh", MEMORY.format(words)).plan.model.known

@@ -65,7 +65,7 @@ EXTRA = st.fixed_dictionaries(
     optional={
         **dict.fromkeys(SWITCHES, st.booleans()),
         "packing": st.sampled_from((None, False, True)),
-        "preference": st.just("dpo"),
+        "preference": st.just("llamafactory dpo"),  # logits in fp32 whoever shards
         "adapter_targets": st.sampled_from(
             ("all-linear", ("q_proj", "v_proj"), ("c_attn",), ("lm_head",), ("nothing",))
         ),

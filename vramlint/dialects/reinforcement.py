@@ -45,8 +45,7 @@ def sampling_facts(draft: Draft, trainer: str, given: Sampling) -> None:
     note = f"prompt {prompt}{said} + completion {completion}"
     if not draft.plan.seq_len.known or not draft.plan.seq_len.spelled:
         draft.put("seq_len", derived(prompt + completion, note))
-    # The batch is padded to its longest completion, which the limit bounds and policies in training reach.
-    draft.put("longest_sample", derived(value=True, note="completions are padded to the longest"))
+    draft.put("written_lengths", derived(value=True, note="the policy decides how long its completions are"))
     draft.put("completion_length", derived(completion, note))
     beta = given.beta if given.beta is not None else (0.05 if trainer == "rloo" else 0.0)
     draft.put("reference_model", derived(bool(beta), f"beta {beta:g}"))
@@ -61,7 +60,7 @@ def _writer(draft: Draft, given: Sampling) -> None:
     if mode == "server":
         return
     share = given.share if given.share is not None else _SHARE
-    engine = ("vLLM", share, bool(given.sleeps), False)
+    engine = ("vLLM", share, bool(given.sleeps), False, given.mode is not None)
     note = "" if given.mode else f"vllm_mode colocate, default of {_SOURCE}; server up to 0.27"
     draft.put("rollout_engine", derived(engine, note))
 

@@ -37,7 +37,8 @@ prompts_per_rollout: 1024 launch 2
 
 A YAML with ``defaults:`` starts from verl's own default config, so what it leaves out has verl's defaults. Files of a
 config group alone (``actor/actor.yaml``, ``rollout/rollout.yaml``) are fragments and no run; generation and evaluation
-train nothing. The memory of a PPO run is not worked out: actor, reference and rollout engine share each GPU.
+train nothing. The estimator knows the actor's update under FSDP and the engine's share of the card (they take turns
+where ``free_cache_engine`` is on); a critic on the card and Megatron workers are not worked out.
 
 Sources: verl 2026-01-29, ``workers/fsdp_workers.py`` lines 241-264 and ``workers/megatron_workers.py`` (x n, then
 // data parallel), ``workers/actor/dp_actor.py#update_policy`` (accumulation), ``utils/config.py#validate_config``,
@@ -52,7 +53,7 @@ from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft, title_of
 from vramlint.dialects.hydra import file_sources, hydra_sources
-from vramlint.dialects.language import language_facts, product
+from vramlint.dialects.language import language_facts, low_precision_weights, product
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Source, location
@@ -97,6 +98,24 @@ class Policy(Schema):
     held: Text | None = keys(f"{_ACTOR}.fsdp_config.model_dtype")
     lora_rank: Natural | None = keys("actor_rollout_ref.model.lora_rank", "actor_rollout_ref.model.lora.rank")
     checkpoint: Text | None = keys("actor_rollout_ref.model.path")
+    estimator: Text | None = keys("algorithm.adv_estimator", default="gae")
+    token_budget: Count | None = keys(f"{_ACTOR}.ppo_max_token_len_per_gpu", default=16384)
+    entropy: float | None = keys(f"{_ACTOR}.entropy_coeff", default=0)
+    calculates_entropy: Flag | None = keys(f"{_ACTOR}.calculate_entropy", default=False)
+    remove_padding: Flag | None = keys("actor_rollout_ref.model.use_remove_padding")
+    fused: Flag | None = keys("actor_rollout_ref.model.use_fused_kernels", default=False)
+    parameters_offloaded: Flag | None = keys(f"{_ACTOR}.fsdp_config.param_offload", default=False)
+    optimizer_offloaded: Flag | None = keys(f"{_ACTOR}.fsdp_config.optimizer_offload", default=False)
+    activations_offloaded: Flag | None = keys("actor_rollout_ref.model.enable_activation_offload", default=False)
+    engine: Text | None = keys("actor_rollout_ref.rollout.name", default="vllm")
+    engine_share: float | None = keys("actor_rollout_ref.rollout.gpu_memory_utilization", default=0.5)
+    engine_sleeps: Flag | None = keys("actor_rollout_ref.rollout.free_cache_engine", default=True)
+    critic_parameters_offloaded: Flag | None = keys(
+        "critic.model.fsdp_config.param_offload", "critic.fsdp.param_offload"
+    )
+    critic_optimizer_offloaded: Flag | None = keys(
+        "critic.model.fsdp_config.optimizer_offload", "critic.fsdp.optimizer_offload"
+    )
 
 
 class FineTuning(Schema):
@@ -160,9 +179,46 @@ def _policy(draft: Draft, command: Command | None, sources: list[Source], contex
     draft.put("precision", _precision(settings.fact("held")))
     _micro(draft, settings, found, shared)
     _adapter(draft, settings.fact("lora_rank"))
-    checkpoint = settings.fact("checkpoint")
-    draft.put("model", unknown("actor, reference and rollout engine share each GPU", checkpoint.location))
+    _memory(draft, settings, megatron=megatron)
     return draft.close(found, DividedAccumulation(), model_parallel=shared)
+
+
+def _memory(draft: Draft, settings: Settings[Policy], *, megatron: bool) -> None:
+    """For the estimator: the actor's update, and the engine that writes on the same card.
+
+    The reference policy always waits in host memory (``workers/fsdp_workers.py`` line 516), a critic where it is told
+    to; actor and engine take turns: ``free_cache_engine`` puts the engine to sleep, ``param_offload`` and
+    ``optimizer_offload`` move the actor out of its way.
+    """
+    values, checkpoint = settings.values, settings.fact("checkpoint")
+    critic_stays = not (values.critic_parameters_offloaded and values.critic_optimizer_offloaded)
+    if megatron:
+        draft.put("model", unknown("the memory of verl's Megatron workers is not worked out", checkpoint.location))
+        return
+    if values.estimator == "gae" and critic_stays:
+        draft.put("model", unknown("the critic beside the actor is not worked out", checkpoint.location))
+        return
+    draft.put("model", checkpoint)
+    language_facts(draft, "transformers")
+    low_precision_weights(draft, "FSDP gathers fp32 shards as 16-bit weights")
+    entropy = bool(values.entropy) or bool(values.calculates_entropy)
+    draft.put("preference", derived("verl with entropy" if entropy else "verl", f"entropy_coeff {values.entropy:g}"))
+    draft.put("reference_model", derived(value=False, note="the reference policy waits in host memory"))
+    if values.fused:
+        draft.put("fused_loss", settings.fact("fused"))
+        draft.put("fused_preference_loss", settings.fact("fused"))
+    if values.activations_offloaded:
+        draft.put("activation_offload", settings.fact("activations_offloaded"))
+    if (values.sequence_parallel or 1) > 1:
+        draft.put("context_parallel", settings.fact("sequence_parallel"))
+    if values.dynamic and values.token_budget:
+        tokens = values.token_budget * (values.sequence_parallel or 1)
+        draft.put("token_budget", derived(tokens, "micro batches are filled up to ppo_max_token_len_per_gpu"))
+    elif values.remove_padding is not False:
+        draft.put("open_lengths", derived(value=True, note="use_remove_padding keeps the answers' own tokens"))
+    offloads = bool(values.parameters_offloaded and values.optimizer_offloaded)
+    share = values.engine_share or 0.0
+    draft.put("rollout_engine", derived((str(values.engine), share, bool(values.engine_sleeps), offloads), ""))
 
 
 def _config_name(command: Command) -> str:

@@ -202,9 +202,8 @@ class _Step:
         self.checkpointing = workload.checkpointing
         added = decoder.adapter.added_tokens if decoder.adapter else 0
         self.tokens = tokens = workload.micro_batch * (workload.seq_len + added)
-        self.scored = (
-            0 if decoder.scores else workload.micro_batch * (decoder.scored_tokens or workload.seq_len + added)
-        )
+        length = workload.seq_len + added
+        self.scored = 0 if decoder.scores else workload.micro_batch * min(decoder.scored_tokens or length, length)
         self.block = decoder.layer_bytes_per_token(workload) * tokens
         self.block += decoder.adapter.block_bytes(config) if decoder.adapter else 0
         self.casts = numbers.compute * config.layer_linear_parameters if numbers.casts_weights else 0

@@ -11,7 +11,7 @@ Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect
 ``fused_loss``, ``chunked_loss``, ``compile``, ``activation_offload``, ``optimizer_in_backward``, ``momentum``,
 ``largest_image_size``, ``side_multiple``, ``deterministic``, ``tiled_loss``, ``weights_as_saved``. Of preference and
 reinforcement runs: ``preference``, ``reference_model``, ``completion_length``, ``generated_sequences``, ``teacher``,
-``fused_preference_loss``, ``rollout_engine`` (name, share, sleeps, offloads). Of
+``fused_preference_loss``, ``token_budget``, ``open_lengths``, ``written_lengths``, ``rollout_engine``. Of
 parallelism: ``model_parallel``, ``tensor_parallel`` and other degrees, ``low_precision_weights``,
 ``sharded_accumulation``, ``offload_optimizer``, ``offload_parameters``, ``cpu_offload``; and
 Megatron-LM's flags as ``vramlint/dialects/megatron_model.py`` names them.
@@ -140,9 +140,10 @@ def _least_bytes(plan: TrainingPlan, knowledge: ModelKnowledge, target: Target) 
     language = isinstance(knowledge, (Decoder, MegatronModel))
     if not language and plan.image_size.value is None:
         return None
+    is_open = bool(plan.fact("open_lengths").value)
     smallest = {
         "micro_batch": plan.micro_batch.value or 1,
-        **({"seq_len": plan.seq_len.value or 1} if language else {}),
+        **({"seq_len": 1 if is_open else plan.seq_len.value or 1, "open_lengths": False} if language else {}),
     }
     found = _calculated(revise(plan, smallest), target, None).required
     return None if found is None else found.low

@@ -41,7 +41,7 @@ class Objective(NamedTuple):
 _DPO = Objective("DPO: chosen and rejected in one batch", 16.1, 5.1, sequences=2, reference=True, tiled=True)
 _KTO = Objective("KTO: single answers, logits kept for their means", 16.1, 8.1, reference=True, tiled=True)
 _ORPO = Objective("ORPO and CPO: pairs in one batch and a cross entropy, no reference", 18.1, 5.1, sequences=2)
-_GRPO = Objective("GRPO: log-probabilities of completions, over the temperature", 16.1, 4.9, tiled=True)
+_GRPO = Objective("GRPO: log-probabilities of completions, over the temperature", 16.1, 4.8, tiled=True)
 _REWARD = Objective("a reward model: pairs in one batch, one number a token", 0, 0, sequences=2, scores=True)
 
 OBJECTIVES: dict[str, Objective] = {
@@ -54,6 +54,8 @@ OBJECTIVES: dict[str, Objective] = {
     **dict.fromkeys(("reward", "rm"), _REWARD),
     "prm": _REWARD._replace(says="a process reward model: one number a token", sequences=1),
     "gkd": Objective("GKD: Jensen-Shannon divergence over the whole vocabulary, beside a teacher", 67.9, 34.0),
+    "verl": Objective("verl's actor: log-probabilities by flash-attn, in place, over the temperature", 8.1, 8.1),
+    "verl with entropy": Objective("verl's actor with entropy: its softmax in fp32", 28.1, 28.1),
     "llamafactory dpo": Objective(
         "DPO of LLaMA-Factory: pairs, fp32 logits kept beside their log-softmax",
         16.1,

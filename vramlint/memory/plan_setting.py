@@ -36,9 +36,18 @@ config does not show. Instruction data is short: Alpaca's longest sample has abo
 300 (litgpt's tables of longest samples, torchtune's unpacked run at a limit of 4,096)."""
 
 
+WRITTEN_SHARE = 0.25
+"""Where the trained model writes the answers, the longest batch may be as short as this share of the limit: the policy
+decides, which no config shows. An assumption."""
+
+
 def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, ...]:
     """Facts without which no figure makes sense, in words."""
     absent = [] if plan.micro_batch.value else ["batch size per GPU"]
+    if isinstance(knowledge, Decoder) and plan.fact("token_budget").value:
+        return ()
+    if isinstance(knowledge, Decoder) and plan.fact("open_lengths").value:
+        return (*absent, "how long the answers are, of which no padding is kept,")
     if isinstance(knowledge, (Decoder, MegatronModel)):
         return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
     match inputs_of(knowledge):
@@ -206,13 +215,15 @@ def _workload(plan: TrainingPlan) -> Workload:
         precision = _HELD_IN_16_BITS.get(precision, precision)
         if megatron and precision is Precision.FP8:
             precision = Precision.PURE_BF16  # what is held; the products alone are in 8 bits
+    budget = plan.fact("token_budget").value
+    tokens = budget if isinstance(budget, int) else plan.seq_len.value or 0
     return Workload(
-        micro_batch=plan.micro_batch.value or 0,
+        micro_batch=1 if budget else plan.micro_batch.value or 0,
         precision=precision,
         checkpointing=bool(plan.grad_checkpointing.value),
         height=size.height if size else 0,
         width=size.width if size else 0,
-        seq_len=(plan.seq_len.value or 0) // (1 if megatron else context_alone(plan)),
+        seq_len=tokens // (1 if megatron else context_alone(plan)),
         gradients_kept=(plan.accumulation.value or 1) > 1,
         compiled=plan.fact("implementation").value == "torchtune" and bool(plan.fact("compile").value),
         target_len=plan.fact("decoder_seq_len").value or 0,
@@ -349,6 +360,16 @@ def _assume_lengths(plan: TrainingPlan, settings: Settings) -> None:
     if not language or plan.fact("packing").value:
         return
     limit = settings.chosen.workload.seq_len
+    if plan.fact("token_budget").value:
+        settings.assume(f"a micro batch is filled up to its {limit:,} tokens")
+        return
+    if plan.fact("written_lengths").value:
+        least = max(1, round(limit * WRITTEN_SHARE))
+        settings.assume(
+            f"answers as long as their limit, {limit:,} tokens with the prompt; the lower bound is for {least:,} tokens"
+        )
+        settings.up_to(least)
+        return
     if plan.fact("longest_sample").value:
         settings.assume("the longest batch is as long as the sequence limit")
         return

@@ -23,6 +23,8 @@ class Rollout(NamedTuple):
     share: float
     sleeps: bool
     offloads: bool
+    certain: bool = True
+    """Whether it is on this card at all: by default TRL's is from 1.0 on, and before on others."""
 
     @property
     def says(self) -> str:
@@ -40,6 +42,12 @@ def with_rollout(found: Estimate, rollout: Rollout, gpu: Gpu | None, resident_by
         text = f"{rollout.says}, which is not counted: no card is named"
         return found._replace(assumptions=(*found.assumptions, text))
     engine = Component("rollout engine", round(rollout.share * gpu.total_bytes), rollout.says)
+    if not rollout.certain:
+        return found._replace(
+            required=_reaching(found.required, engine.bytes),
+            device=_reaching(found.device, engine.bytes),
+            assumptions=(*found.assumptions, f"{rollout.says} where TRL is 1.0 or newer: the upper bound"),
+        )
     if not rollout.sleeps:
         return found._replace(
             required=shifted(found.required, engine.bytes),
@@ -66,6 +74,10 @@ def _asleep(found: Estimate, rollout: Rollout, engine: Component, resident_bytes
     kept = Component("trained model", resident_bytes, "weights and optimizer states beside the engine")
     parts = (*((kept,) if resident_bytes else ()), engine, *context)
     return found._replace(components=parts, phase="rollout")
+
+
+def _reaching(interval: Interval, further: int) -> Interval:
+    return interval._replace(high=interval.high + further)
 
 
 def _at_least(interval: Interval, floor: int) -> Interval:
