@@ -134,7 +134,8 @@ class Draft:
         ``accelerator.py#_prepare_fsdp2`` and ``prepare_model``)."""
         by_fsdp = self.plan.fact("fsdp_checkpointing")
         if by_fsdp.value and self.plan.sharding.value == "fsdp" and not self.plan.grad_checkpointing.value:
-            self.put("grad_checkpointing", by_fsdp)
+            # Derived, not spelled: the trainer's own switch is off, so nothing is asked for twice.
+            self.put("grad_checkpointing", derived(by_fsdp.value, "FSDP's own activation checkpointing"))
             self.slots.pop("grad_checkpointing", None)
 
     def _add_further_facts(self) -> None:
