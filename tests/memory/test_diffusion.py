@@ -320,6 +320,20 @@ def test_models_that_have_anothers_blocks(name: str, like: str, parameters: int)
     assert few <= many <= ratio * few
 
 
+def test_pictures_become_latents_first() -> None:
+    """A VAE in fp32 holds five tensors of 128 channels: 10 GiB for four pictures of 1024 x 1024."""
+    facts = {"model": "stable-diffusion-xl-base-1.0", "micro_batch": 4, "image_size": ImageSize(1024, 1024),
+             "vae_resident": True, "vae_bytes": 4}  # fmt: skip
+    whole, parts, cached = (
+        estimate(plan(**{**facts, **more}), Target()) for more in ({}, {"vae_batch": 1}, {"vae_resident": False})
+    )
+    assert whole.phase == "encoding"
+    assert parts.phase == cached.phase == "backward"
+    assert whole.allocated is not None
+    weights = 2 * 2_567_463_684 + 4 * 83_653_863
+    assert 0 < whole.allocated.value - weights - 4 * 1024**2 * 5 * 128 * 4 < 1.1 * GIB  # adapters and their states
+
+
 def test_an_edited_picture_counts_twice() -> None:
     edit, made = (gib(model=name, micro_batch=1) for name in ("FLUX.1-Kontext-dev", "FLUX.1-dev"))
     wider = gib(model="FLUX.1-dev", micro_batch=1, image_size=ImageSize(1024, 512))

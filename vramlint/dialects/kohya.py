@@ -105,6 +105,8 @@ class Arguments(Schema):
     cached_text_xl: Flag | None = keys("sdxl_cache_text_encoder_outputs", default=False)
     cached_text_sd3: Flag | None = keys("sd3_cache_text_encoder_outputs", default=False)
     cached_text_flux: Flag | None = keys("flux1_cache_text_encoder_outputs", default=False)
+    vae_batch: Count | None = keys("vae_batch_size", default=1)
+    whole_vae: Flag | None = keys("no_half_vae", default=False)
     fp8: Flag | None = keys("fp8_base", "fp8_base_unet", default=False)
     denoiser_only: Flag | None = keys("network_train_unet_only", default=False)
     text_trained: Flag | None = keys("train_text_encoder", default=False)
@@ -302,6 +304,10 @@ def _card(draft: Draft, settings: Settings[Arguments], command: Command | None) 
     for name, fact in (("vae_resident", "cached"), ("text_encoders_resident", text)):
         given: Fact[bool] = settings.fact(fact)
         draft.put(name, Fact(not given.value, given.origin, given.location, given.note))
+    if settings.fact("whole_vae").value:
+        draft.put("vae_bytes", derived(4, "no_half_vae"))
+    if command is None or "_network" in command.program:  # the others encode the whole batch at once
+        draft.put("vae_batch", derived(settings.values.vae_batch, "vae_batch_size (train_network.py encodes in parts)"))
     if settings.fact("fp8").value:
         draft.put("base_quantization", derived("fp8", settings.places["fp8"].name))
     swapped = settings.fact("swapped").value

@@ -68,7 +68,8 @@ class Denoiser(NamedTuple):
     ``base_bytes`` each, and what it unpacks. ``further`` are the blocks that each stack has more than the traced model.
     ``frames`` are a video's latent frames, 1 for pictures; a picture that is edited counts as one more. ``blocks`` are
     the stacks' own numbers of blocks, of which ``on_host`` elements wait in host memory, and with ``moved`` what the
-    blocks keep for backward.
+    blocks keep for backward. ``encoding`` bytes a pixel is what the autoencoder takes before the step, ``encoded``
+    pictures at a time, all of the micro batch where that is None.
     """
 
     name: str
@@ -85,6 +86,8 @@ class Denoiser(NamedTuple):
     blocks: tuple[int, ...] = ()
     on_host: int = 0
     moved: bool = False
+    encoding: float = 0
+    encoded: int | None = None
     half: bool = False
     """Whether trained weights are held in 16 bits whatever autocast does."""
 
@@ -130,6 +133,8 @@ class Denoiser(NamedTuple):
         factors = [term_value(term, workload.micro_batch, pixels, rank) for term in way.terms]
         training = way.kept if workload.gradients_kept else way.fresh
         found = tuple(self._moment(way, traced, factors) for traced in training)
+        if self.encoding:
+            found = (*found, self._encoded(workload))
         if not workload.gradients_freed or self.adapters is not None:
             return found
         return tuple(moment._replace(gradient_elements=min(moment.gradient_elements, self.largest)) for moment in found)
@@ -138,6 +143,12 @@ class Denoiser(NamedTuple):
     def largest_weight(self) -> int:
         """Elements of the largest weight that trains at once, 0 behind adapters."""
         return 0 if self.adapters is not None else self.largest
+
+    def _encoded(self, workload: Workload) -> Moment:
+        """Pictures become latents, before the denoiser keeps anything of this step."""
+        pictures = min(workload.micro_batch, self.encoded or workload.micro_batch)
+        amount = round(self.encoding * pictures * workload.height * workload.width)
+        return Moment("encoding", amount, self.trainable if workload.gradients_kept else 0)
 
     def _moment(self, way: Way, traced: TracedMoment, factors: list[int]) -> Moment:
         activation = sum(map(float.__mul__, traced.coefficients, map(float, factors)))

@@ -6,7 +6,8 @@ bits), ``autocast`` (whether the step runs under it), ``weights_in_16_bits`` (of
 ``text_encoders_resident`` (whether they stay on the card while the denoiser trains), ``beside`` (further frozen models:
 name, parameters, bytes each), ``text_encoder_bytes`` and ``vae_bytes`` (of a weight of those that stay), ``frames`` of
 a clip, ``blocks_on_host`` (share of the blocks' weights that waits in host memory, or ``swap N`` of kohya's blocks),
-``text_encoders_trained`` (whether they train with a denoiser that trains whole),
+``vae_batch`` (pictures that the VAE encodes at a time), ``text_encoders_trained`` (whether they train with a denoiser
+that trains whole),
 ``activation_offload`` and ``moved_off`` (a setting, in words, that moves something in a way that is not worked out).
 """
 
@@ -181,6 +182,8 @@ def _with_company(plan: TrainingPlan, found: list[Denoiser], texts: list[str]) -
     company = given + ((vae,) if keeps_vae in (None, True) else ())
     small = tuple(one for one in encoders if "clip" in one.name)
     company += encoders if keeps_text else small if keeps_text is None else ()
+    if vae in company:
+        found = [_encoding(plan, each, vae) for each in found]
     others = [each._replace(beside=company) for each in found]
     if keeps_text is None and len(small) < len(encoders):
         texts.append("CLIP text encoders beside it, larger ones' outputs computed beforehand; the upper bound has all")
@@ -190,7 +193,7 @@ def _with_company(plan: TrainingPlan, found: list[Denoiser], texts: list[str]) -
         others.append(first._replace(beside=(*given, *((vae,) if keeps_vae is not False else ()))))
     if keeps_vae is None:
         texts.append("VAE beside it in 16 bits; the lower bound is without")
-        others.append(first._replace(beside=tuple(one for one in company if one is not vae)))
+        others.append(first._replace(beside=tuple(one for one in company if one is not vae), encoding=0))
     return Resolution(others[0], tuple(others[1:]), tuple(texts))
 
 
@@ -198,3 +201,16 @@ def _bytes(plan: TrainingPlan, name: str) -> float:
     """Bytes of a weight that stands beside the denoiser; 16 bits where nobody says."""
     given = plan.fact(name).value
     return float(given) if isinstance(given, (int, float)) else 2.0
+
+
+_ENCODER_TENSORS = 5 * 128
+"""Elements a pixel that the KL autoencoders hold at once where they encode: five tensors of 128 channels, of the whole
+picture (traced: diffusers 0.42 ``AutoencoderKL.encode``, exact at three sizes in 16 and 32 bits)."""
+
+
+def _encoding(plan: TrainingPlan, denoiser: Denoiser, vae: Beside) -> Denoiser:
+    if not vae.name.startswith("VAE kl-") or is_video(denoiser):
+        return denoiser
+    chunk = plan.fact("vae_batch").value
+    amount = _ENCODER_TENSORS * vae.bytes_each
+    return denoiser._replace(encoding=amount, encoded=chunk if isinstance(chunk, int) else None)

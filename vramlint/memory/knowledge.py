@@ -43,7 +43,7 @@ class Moment(NamedTuple):
     """
 
     phase: str
-    """``forward``, ``loss``, ``backward``, ``optimizer``, ``evaluation`` or ``generation``."""
+    """``forward``, ``loss``, ``backward``, ``optimizer``, ``evaluation``, ``generation`` or ``encoding`` (pictures)."""
     activation_bytes: int
     gradient_elements: int
 
