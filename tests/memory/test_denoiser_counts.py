@@ -31,12 +31,13 @@ def test_as_published(name: str) -> None:
 
 def test_most_are_published() -> None:
     known = [name for name in PUBLISHED_BILLIONS if find_denoiser(name) is not None]
-    assert len(known) >= 12
+    assert len(known) >= 11
 
 
 def test_as_diffusers_builds_them() -> None:
-    diffusers = pytest.importorskip("diffusers", reason="counts are compared where diffusers is installed")
     torch = pytest.importorskip("torch")
+    importlib.import_module("vramlint.trace.stand_ins").torchvision_schemas()
+    diffusers = pytest.importorskip("diffusers", reason="counts are compared where diffusers is installed")
     sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
     recipes = {each.names[0]: each for each in importlib.import_module("diffusion_models").MODELS}
     for denoiser in denoisers():
