@@ -252,7 +252,7 @@ def as_rows(found: Any, denoiser: Denoiser, mode: Mode) -> dict[str, Any]:
         shallow = found.at(tuple(max(found.few, count // 2) for count in counts))[part]
         wanted |= {at_own[shallow.index(point)] for point in reduce_on(shallow, grid)}
         for index, point in enumerate(at_own):
-            if point not in wanted:
+            if point not in wanted or not _follows_the_batch(point.coefficients, mode.terms):
                 continue
             wanted.discard(point)
             numbers = []
@@ -264,6 +264,17 @@ def as_rows(found: Any, denoiser: Denoiser, mode: Mode) -> dict[str, Any]:
             rows.append([*as_json(point), *([numbers] if numbers else [])])
         result[part] = rows
     return {**result, "shifts": shifts}
+
+
+def _follows_the_batch(coefficients: Sequence[float], terms: Sequence[str]) -> bool:
+    """Whether what grows with the picture grows with the batch: Z-Image works on its samples one by one where it joins
+    them with their texts, so that moments of different batches are not the same ones there, and less than a block's."""
+    by_term = dict(zip(terms, coefficients, strict=True))
+    return by_term["HW"] <= max(by_term["BHW"], _ROUNDING)
+
+
+_ROUNDING = 100
+"""Bytes a pixel that may come of the allocator's blocks of 512 bytes."""
 
 
 def check(denoiser: Denoiser, mode: Mode, checkpointing: bool, made: dict[str, Any]) -> float:
