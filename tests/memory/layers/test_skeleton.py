@@ -104,3 +104,16 @@ def test_uniformer_v2_against_traces(changes: dict[str, Any], half: bool, parame
     tape.backward(loss)
     peak = max(mark.activation_bytes + 4 * mark.gradient_elements for mark in tape.marks())
     assert (tape.parameter_count, peak / 2**20) == (parameters, pytest.approx(traced, rel=0.015))
+
+
+@pytest.mark.parametrize(("half", "traced"), [(False, 312.0), (True, 289.0)])
+def test_video_swin_against_traces(half: bool, traced: float) -> None:
+    """Two clips of eight frames of 112 pixels through Swin-T."""
+    tape = Tape(stack=TRACED, half=half)
+    backbone = Build(tape, "mmaction").backbone({"type": "SwinTransformer3D", "arch": "tiny"})
+    (found,) = backbone(tape.new(2, 3, 8, 112, 112))
+    loss = ops.mean(found, ())
+    del found
+    tape.backward(loss)
+    peak = max(mark.activation_bytes + 4 * mark.gradient_elements for mark in tape.marks())
+    assert (tape.parameter_count, peak / 2**20) == (27_850_470, pytest.approx(traced, rel=0.015))

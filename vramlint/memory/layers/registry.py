@@ -208,6 +208,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "uniformer",
         "video",
         "video_plain",
+        "video_swin",
         "vit",
     ),
     "necks": (
