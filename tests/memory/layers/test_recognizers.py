@@ -60,3 +60,32 @@ def test_frames_and_segments_decide() -> None:
 def test_a_pipeline_without_clips_leaves_it_open() -> None:
     with pytest.raises(VramlintError, match="clip length"):
         peak(I3D)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "parameters"),
+    [
+        ("torchvision.densenet161", 2208, 26_472_000),
+        ("timm.swin_base_patch4_window7_224", 1024, 86_743_224),
+    ],
+)
+def test_backbones_named_by_their_library(kind: str, inside: int, parameters: int) -> None:
+    """Parameters as torchvision 0.28 and timm 1.0.31 count them without a classifier."""
+    head = {"type": "TSNHead", "num_classes": 400, "in_channels": inside}
+    model = LayerModel({"type": "Recognizer2D", "backbone": {"type": kind}, "cls_head": head}, "mmaction")
+    assert model.parameters == parameters + 400 * (inside + 1)
+
+
+def test_temporal_pooling_halves_the_frames_after_the_first_stage() -> None:
+    tree = {
+        "type": "Recognizer2D", "backbone": {"type": "ResNetTSM", "depth": 50},
+        "cls_head": {"type": "TSMHead", "num_classes": 400, "in_channels": 2048},
+    }  # fmt: skip
+    pooled = {**tree, "backbone": {**tree["backbone"], "temporal_pool": True}}
+    facts = {"clip_len": 1, "num_clips": 8}
+    size = Workload(2, Precision.FP32, False, 224, 224)
+    whole, half = (
+        max(each.activation_bytes for each in LayerModel(each_tree, "mmaction", facts=facts).moments(size))
+        for each_tree in (tree, pooled)
+    )
+    assert 0.55 < half / whole < 0.8

@@ -184,6 +184,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "convnext",
         "darknet",
         "ddrnet",
+        "elsewhere",
         "frames",
         "hourglass",
         "hrnet",
