@@ -8,7 +8,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable
 
-from vramlint.sources.model import Definition, Entry, Import, Mapping, Node, Scalar, Sequence, Span, Style, Unknown
+from vramlint.sources.model import (
+    Definition,
+    Entry,
+    Import,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    Span,
+    Style,
+    Unknown,
+)
 from vramlint.sources.python_arguments import Parsers, is_argument_call
 from vramlint.sources.python_arithmetic import NotKnown
 from vramlint.sources.python_binding import Binder
@@ -110,12 +121,18 @@ class Body:
         self._binder.bind(statement.target, value or self._evaluator.node(statement.value, frame.scope), span, frame)
 
     def _augmented(self, statement: ast.AugAssign, frame: Frame) -> None:
-        self._binder.bind(
-            statement.target,
-            self._evaluator.unknown(statement.value, "changed in place"),
-            self._places.span(statement),
-            frame,
-        )
+        self._binder.bind(statement.target, self._combined(statement, frame), self._places.span(statement), frame)
+
+    def _combined(self, statement: ast.AugAssign, frame: Frame) -> Node:
+        """``steps *= ranks`` of two known numbers is their product; everything else is changed in place."""
+        target = statement.target
+        if isinstance(target, ast.Name) and frame.function is None:
+            left = ast.copy_location(ast.Name(target.id, ast.Load()), target)
+            both = ast.copy_location(ast.BinOp(left, statement.op, statement.value), statement)
+            found = self._evaluator.node(both, frame.scope)
+            if isinstance(found, Scalar) and isinstance(found.value, (int, float)):
+                return found
+        return self._evaluator.unknown(statement.value, "changed in place")
 
     def _expression(self, statement: ast.Expr, frame: Frame) -> None:
         call = statement.value
