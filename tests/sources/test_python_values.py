@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from vramlint.sources.model import Mapping, Node, Scalar, Sequence, Style, Unknown, plain
+from vramlint.sources.model import Mapping, Node, Scalar, Sequence, Style, Unknown, lookup, plain
 from vramlint.sources.python_reader import parse
 
 
@@ -77,7 +77,7 @@ def test_known_values(source: str, expected: object) -> None:
         ("x = f()", "result of f"),
         ("import os\nx = int(os.environ['B'])", "unknown"),
         ("x = N", "not set in this file"),
-        ("x = 1\nx += 1", "changed in place"),
+        ("x = 1\nx += n", "changed in place"),
         ("if flag:\n    x = 1\nelse:\n    x = 2", "under a condition"),
         ("x = 1\nif flag:\n    x = 2", "under a condition"),
         ("for x in range(3):\n    pass\ny = x", "in a loop"),
@@ -173,3 +173,19 @@ def test_class_families_without_end() -> None:
     started = time.process_time()
     value(diamonds + "x = C60.a")
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a = 2\na *= 8\nb = a\n", 16),
+        ("a = 7\na //= 2\nb = a\n", 3),
+        ("a = 1\nfor _ in range(n):\n    a *= 2\nb = a\n", None),
+        ("a = 1\nif c:\n    a += 1\nb = a\n", None),
+        ("a = 1\na += n\nb = a\n", None),
+        ("a += 1\nb = a\n", None),
+        ("a = 's'\na += 't'\nb = a\n", None),
+    ],
+)
+def test_a_number_combined_in_place(text: str, value: int | None) -> None:
+    assert plain(lookup(parse(text, "c.py").root, "b")) == value

@@ -43,6 +43,7 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft, title_of
+from vramlint.dialects.environment_ranks import process_ranks
 from vramlint.dialects.language import language_facts, low_precision_weights, product, torch_prefetch
 from vramlint.dialects.launch import World, world
 from vramlint.dialects.megatron_model import (
@@ -57,7 +58,6 @@ from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import FlagSource, Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, read_settings
 from vramlint.dialects.signature import normal_flag
-from vramlint.dialects.swift_ranks import process_ranks
 from vramlint.plan import (
     BatchPolicy,
     DecoderShape,
@@ -284,7 +284,11 @@ def _shared(settings: Settings[Config], more: str) -> int | None:
 
 def _world(document: Document, command: Command | None, context: Context, settings: Settings[Config]) -> World:
     """The launcher, the target, or the devices that a NeMo 2 test file spells."""
-    if command is not None and command.program == "megatron" and (started := process_ranks(document, command)):
+    if (
+        command is not None
+        and command.program == "megatron"
+        and (started := process_ranks(document, command, "ms-swift 4.6"))
+    ):
         return started
     place, devices, nodes = settings.places.get("devices"), settings.values.devices, settings.fact("nodes")
     if place is None or devices is None or nodes.value is None:

@@ -44,12 +44,12 @@ from typing import Any, ClassVar
 
 from vramlint.dialects import hf_trainer
 from vramlint.dialects.draft import Draft, title_of
+from vramlint.dialects.environment_ranks import process_ranks
 from vramlint.dialects.language import language_facts, low_precision_weights, preference
 from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.places import Source, location
 from vramlint.dialects.reading import Count, Flag, Natural, Settings, Text, keys, plain_value, read_settings
-from vramlint.dialects.swift_ranks import process_ranks
 from vramlint.plan import Fact, Origin, Precision, default, derived, unknown
 from vramlint.sources.model import Command, Definition, Document
 
@@ -119,7 +119,7 @@ def _title(claim: Claim, document: Document) -> str:
 def _world(document: Document, command: Command | None, context: Context) -> World:
     """The ranks of a command, or of the one line that hands the file over."""
     lines = [(document, command)] if command is not None else list(context.launches(document))
-    found = [process_ranks(at, line) for at, line in lines if line.program in ("swift", "megatron")]
+    found = [process_ranks(at, line, _SOURCE) for at, line in lines if line.program in ("swift", "megatron")]
     if len(found) == 1 and found[0] is not None:
         return found[0]
     return world(document, command, context)

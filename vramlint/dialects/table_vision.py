@@ -5,6 +5,7 @@ from __future__ import annotations
 from vramlint.dialects.rows import NOT_A_TRAINER, PYTHON, YAML, Row, a_class, call, keys, line, row
 
 _NOT_TIMM = "lr_scheduler auto_augment random_erase data_path weights output_dir train_data blr nbs"
+_XTUNER = r"(?m)^from xtuner\.model"
 _OPENMMLAB = "train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks"
 NOT_EVALUATION = r"(^|/)(?!eval|test|predict)[^/]*$"
 _DATA_AND_TRAINER = (
@@ -191,6 +192,7 @@ VISION: tuple[Row, ...] = (
         keys("data.videos_per_gpu", "_base_ model", syntaxes=PYTHON),
         module="mmcv",
     ),
+    row("xtuner", "XTuner", keys("model train_dataloader", syntaxes=PYTHON, text=_XTUNER), module="xtuner"),
     row(
         "mmengine",
         "MMEngine",

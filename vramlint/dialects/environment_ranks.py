@@ -1,4 +1,4 @@
-"""How many ranks a command of ms-swift starts: ``NPROC_PER_NODE`` and ``NNODES`` in front of it."""
+"""How many ranks a command of ms-swift or XTuner starts: ``NPROC_PER_NODE`` and ``NNODES`` in front of it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from vramlint.dialects.reading import plain_value
 from vramlint.plan import Fact, Origin, default, unknown
 from vramlint.sources.model import Command, Document
 
-_SOURCE = "ms-swift 4.6"
 
+def process_ranks(document: Document, command: Command, source: str) -> World | None:
+    """What ``NPROC_PER_NODE`` and ``NNODES`` in front of a command start; None where a launcher does.
 
-def process_ranks(document: Document, command: Command) -> World | None:
-    """What ``NPROC_PER_NODE`` and ``NNODES`` in front of a command of ms-swift start; None where a launcher does.
-
-    Source: ms-swift 4.6 ``cli/main.py#get_torchrun_args``: both go to torchrun, which is left out where neither is set.
+    Sources: ms-swift 4.6 ``cli/main.py#get_torchrun_args`` and XTuner 0.2 ``entry_point.py#cli``: both go to torchrun,
+    which is left out where neither is set.
     """
     if command.launchers:
         return None
     environment = Source(document, command.environment, Origin.LAUNCH)
     on_each, machines = environment.find("NPROC_PER_NODE"), environment.find("NNODES")
     if on_each is None and machines is None:
-        note = f"no NPROC_PER_NODE: one process ({_SOURCE})"
+        note = f"no NPROC_PER_NODE: one process ({source})"
         return World(default(1, note), default(1, note))
     counts = [1 if place is None else _number(place) for place in (on_each, machines)]
     where = next(location(place) for place in (on_each, machines) if place is not None)
