@@ -111,7 +111,8 @@ def test_a_default_of_an_option() -> None:
         ("B = 8\nx = B * 2\n", "computed"),
         ("x = f()\n", "cannot be known"),
         ("x = y = 8\n", "more than one place"),
-        ("x = 1\nx += 1\n", "cannot be known"),
+        ("x = 1\nx += 1\n", "computed from other settings"),
+        ("x = 1\nx += n\n", "cannot be known"),
     ],
 )
 def test_replace_is_refused(source: str, reason: str) -> None:
