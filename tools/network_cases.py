@@ -10,6 +10,8 @@ import torch
 
 Batch = dict[str, torch.Tensor]
 
+_HEADS = ("MaskedLM", "TokenClassification", "QuestionAnswering", "SequenceClassification")
+
 
 class Case(NamedTuple):
     """A config class with small sizes, the model class on top, and the sizes of the batch."""
@@ -49,7 +51,8 @@ class Case(NamedTuple):
     @property
     def said(self) -> dict[str, Any]:
         """What the checkpoint's config.json says and the config class does not keep."""
-        return {"tie_word_embeddings": False} if self.untied else {}
+        head = self.model.partition("For")[2]
+        return {"tie_word_embeddings": False} if self.untied else {"head": head} if head in _HEADS else {}
 
     def untie(self, model: Any) -> None:
         if self.untied:
@@ -80,6 +83,63 @@ def _speech(sizes: dict[str, int], dtype: torch.dtype) -> Batch:
     }
 
 
+def _text(sizes: dict[str, int], dtype: torch.dtype) -> Batch:
+    del dtype
+    ids = (sizes["batch"], sizes["length"])
+    return {
+        "input_ids": torch.zeros(ids, dtype=torch.long),
+        "attention_mask": torch.ones(ids, dtype=torch.long),
+        "labels": torch.zeros(sizes["batch"], dtype=torch.long),
+    }
+
+
+def _labelled(sizes: dict[str, int], dtype: torch.dtype) -> Batch:
+    batch = _text(sizes, dtype)
+    return {**batch, "labels": torch.zeros_like(batch["input_ids"])}
+
+
+def _answered(sizes: dict[str, int], dtype: torch.dtype) -> Batch:
+    batch = _text(sizes, dtype)
+    ends = batch.pop("labels")
+    return {**batch, "start_positions": ends, "end_positions": torch.zeros_like(ends)}
+
+
+def _images(sizes: dict[str, int], dtype: torch.dtype) -> Batch:
+    batch = sizes["batch"]
+    images = torch.zeros(batch, 3, sizes["height"], sizes["width"], dtype=dtype)
+    return {"pixel_values": images, "labels": torch.zeros(batch, dtype=torch.long)}
+
+
+def _matched(sizes: dict[str, int], dtype: torch.dtype) -> Batch:
+    batch, length = sizes["batch"], sizes["length"]
+    return {
+        "input_ids": torch.zeros(batch, length, dtype=torch.long),
+        "attention_mask": torch.ones(batch, length, dtype=torch.long),
+        "pixel_values": torch.zeros(batch, 3, sizes["height"], sizes["width"], dtype=dtype),
+        "return_loss": True,  # type: ignore[dict-item]
+    }
+
+
+_IMAGES = {"batch": 8, "height": 224, "width": 224}
+_VIT = {"hidden_size": 512, "num_hidden_layers": 5, "num_attention_heads": 8, "intermediate_size": 2048}
+_CLIP = {
+    "text_config": {
+        "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024,
+        "vocab_size": 4000,
+    },
+    "vision_config": {
+        "hidden_size": 512, "num_hidden_layers": 5, "num_attention_heads": 8, "intermediate_size": 2048,
+        "patch_size": 16,
+    },
+}  # fmt: skip
+_QV = ("q_proj", "v_proj")
+_TEXT = {"batch": 8, "length": 384}
+_BERT = {
+    "hidden_size": 512, "num_hidden_layers": 5, "num_attention_heads": 8, "intermediate_size": 2048,
+    "vocab_size": 8000,
+}  # fmt: skip
+_DISTILBERT = {"dim": 512, "n_layers": 5, "n_heads": 8, "hidden_dim": 2048, "vocab_size": 8000}
+_QUERY = ("query", "value")
 _PAIR = {"batch": 4, "source": 384, "target": 160}
 _BART = {
     "d_model": 512, "encoder_layers": 5, "decoder_layers": 4, "encoder_attention_heads": 8,
@@ -106,6 +166,24 @@ CASES: dict[str, Case] = {
     "pegasus": Case("PegasusConfig", _BART, "PegasusForConditionalGeneration", _PAIR, _pair),
     "marian": Case("MarianConfig", {**_BART, "pad_token_id": 0}, "MarianMTModel", _PAIR, _pair),
     "m2m_100": Case("M2M100Config", _M2M, "M2M100ForConditionalGeneration", _PAIR, _pair),
+    "bert": Case("BertConfig", _BERT, "BertForSequenceClassification", _TEXT, _text, _QUERY),
+    "bert-mlm": Case("BertConfig", _BERT, "BertForMaskedLM", _TEXT, _labelled, _QUERY),
+    "bert-ner": Case("BertConfig", _BERT, "BertForTokenClassification", _TEXT, _labelled, _QUERY),
+    "bert-qa": Case("BertConfig", _BERT, "BertForQuestionAnswering", _TEXT, _answered, _QUERY),
+    "roberta": Case("RobertaConfig", _BERT, "RobertaForSequenceClassification", _TEXT, _text, _QUERY),
+    "roberta-mlm": Case("RobertaConfig", _BERT, "RobertaForMaskedLM", _TEXT, _labelled, _QUERY),
+    "electra": Case("ElectraConfig", {**_BERT, "embedding_size": 128}, "ElectraForSequenceClassification", _TEXT,
+                    _text, _QUERY),
+    "distilbert": Case("DistilBertConfig", _DISTILBERT, "DistilBertForSequenceClassification", _TEXT, _text,
+                       ("q_lin", "v_lin")),
+    "vit": Case("ViTConfig", _VIT, "ViTForImageClassification", _IMAGES, _images, _QV),
+    "deit": Case("DeiTConfig", _VIT, "DeiTForImageClassification", _IMAGES, _images, _QV),
+    "dinov2": Case("Dinov2Config", {**_VIT, "image_size": 224}, "Dinov2ForImageClassification", _IMAGES, _images, _QV),
+    "dinov2-swiglu": Case("Dinov2Config", {**_VIT, "image_size": 224, "use_swiglu_ffn": True},
+                          "Dinov2ForImageClassification", _IMAGES, _images, _QV),
+    "dinov2-registers": Case("Dinov2WithRegistersConfig", {**_VIT, "image_size": 224},
+                             "Dinov2WithRegistersForImageClassification", _IMAGES, _images, _QV),
+    "clip": Case("CLIPConfig", _CLIP, "CLIPModel", {**_IMAGES, "batch": 32, "length": 77}, _matched, _QV),
     "whisper": Case(
         "WhisperConfig", _WHISPER, "WhisperForConditionalGeneration",
         {"batch": 4, "mels": 80, "frames": 1000, "target": 160}, _speech,

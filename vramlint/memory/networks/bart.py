@@ -53,6 +53,10 @@ KINDS = {
 }
 
 
+_COMPUTED_ROWS = 2
+"""Rows of M2M100's buffer of sinusoids beyond the longest sequence (``offset``)."""
+
+
 class Attention:
     """Four projections of ``width`` around a kernel."""
 
@@ -135,7 +139,9 @@ class Positions:
         self.width = int(config["d_model"])
         length = int(config["max_position_embeddings"]) if entries is None else entries
         self.weight: Parameter | None = None
-        if kin.positions != "computed":
+        if kin.positions == "computed":
+            run.given(length + _COMPUTED_ROWS, self.width, itemsize=run.way.weight_bytes)  # a buffer
+        else:
             with run.tape.frozen(active=kin.positions == "fixed"):
                 self.weight = run.weight((length + kin.offset) * self.width)
 
@@ -143,7 +149,7 @@ class Positions:
         """``x`` plus its positions."""
         size = self.run.way.weight_bytes
         if self.weight is None:
-            table = self.run.tape.new(*x.shape, itemsize=4)
+            table = self.run.tape.new(*x.shape, itemsize=self.run.way.weight_bytes)
             return ops.add(x, table)
         ids = self.run.tape.new(x.shape[1], itemsize=8)
         table = self.run.tape.record(

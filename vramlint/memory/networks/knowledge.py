@@ -82,6 +82,13 @@ class Network(NamedTuple):
         return f"worked out block by block from {self.read_in}"
 
     @property
+    def side(self) -> int:
+        """Side of the images that the config is for, 0 where it names none."""
+        data = self.config.get("vision_config") or self.config
+        size = data.get("image_size") or (224 if self.config.get("model_type") == "clip" else 0)
+        return int(size[0] if isinstance(size, (list, tuple)) else size)
+
+    @property
     def longest_target(self) -> int:
         """Tokens of the longest target of speech, from the table of positions."""
         return int(self.config.get("max_target_positions", 0))
@@ -130,7 +137,7 @@ class Network(NamedTuple):
             case "speech":
                 return {"target": workload.target_len or workload.seq_len}
             case "image":
-                return {"height": workload.height, "width": workload.width}
+                return {"height": workload.height or self.side, "width": workload.width or self.side}
             case _:
                 return {"length": workload.seq_len}
 

@@ -86,9 +86,9 @@ def _product(run: Run, x: Tensor, weight: Parameter, bias: Parameter | None, out
     return tape.record((*x.shape[:-1], outside), x.itemsize, inputs, grads, saved, transient=unpacked)
 
 
-def tied(run: Run, x: Tensor, weight: Parameter, outside: int) -> Tensor:
+def tied(run: Run, x: Tensor, weight: Parameter, outside: int, bias: Parameter | None = None) -> Tensor:
     """A head that shares the embedding's weight."""
-    return _product(run, x, weight, None, outside)
+    return _product(run, x, weight, bias, outside)
 
 
 class LayerNorm:
@@ -132,17 +132,16 @@ class RMSNorm:
         del squares
         x = ops.mul(x, inverse)
         x = tape.cast(x, self.run.way.weight_bytes) if self.run.way.weight_bytes == 2 else x
-        return scaled_by(x, self.weight)
+        return scaled_by(x, self.weight, self.run.way.weight_bytes)
 
 
-def scaled_by(x: Tensor, weight: Parameter) -> Tensor:
+def scaled_by(x: Tensor, weight: Parameter, weight_bytes: int) -> Tensor:
     """``weight * x`` over the last dimension: ``x`` is kept for the weight, whose gradient is summed from a product."""
     saved = (x,) if weight.trainable else ()
-    transient = x.bytes if weight.trainable else 0
-    size = x.itemsize
-    return x.storage.tape.record(
-        x.shape, size, (x, weight), (x.bytes, size * weight.elements), saved, transient=transient
-    )
+    size = max(x.itemsize, weight_bytes)
+    transient = size * x.elements if weight.trainable else 0
+    grads = (x.bytes, weight_bytes * weight.elements)
+    return x.storage.tape.record(x.shape, size, (x, weight), grads, saved, transient=transient)
 
 
 def gelu_new(x: Tensor) -> Tensor:
