@@ -38,6 +38,22 @@ def test_keys_of_a_yaml() -> None:
     assert (plan.seq_len.value, plan.fact("decoder_seq_len").value) == (512, 96)
 
 
+@pytest.mark.parametrize(
+    ("script", "head", "length"),
+    [
+        ("run_glue.py", "SequenceClassification", 128),
+        ("run_qa.py", "QuestionAnswering", 384),
+        ("run_ner.py", "TokenClassification", None),
+        ("run_mlm.py", "MaskedLM", None),
+        ("train.py", None, None),
+    ],
+)
+def test_heads_of_the_examples(script: str, head: str | None, length: int | None) -> None:
+    plan = flags("", script)
+    assert (plan.fact("head").value, plan.seq_len.value) == (head, length)
+    assert flags("--max_seq_length 256", script).seq_len.value == 256
+
+
 def test_a_frozen_encoder() -> None:
     plan = flags("--freeze_encoder True", "run_speech_recognition_seq2seq.py")
     assert plan.fact("frozen_parts").value == ("encoder",)

@@ -96,6 +96,9 @@ def _model(draft: Draft, calls: list[_Call], loaders: list[_Call]) -> None:
     kinds = {call.name.split(".")[-2] for call in loaders}
     if any(map(_IMAGES.search, kinds)) and not draft.plan.image_size.known:
         image_size_of_calls(draft, draft.document)
+    heads = {kind.partition("For")[2] for kind in kinds} - {""}
+    if len(heads) == 1:
+        draft.put("head", derived(next(iter(heads)), "the class that is loaded"))
     size = _SIZE.search(found.value)
     if size is not None and any("ImageClassification" in kind for kind in kinds) and not draft.plan.image_size.known:
         side = int(size[1])

@@ -32,10 +32,11 @@ from typing import Any, ClassVar
 
 from vramlint.dialects import spelling_out
 from vramlint.dialects.commands import open_run, world_of
+from vramlint.dialects.draft import Draft
 from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys
-from vramlint.plan import Fact, Precision, default, unknown
+from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Document, Plain
 
 NAME = "open_clip"
@@ -60,6 +61,9 @@ class Train(Schema):
     model: Text | None = keys("model", default="RN50")
 
     precision: Any = keys("precision")
+    local_loss: Flag | None = keys("local_loss", default=False)
+    lock_image: Flag | None = keys("lock_image", default=False)
+    lock_text: Flag | None = keys("lock_text", default=False)
     tokens: Any = keys("naflex_max_tokens_per_batch")
 
 
@@ -98,9 +102,36 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.slots.pop("micro_batch", None)
     if not settings.spelled("image_size"):
         draft.put("image_size", unknown(f"the size is the one of {settings.values.model}'s own configuration"))
+    _towers(draft, settings)
     torch_prefetch(draft)
     run.offer_flags({fact: flag for fact, flag in _FLAGS.items() if fact != "precision"}, of_framework=True)
     return draft.close(world_of(run, context, f"{_SOURCE}: one process without a launcher"))
+
+
+_LIKE = {
+    "ViT-B-32": "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+    "ViT-B-16": "laion/CLIP-ViT-B-16-laion2B-s34B-b88K",
+    "ViT-L-14": "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+    "ViT-L-14-336": "open_clip/ViT-L-14-336",
+    "ViT-H-14": "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+    "ViT-B-32-quickgelu": "openai/clip-vit-base-patch32",
+    "ViT-B-16-quickgelu": "openai/clip-vit-base-patch16",
+    "ViT-L-14-quickgelu": "openai/clip-vit-large-patch14",
+    "ViT-L-14-336-quickgelu": "openai/clip-vit-large-patch14-336",
+}
+"""Checkpoints of transformers with the shape of an ``open_clip/model_configs`` entry."""
+
+
+def _towers(draft: Draft, settings: Settings[Train]) -> None:
+    """What a model's shape is like; features of all ranks are gathered (``src/open_clip/loss.py#gather_features``)."""
+    like = _LIKE.get(str(settings.values.model).replace("/", "-"))
+    if like is not None:
+        draft.put("architecture_like", derived(like, "the same shape in transformers"))
+    draft.put("gathered_features", derived(value=True, note="the loss compares the samples of all ranks"))
+    draft.put("local_loss", settings.fact("local_loss"))
+    locked = (("image tower", settings.values.lock_image), ("text tower", settings.values.lock_text))
+    if any(on for _, on in locked):
+        draft.put("frozen_parts", derived(tuple(part for part, on in locked if on), "locked towers"))
 
 
 def _precision(settings: Settings[Train]) -> Fact[Precision]:

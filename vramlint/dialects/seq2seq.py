@@ -1,4 +1,4 @@
-"""Lengths of sources and targets, and frozen towers, of scripts that train encoder-decoders.
+"""Lengths of sources and targets, heads and frozen towers of scripts that train encoder-decoders and encoders.
 
 The official examples cut both sides and pad each batch to its longest sample; whoever launches them without the flags
 gets their defaults. Whisper takes clips of thirty seconds whatever is asked.
@@ -24,6 +24,11 @@ from vramlint.sources.model import Command
 
 _EXAMPLES = re.compile(r"run_(summarization|translation)(_no_trainer)?\.py$")
 _SOURCE_LENGTH, _TARGET_LENGTH = 1024, 128
+_TEXT_EXAMPLES = {
+    "run_glue.py": ("SequenceClassification", 128), "run_classification.py": ("SequenceClassification", 128),
+    "run_qa.py": ("QuestionAnswering", 384), "run_ner.py": ("TokenClassification", 0), "run_mlm.py": ("MaskedLM", 0),
+}  # fmt: skip
+"""The head that an example trains, and where it cuts samples (``max_seq_length``), 0 where the tokenizer decides."""
 _EXAMPLE = "default of the official example script (transformers 5.24.0)"
 
 
@@ -43,8 +48,19 @@ def pair_lengths(draft: Draft, claim: Claim, sources: Sequence[Source]) -> None:
             draft.put("packing", derived(value=False, note="batches are padded to their longest sample"))
     if target is not None:
         draft.put("decoder_seq_len", target)
+    if isinstance(subject, Command):
+        _text_example(draft, posixpath.basename(subject.program))
     if _switched(sources, "freeze_encoder"):
         draft.put("frozen_parts", derived(("encoder",), "freeze_encoder"))
+
+
+def _text_example(draft: Draft, script: str) -> None:
+    head, length = _TEXT_EXAMPLES.get(script, ("", 0))
+    if head:
+        draft.put("head", derived(head, script))
+    if length and not draft.plan.seq_len.known:
+        draft.put("seq_len", Fact(length, Origin.DEFAULT, None, _EXAMPLE))
+        draft.put("packing", derived(value=True, note="padded to the limit (pad_to_max_length)"))
 
 
 def _count(sources: Sequence[Source], name: str) -> Fact[int] | None:

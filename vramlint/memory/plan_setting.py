@@ -55,6 +55,9 @@ def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, .
             return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
         case "speech":
             return tuple(absent)
+        case "image":
+            side: int = getattr(knowledge, "side", 0)
+            return (*absent, *(() if plan.image_size.value or side else ("image size",)))
         case _:
             pass
     sized = plan.image_size.value or plan.fact("batch_shape").value or plan.seq_len.value

@@ -91,7 +91,10 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
     own = plan.fact("own_profile").value
     if isinstance(own, OwnProfile) and own.profile is not None:
         return _own(own, own.profile)
-    known = _in_folder(plan, name) or _network(plan, find_network(name))
+    like = str(plan.fact("architecture_like").value or "")
+    shaped = find_network(like)
+    called = find_network(name) if shaped is None else shaped._replace(name=name)
+    known = _in_folder(plan, name) or _network(plan, called)
     if known is not None:
         return known
     # No decoder has a profile. Its entry is looked up before the ledger's, whose modules take longer to import.

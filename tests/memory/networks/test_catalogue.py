@@ -11,7 +11,7 @@ import pytest
 from vramlint.hardware import Target
 from vramlint.memory import estimate
 from vramlint.memory.networks.catalogue import find_network, local_network, networks
-from vramlint.plan import Fact, Origin, Precision, TrainingPlan
+from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan
 
 PARAMETERS = {
     "google-t5/t5-small": 60_506_624,
@@ -28,8 +28,14 @@ PARAMETERS = {
     "openai/whisper-small": 241_734_912,
     "openai/whisper-large-v3": 1_543_490_560,
     "openai/whisper-large-v3-turbo": 808_878_080,
+    "google-bert/bert-base-uncased": 109_483_778,
+    "distilbert-base-uncased": 66_955_010,
+    "FacebookAI/roberta-large": 355_361_794,
+    "openai/clip-vit-base-patch32": 151_277_313,
+    "openai/clip-vit-large-patch14": 427_616_513,
+    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": 986_109_441,
 }
-"""As counted in the checkpoints on the hub."""
+"""As counted in the checkpoints on the hub, of text encoders with a head of two labels."""
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -41,7 +47,7 @@ def test_parameters_are_those_of_the_checkpoint(name: str) -> None:
 
 def test_every_entry_is_worked_out() -> None:
     found = networks()
-    assert len(found) >= 60
+    assert len(found) >= 140
     assert all(network.parameters > 1_000_000 for network in found)
 
 
@@ -102,6 +108,22 @@ def test_whisper_takes_clips_of_thirty_seconds() -> None:
     assert gib(**{**small, "decoder_seq_len": 448}) > gib(**small)
     quantised = gib(**small, adapter="lora", adapter_rank=32, adapter_targets=("q_proj",), base_quantization="int8")
     assert quantised < gib(**small, adapter="lora", adapter_rank=32, adapter_targets=("q_proj",))
+
+
+def test_heads_and_images() -> None:
+    text = {"model": "bert-base-uncased", "decoder_seq_len": None}
+    assert gib(**text, head="MaskedLM") > gib(**text) + 0.5
+    assert gib(**text, attention="eager") > gib(**text)
+    image = {"model": "facebook/dinov2-base", "seq_len": None, "decoder_seq_len": None}
+    assert gib(**image) == gib(**image, image_size=ImageSize(224, 224)) < gib(**image, image_size=ImageSize(518, 518))
+
+
+def test_a_contrastive_loss_over_all_ranks() -> None:
+    pair = {"model": "ViT-B-32", "seq_len": None, "decoder_seq_len": None, "micro_batch": 512, "data_parallel": 64}
+    like = {**pair, "architecture_like": "openai/clip-vit-base-patch32", "sharding": "ddp"}
+    alone, local = gib(**like), gib(**like, gathered_features=True, local_loss=True)
+    assert alone < local < gib(**like, gathered_features=True)
+    assert gib(**like, frozen_parts=("image tower",)) < alone
 
 
 def test_a_target_that_no_layer_has() -> None:

@@ -1,6 +1,6 @@
 """The block that encoders share: attention and two or three linear layers, norms before or after.
 
-Sources: transformers 5.24 ``models/{bert,roberta,electra,albert,distilbert,vit,deit,dinov2,clip,siglip}/modeling_*.py``.
+Sources: transformers 5.24 ``models/{bert,roberta,electra,distilbert,vit,deit,dinov2,clip}/modeling_*.py``.
 """
 
 from __future__ import annotations
@@ -64,12 +64,15 @@ class Block:
         self.mask: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        x = self._half(x, self._attended, 0)
-        return self._half(x, self._fed, 1)
-
-    def _half(self, x: Tensor, function: Callable[[Tensor, list[Tensor]], Tensor], index: int) -> Tensor:
-        shape = self.shape
         held: list[Tensor] = []
+        x = self._half(x, self._attended, 0, held)
+        return self._half(x, self._fed, 1, held)
+
+    def _half(
+        self, x: Tensor, function: Callable[[Tensor, list[Tensor]], Tensor], index: int, held: list[Tensor]
+    ) -> Tensor:
+        """One half; ``held`` are what the block's local variables keep until it ends."""
+        shape = self.shape
         inner = function(self.norms[index](x) if shape.before else x, held)
         if self.scales:
             inner = scaled_by(inner, self.scales[index], self.run.way.weight_bytes)
@@ -79,13 +82,13 @@ class Block:
         return ops.add(inner, x)
 
     def _attended(self, x: Tensor, held: list[Tensor]) -> Tensor:
-        del held
         shape = self.shape
         query, key, value = self.query(x), self.key(x), self.value(x)
         del x
         how = Attending(shape.heads, shape.attention_dropout, mask=self.mask, causal=shape.causal)
         found = attend(self.run, query, key, value, how)
         del query, key, value
+        held += [how.weights] if how.weights is not None else []
         return self.out(found)
 
     def _fed(self, x: Tensor, held: list[Tensor]) -> Tensor:

@@ -20,6 +20,10 @@ SPREAD = 0.08
 against these models, whose kernels and versions of transformers differ."""
 
 
+_DINO_SIDE = 224
+"""DINOv2's processor crops to this, whatever size its positions are for (``preprocessor_config.json``)."""
+
+
 class Model(Protocol):
     """A model built on a run."""
 
@@ -83,7 +87,9 @@ class Network(NamedTuple):
 
     @property
     def side(self) -> int:
-        """Side of the images that the config is for, 0 where it names none."""
+        """Side of the images that the processor makes, 0 where the config names none."""
+        if str(self.config.get("model_type")).startswith("dinov2"):
+            return _DINO_SIDE
         data = self.config.get("vision_config") or self.config
         size = data.get("image_size") or (224 if self.config.get("model_type") == "clip" else 0)
         return int(size[0] if isinstance(size, (list, tuple)) else size)

@@ -215,7 +215,7 @@ class Attending:
     where it lies ``permuted``, heads last.
     """
 
-    __slots__ = ("bias", "causal", "dropout", "heads", "mask", "permuted")
+    __slots__ = ("bias", "causal", "dropout", "heads", "mask", "permuted", "weights")
 
     def __init__(
         self, heads: int, dropout: float = 0.0, *, mask: Tensor | None = None, bias: Tensor | None = None,
@@ -223,6 +223,8 @@ class Attending:
     ) -> None:  # fmt: skip
         self.heads, self.dropout, self.mask, self.bias, self.causal = heads, dropout, mask, bias, causal
         self.permuted = permuted
+        self.weights: Tensor | None = None
+        """What an eager call hands back beside its output, alive for as long as the caller keeps it."""
 
 
 def attend(run: Run, query: Tensor, key: Tensor, value: Tensor, how: Attending, *, by_head: bool = False) -> Tensor:
@@ -296,7 +298,7 @@ def _eager(query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
     if how.mask is not None or how.causal:
         scores = ops.shifted(scores)
     scores = ops.softmax(scores)
-    scores = ops.dropout(scores, how.dropout)
+    how.weights = scores = ops.dropout(scores, how.dropout)
     return ops.copy(ops.matmul(scores, value, (batch, queries, value.shape[-1])))
 
 

@@ -1,7 +1,8 @@
 """What a plan makes of a network: whole or behind adapters, its base quantised or not.
 
 Reads of ``plan.extra``: ``adapter_targets``, ``adapter_method``, ``adapter_dropout``, ``base_quantization``,
-``attention``, ``frozen_parts`` and ``upcast_weights`` (whether a quantised model's other weights are made fp32).
+``attention``, ``frozen_parts``, ``head`` (``MaskedLM``, …), ``gathered_features`` and ``local_loss`` (CLIP), and
+``upcast_weights`` (whether a quantised model's other weights are made fp32).
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def planned_network(plan: TrainingPlan, network: Network) -> Resolution:
     """The network as the plan trains it; the reason where that is not worked out."""
     texts = [f"transformers' {network.config['model_type']}, {_kernel_words(plan)}"]
     kernel = str(plan.fact("attention").value or "sdpa")
+    network = network._replace(config={**network.config, **_told(plan)})
+    if network.inputs == "image" and plan.image_size.value is None and network.side:
+        texts.append(f"image size unknown: {network.side}x{network.side}, to which the checkpoint's processor resizes")
     network = network._replace(kernel=_KERNELS.get(kernel, "sdpa"), frozen=_frozen(plan))
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
     if kind in _WHOLE:
@@ -33,6 +37,19 @@ def planned_network(plan: TrainingPlan, network: Network) -> Resolution:
     if kind not in ("lora", "qlora"):
         return Resolution(None, because=f"the adapter method {kind!r} is not worked out for {network.name}")
     return _adapted(plan, network, kind, texts)
+
+
+def _told(plan: TrainingPlan) -> dict[str, object]:
+    """What the plan says of head, labels and gathered features, beside the checkpoint's config."""
+    told: dict[str, object] = {}
+    if plan.fact("head").value:
+        told["head"] = plan.fact("head").value
+    if plan.num_classes.value:
+        told["num_labels"] = plan.num_classes.value
+    if plan.fact("gathered_features").value:
+        told["gathered_ranks"] = plan.data_parallel.value or plan.world_size.value or 1
+        told["local_loss"] = bool(plan.fact("local_loss").value)
+    return told
 
 
 _KERNELS = {"eager": "eager", "flash_attention_2": "flash", "flash_attention_3": "flash"}

@@ -61,7 +61,9 @@ class Encoder:
             self.width, ffn, heads, layers, before=False, activation=activation, dropout=self.rate,
             attention_dropout=attention, names=kin.names, drops=(kin.types, True), holds_inner=kin.types,
         )  # fmt: skip
-        self.narrow = int(config.get("embedding_size") or self.width) if config["model_type"] == "electra" else self.width
+        self.narrow = (
+            int(config.get("embedding_size") or self.width) if config["model_type"] == "electra" else self.width
+        )
         self.vocabulary = int(config["vocab_size"])
         self.words = Embedding(run, self.vocabulary, self.narrow)
         self.positions = Embedding(run, int(config["max_position_embeddings"]), self.narrow)

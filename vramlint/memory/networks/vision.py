@@ -99,7 +99,6 @@ class Classifier:
         x = ops.dropout(x, float(self.config.get("hidden_dropout_prob", 0.0)))
         x = self.norm(run.stack(self.blocks, x))
         logits = self.out(self._pooled(x))
-        del x
         return cross_entropy(logits, run.given(batch))
 
     def _pooled(self, x: Tensor) -> Tensor:
