@@ -48,20 +48,21 @@ def missing_facts(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, .
         return ()
     if isinstance(knowledge, Decoder) and plan.fact("open_lengths").value:
         return (*absent, "how long the answers are, of which no padding is kept,")
-    if isinstance(knowledge, (Decoder, MegatronModel)):
-        return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
-    match inputs_of(knowledge):
-        case "pair" | "text":
-            return (*absent, *(() if plan.seq_len.value else ("sequence length",)))
-        case "speech":
-            return tuple(absent)
-        case "image":
-            side: int = getattr(knowledge, "side", 0)
-            return (*absent, *(() if plan.image_size.value or side else ("image size",)))
-        case _:
-            pass
-    sized = plan.image_size.value or plan.fact("batch_shape").value or plan.seq_len.value
-    return (*absent, *(() if sized else ("image size",)))
+    name, known = _needed_size(plan, knowledge)
+    return (*absent, *(() if known else (name,)))
+
+
+def _needed_size(plan: TrainingPlan, knowledge: ModelKnowledge) -> tuple[str, bool]:
+    """Which size of a sample the model needs, and whether it is known."""
+    kind = inputs_of(knowledge)
+    if isinstance(knowledge, (Decoder, MegatronModel)) or kind in ("pair", "text"):
+        return "sequence length", bool(plan.seq_len.value)
+    if kind == "speech":
+        return "length", True  # every clip is cut to thirty seconds
+    sized = plan.image_size.value or plan.fact("batch_shape").value
+    if kind == "image":
+        return "image size", bool(sized or getattr(knowledge, "side", 0))
+    return "image size", bool(sized or plan.seq_len.value)
 
 
 def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, int] | None = None) -> Settings:
