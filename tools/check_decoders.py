@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from kernel_stand_ins import kernels
 
 from vramlint.memory.adapter import Adapter
 from vramlint.memory.architecture import DecoderConfig
@@ -44,6 +47,14 @@ _SPARSE = {
     "num_experts_per_tok": 4,
 }
 _EQUAL_HEADS = {"num_key_value_heads": 16}
+
+_OSS = {**_SPARSE, "head_dim": 64, "num_local_experts": 16, "layer_types": ["full_attention"] * 3}
+_HYBRID = {**_DENSE, "num_hidden_layers": 4, "head_dim": 128}
+_DELTA = {
+    "linear_num_key_heads": 4, "linear_num_value_heads": 8, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
+}  # fmt: skip
+EAGER = ("gpt_oss_eager",)
+HYBRIDS = ("qwen3_5", "qwen3_next", "qwen3_5_moe", "lfm2")
 
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", _DENSE),
@@ -114,6 +125,15 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
             "qk_rope_head_dim": 32, "v_head_dim": 64,
         },
     ),
+    "gpt_oss": ("GptOssConfig", _OSS),
+    "gpt_oss_eager": ("GptOssConfig", _OSS),
+    "qwen3_5": ("Qwen3_5TextConfig", {**_HYBRID, **_DELTA}),
+    "qwen3_next": (
+        "Qwen3NextConfig",
+        {**_SPARSE, **_HYBRID, **_DELTA, "shared_expert_intermediate_size": 512, "decoder_sparse_step": 1},
+    ),
+    "qwen3_5_moe": ("Qwen3_5MoeTextConfig", {**_SPARSE, **_HYBRID, **_DELTA, "shared_expert_intermediate_size": 512}),
+    "lfm2": ("Lfm2Config", {**_DENSE, "num_hidden_layers": 4, "full_attn_idxs": [3], "conv_bias": False}),
 }  # fmt: skip
 """transformers' config classes with small sizes, by ``model_type``."""
 
@@ -167,10 +187,19 @@ def _compared(name: str) -> dict[str, Any]:
     config = getattr(transformers, class_name)(**sizes)
     data = {"model_type": config.model_type, **config.to_dict()}
     found = decoder_from_config(data)
+    if found and name in EAGER:
+        found = found._replace(eager=True)
+        data["eager"] = True
     peaks: dict[str, float] = {}
     for mode in MODES:
+        targets = _targets(found) if found and found.experts else "all-linear"
         try:
-            traced = traced_mib(config, mode, _targets(found) if found and found.experts else "all-linear")
+            with (
+                kernels(config.model_type.removesuffix("_text"))
+                if name in HYBRIDS or (found and found.experts)
+                else nullcontext()
+            ):
+                traced = traced_mib(config, mode, targets, eager=name in EAGER)
         except Exception as error:  # noqa: BLE001 - one architecture that cannot be traced must not stop the table
             print(f"{name:<14} {mode.name:<24} not traced: {type(error).__name__}: {str(error)[:80]}")
             continue
@@ -186,6 +215,10 @@ def _plain(data: dict[str, Any]) -> dict[str, Any]:
     kept = {
         key: value for key, value in data.items() if isinstance(value, (int, float, bool)) and not key.startswith("_")
     }
+    if isinstance(data.get("mlp_layer_types"), list):
+        kept["mlp_layer_types"] = data["mlp_layer_types"]
+    if isinstance(data.get("layer_types"), list) and set(data["layer_types"]) - {"full_attention", "sliding_attention"}:
+        kept["layer_types"] = dict(Counter(data["layer_types"]))
     return {"model_type": data["model_type"], **dict(sorted(kept.items()))}
 
 
@@ -207,21 +240,25 @@ def formula_mib(name: str, config: DecoderConfig, mode: Mode) -> float | None:
 
 def _targets(config: DecoderConfig) -> tuple[str, ...]:
     """All linear layers; of a model of experts those of attention, as peft builds experts' changes of weights whole."""
-    return tuple(linear.name for linear in (config.attention_linears if config.experts else config.linears))
+    every = [linear for _, block in config.kinds for linear in block.linears]
+    names = [linear.name for linear in every if not config.experts or linear.reads in ("attention", "output", "mixed")]
+    return tuple(dict.fromkeys(names))
 
 
-def traced_mib(config: Any, mode: Mode, targets: tuple[str, ...] | str = "all-linear") -> float:
+def traced_mib(config: Any, mode: Mode, targets: tuple[str, ...] | str = "all-linear", *, eager: bool = False) -> float:
     """The peak of the second traced step, in MiB."""
     options = Options(dtype=torch.bfloat16 if mode.precision == "autocast" else None, evaluation=False)
-    return second_peak(record(lambda: _job(config, mode, targets), Shape(BATCH, seq_len=LENGTH), options)) / MIB
+    return second_peak(record(lambda: _job(config, mode, targets, eager), Shape(BATCH, seq_len=LENGTH), options)) / MIB
 
 
-def _job(config: Any, mode: Mode, targets: tuple[str, ...] | str) -> Job:
+def _job(config: Any, mode: Mode, targets: tuple[str, ...] | str, eager: bool) -> Job:
     import transformers
 
     torch.set_default_dtype(torch.bfloat16 if mode.precision == "bf16" else torch.float32)
     try:
-        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=_attention(config))
+        model = transformers.AutoModelForCausalLM.from_config(
+            config, attn_implementation="eager" if eager else _attention(config)
+        )
     finally:
         torch.set_default_dtype(torch.float32)
     model.tie_weights()  # fake parameters lose the tie while the model is built

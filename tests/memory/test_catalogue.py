@@ -207,6 +207,7 @@ def test_loading_the_catalogue_takes_milliseconds() -> None:
         ("our-lab/Qwen2.5-Math-7B-proofs", "Qwen/Qwen2.5-Math-7B"),
         ("NousResearch/Hermes-3-Llama-3.1-8B", "meta-llama/Llama-3.1-8B"),
         ("dolphin-2.9-llama3-8b", "meta-llama/Meta-Llama-3-8B"),
+        ("teknium/OpenHermes-2.5-Mistral-7B", "mistralai/Mistral-7B-v0.1"),
     ],
 )
 def test_a_fine_tune_whose_name_holds_its_base(name: str, base: str) -> None:
@@ -224,7 +225,7 @@ def test_a_fine_tune_whose_name_holds_its_base(name: str, base: str) -> None:
         "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B",  # a draft head
         "lmms-lab/llava-next-llama-3-8b",  # with a vision tower
         "nvidia/Llama-3_1-Nemotron-51B-Instruct",  # another size
-        "Qwen/Qwen3.5-9B",  # another family
+        "Qwen/Qwen9.5-9B",  # another family
         "Qwen2.5-14B-to-7B",  # two sizes
         "chargoddard/mixtralnt-4x7b-test",
         "llama-3",

@@ -22,17 +22,24 @@ from vramlint.plan import DecoderShape, Precision
 
 STORED: dict[str, Any] = json.loads(Path(__file__).with_name("decoder_traces.json").read_text())
 MIB = 2**20
+MODES = ("bf16", "autocast", "fp32")
+MODES += tuple(f"{mode}+checkpointing" for mode in MODES)
+MODES += tuple(f"{mode}+lora" for mode in MODES)
 
 PRECISIONS = {"bf16": Precision.PURE_BF16, "autocast": Precision.BF16, "fp32": Precision.FP32}
 
 TOLERANCE = 0.005
 """Share of the traced peak that a formula may be off, in every mode that it answers."""
 
+ROUGHER = {"gpt_oss_eager": 0.013}
+"""Where the peak lies inside the backward of materialised scores, which are not followed tensor by tensor."""
+
 
 def formula_mib(config: DecoderConfig, mode: str) -> float | None:
     kind, checkpointing, lora = mode.split("+")[0], "checkpointing" in mode, "lora" in mode
-    targets = config.attention_linears if config.experts else config.linears
-    adapter = Adapter(16, tuple(linear.name for linear in targets), 4, fused=True) if lora else None
+    every = [linear for _, block in config.kinds for linear in block.linears]
+    targets = [each.name for each in every if not config.experts or each.reads in ("attention", "output", "mixed")]
+    adapter = Adapter(16, tuple(dict.fromkeys(targets)), 4, fused=True) if lora else None
     decoder = Decoder("traced", config, "test", adapter)
     weight = 2 if kind == "bf16" else 4
     trained = 4 if lora else weight
@@ -49,11 +56,12 @@ def formula_mib(config: DecoderConfig, mode: str) -> float | None:
 def test_formulas_equal_their_traces(name: str) -> None:
     config = decoder_from_config(STORED[name]["config"])
     assert config is not None
+    config = config._replace(eager=name.endswith("_eager"))
     for mode, traced in STORED[name]["peaks_mib"].items():
         found = formula_mib(config, mode)
         if found is not None:
             error = found / traced - 1
-            assert abs(error) <= TOLERANCE, (name, mode, f"{error:+.2%}")
+            assert abs(error) <= ROUGHER.get(name, TOLERANCE), (name, mode, f"{error:+.2%}")
 
 
 def test_formulas_answer_every_traced_architecture() -> None:
@@ -62,9 +70,8 @@ def test_formulas_answer_every_traced_architecture() -> None:
         for name, each in STORED.items()
         if (config := decoder_from_config(each["config"]))
     }
-    assert len(answered) == len(STORED) >= 26
-    assert sum(modes >= 8 for modes in answered.values()) >= 20
-    assert min(answered.values()) >= 1
+    assert len(answered) == len(STORED) >= 38
+    assert min(answered.values()) == len(MODES)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="transformers is not installed")
@@ -85,10 +92,9 @@ def test_the_stored_trace_can_be_traced_again(name: str) -> None:
     assert traced == pytest.approx(STORED[name]["peaks_mib"]["bf16+checkpointing"], rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["openai/gpt-oss-20b", "meta-llama/Llama-4-Scout-17B-16E-Instruct"])
-def test_blocks_that_run_otherwise_are_not_covered(name: str) -> None:
-    """gpt-oss's sinks have no fused kernel in torch; Llama 4 sends every token to every expert."""
-    found = find_decoder(name)
+def test_blocks_that_run_otherwise_are_not_covered() -> None:
+    """Llama 4 sends every token to every expert."""
+    found = find_decoder("meta-llama/Llama-4-Scout-17B-16E-Instruct")
     assert found is not None
     assert formula_mib(found.config, "bf16") is None
 

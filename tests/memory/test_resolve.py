@@ -236,7 +236,8 @@ def test_adapters_on_a_quantised_checkpoint() -> None:
     lora = {**LANGUAGE, "adapter": "lora", "adapter_rank": 16}
     plain = estimate(plan({}, **lora), Target())
     four_bits = estimate(plan({}, **{**lora, "model": "unsloth/Llama-3.2-1B-bnb-4bit"}), Target())
-    qlora = estimate(plan({}, **{**lora, "adapter": "qlora"}), Target())
+    double = {"double_quantization": True}
+    qlora = estimate(plan(double, **{**lora, "adapter": "qlora"}), Target())
     assert plain.allocated is not None
     assert four_bits.allocated == qlora.allocated != plain.allocated
     gptq = estimate(plan({}, **{**lora, "model": "TechxGenus/Llama-3.2-1B-GPTQ"}), Target())

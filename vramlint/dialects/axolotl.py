@@ -125,6 +125,7 @@ class Config(Schema):
     adapter_targets: Any = keys("lora_target_modules")
     target_linear: Flag | None = keys("lora_target_linear")
     adapter_dropout: float | None = keys("lora_dropout")
+    quantised_experts: Flag | None = keys("quantize_moe_experts")
     tensor_parallel: Count | None = keys("tensor_parallel_size")
     context_parallel: Count | None = keys("context_parallel_size", "sequence_parallel_degree")
     deepspeed: Any = keys("deepspeed")
@@ -255,8 +256,11 @@ def _adapter(draft: Draft, settings: Settings[Config]) -> None:
         draft.put("adapter", fact if fact.value else derived("none", "no adapter: all weights are trained"))
         return
     draft.put("adapter", fact)
+    if fact.value == "qlora":
+        draft.put("double_quantization", default(value=True, note=f"loaders/model.py of {_SOURCE}"))
     if settings.values.target_linear:
         draft.put("adapter_targets", Fact("all-linear", settings.fact("target_linear").origin))
     elif settings.values.adapter_targets:
         draft.put("adapter_targets", settings.fact("adapter_targets"))
     draft.put("adapter_dropout", settings.fact("adapter_dropout"))
+    draft.put("quantised_experts", settings.fact("quantised_experts"))

@@ -97,6 +97,7 @@ class Config(Schema):
     fp16: Flag | None = keys("fp16")
     pure_bf16: Flag | None = keys("pure_bf16")
     quantization_bit: Count | None = keys("quantization_bit")
+    double_quantization: Flag | None = keys("double_quantization", default=True)
     adapter_targets: Any = keys("lora_target")
     adapter_dropout: float | None = keys("lora_dropout")
     packing: Flag | None = keys("packing", "neat_packing")
@@ -217,6 +218,8 @@ def _adapter(draft: Draft, settings: Settings[Config]) -> None:
         return
     kind = "qlora" if settings.values.quantization_bit == 4 else "lora"
     draft.put("adapter", Fact(kind, fact.origin, fact.location, fact.note))
+    if kind == "qlora":
+        draft.put("double_quantization", settings.fact("double_quantization"))
     if settings.values.quantization_bit == 8:
         draft.put("base_quantization", settings.fact("quantization_bit")._replace(value="int8"))
     if not settings.spelled("adapter_rank"):

@@ -51,7 +51,7 @@ from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.overrides import launch_sources
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, read_settings
-from vramlint.plan import Fact, derived, unknown
+from vramlint.plan import Fact, default, derived, unknown
 from vramlint.sources.model import Document
 
 NAME = "unsloth"
@@ -126,6 +126,8 @@ def _adapter(draft: Draft, settings: Settings[Config]) -> None:
     elif kind.value in ("lora", "qlora"):
         four_bit = kind.value == "qlora" or settings.values.four_bit
         draft.put("adapter", derived("qlora" if four_bit else "lora", "training_type and load_in_4bit"))
+        if four_bit:
+            draft.put("double_quantization", default(value=True, note="unsloth 2026.10, models/loader.py"))
     else:
         draft.put("adapter", unknown("no training_type: the user chooses", kind.location))
     draft.put("adapter_targets", settings.fact("targets"))

@@ -74,11 +74,12 @@ class Adapter(NamedTuple):
 
     def low_rank_parameters(self, config: DecoderConfig) -> int:
         """Trained parameters of the adapters themselves."""
-        shape, chosen = config.shape, self.chosen(config)
+        shape = config.shape
+        every = [(count, linear) for count, block in config.kinds for linear in self.chosen(block)]
         head = self.rank * (shape.hidden + shape.vocabulary) if self.head else 0
         kinds = {
-            "low-rank": shape.layers * sum(self.rank * (linear.inputs + linear.outputs) for linear in chosen) + head,
-            "outputs": shape.layers * sum(linear.outputs + self.rank for linear in chosen),
+            "low-rank": sum(count * self.rank * (linear.inputs + linear.outputs) for count, linear in every) + head,
+            "outputs": sum(count * (linear.outputs + self.rank) for count, linear in every),
             "prompt": self.virtual_tokens * shape.hidden,
             "prefix": self.virtual_tokens * 2 * config.kv_width * shape.layers,
             "norms": (config.norms_per_layer * shape.layers + 1) * shape.hidden,

@@ -34,7 +34,7 @@ def adapter_inputs(
         )
         padded = sum(linear.outputs for linear in fused) if len(fused) < FUSED_LINEARS else 0
     if not _copies_inputs(numbers, adapter):
-        kept = ("output", "down") if config.relu else ("output",)  # by attention and by ReLU themselves
+        kept = ("output",) * (not config.output_gate) + ("down",) * config.relu  # by attention and by ReLU themselves
         same = {"mlp": "attention"} if config.shared_norm else {}
         shared = {same.get(each.reads, each.reads): each.inputs for each in chosen if each.reads not in kept}
         widths = list(shared.values())

@@ -5,7 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from vramlint.memory.linear import Linear
+from vramlint.memory.mixers import Mixer
 from vramlint.plan import DecoderShape
+
+__all__ = ["LAYER_NORMS", "DecoderConfig", "Experts", "LatentAttention", "Linear"]
 
 LAYER_NORMS = ("layer", "plain", "python")
 """Kinds of ``DecoderConfig.norm`` that are LayerNorm and not RMSNorm."""
@@ -68,17 +72,21 @@ class DecoderConfig(NamedTuple):
     ``gelu_new`` written in Python (Phi). ``experts`` and ``latent``: mixture of experts, multi-head latent attention.
     ``positions``: rows of a learned position table (GPT-2, OPT). ``output_bias``: with ``qkv_bias`` the attention's
     output projection has a bias too (gpt-oss). ``full_qk_norm``: queries and keys are normalised over their whole
-    width, not per head (OLMo 2, OLMoE). ``attention_sinks``: one learned logit per head (gpt-oss), attention runs
-    eager. ``sliding_window``: tokens of the local attention's window, 0 for none; where longer sequences are trained,
-    transformers builds a mask. ``norm_bias``: LayerNorms have a bias though the linear layers have none (Falcon,
-    StableLM). ``partial_rotary``: rotary positions on a part of each head, so that queries and keys are joined from two
-    tensors. ``post_norm``: norms stand behind attention and MLP, not before them (OLMo 2, EXAONE 4).
+    width, not per head (OLMo 2, OLMoE). ``attention_sinks``: one learned logit per head (gpt-oss); attention is
+    ``eager`` there unless a kernel that knows them is asked for. ``sliding_window``: tokens of the local attention's
+    window, 0 for none; where longer sequences are trained, transformers builds a mask. ``norm_bias``: LayerNorms have a
+    bias though the linear layers have none (Falcon, StableLM). ``partial_rotary``: rotary positions on a part of each
+    head, so that queries and keys are joined from two tensors. ``post_norm``: norms stand behind attention and MLP, not
+    before them (OLMo 2, EXAONE 4).
     ``scaled_embedding``: the model multiplies what its embedding returns (Granite).
     ``fused_gate``: one projection for gate and up (Phi-3, GLM). ``relu``: the MLP's activation is ReLU, whose output is
     all that its backward reads (OPT). ``relu_squared``: the square of ReLU, which autocast computes in fp32 (Arcee).
     ``outer_norms``: of ``norms_per_layer``, those that read what attention and MLP return, in half precision under
     autocast (Gemma 2, GLM-4). ``rotated_qk_norm``: queries and keys are normalised after their rotation, which autocast
     leaves in fp32 (Hunyuan). ``half_norms``: LayerNorms work in autocast's half precision (Nemotron).
+    ``output_gate``: attention's output is gated by a second half of the queries' projection (Qwen3-Next, Qwen3.5).
+    ``attention`` and ``mixer``: what a block mixes tokens with. ``others``: how many of the blocks are of another kind,
+    and which (hybrids); the rest are as described here. ``first_at``: blocks of other kinds before the first of this.
     """
 
     shape: DecoderShape
@@ -110,6 +118,21 @@ class DecoderConfig(NamedTuple):
     outer_norms: int = 0
     rotated_qk_norm: bool = False
     half_norms: bool = False
+    output_gate: bool = False
+    attention: bool = True
+    mixer: Mixer | None = None
+    others: tuple[tuple[int, DecoderConfig], ...] = ()
+    first_at: int = 0
+    eager: bool = False
+
+    @property
+    def kinds(self) -> tuple[tuple[int, DecoderConfig], ...]:
+        """How many blocks there are of each kind."""
+        dense = self.experts.dense_layers if self.experts else 0
+        own = self.shape.layers - dense - sum(count for count, _ in self.others)
+        plain = ((dense, self._replace(experts=None)),) if dense else ()
+        sparse = self._replace(first_at=dense) if dense else self
+        return ((own, sparse), *plain, *self.others)
 
     @property
     def attention_width(self) -> int:
@@ -130,7 +153,8 @@ class DecoderConfig(NamedTuple):
         h, i = self.shape.hidden, self._dense_ffn
         gate = (Linear("gate_proj", h, i, "mlp"),) if self.gated and i else ()
         mlp = (Linear("up_proj", h, i, "mlp"), Linear("down_proj", i, h, "down")) if i else ()
-        return (*self.attention_linears, *gate, *mlp)
+        mixed = self.mixer.linears(h) if self.mixer else ()
+        return (*self.attention_linears, *mixed, *gate, *mlp)
 
     @property
     def _dense_ffn(self) -> int:
@@ -139,11 +163,13 @@ class DecoderConfig(NamedTuple):
     @property
     def attention_linears(self) -> tuple[Linear, ...]:
         """The projections of attention."""
+        if not self.attention:
+            return ()
         if self.latent is not None:
             return self._latent_linears(self.latent)
         h, a, kv = self.shape.hidden, self.attention_width, self.kv_width
         return (
-            Linear("q_proj", h, a, "attention"),
+            Linear("q_proj", h, a * (1 + self.output_gate), "attention"),
             Linear("k_proj", h, kv, "attention"),
             Linear("v_proj", h, kv, "attention"),
             Linear("o_proj", a, h, "output"),
@@ -169,6 +195,13 @@ class DecoderConfig(NamedTuple):
         return sum(linear.inputs * linear.outputs for linear in self.linears)
 
     @property
+    def expert_matrices(self) -> int:
+        """Weights of one block's routed experts."""
+        if self.experts is None:
+            return 0
+        return self.experts.number * (3 if self.gated else 2) * self.shape.hidden * self.experts.ffn
+
+    @property
     def expert_parameters(self) -> int:
         """One block's router and experts, shared ones left out."""
         if self.experts is None:
@@ -181,8 +214,13 @@ class DecoderConfig(NamedTuple):
 
     @property
     def layer_parameters(self) -> int:
-        """One block: with experts where the model has them."""
+        """One block of the first kind: with experts where the model has them."""
         return _layer_parameters(self)
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of all blocks' linear layers, without experts."""
+        return sum(count * block.layer_linear_parameters for count, block in self.kinds)
 
     @property
     def dense_layer_parameters(self) -> int:
@@ -201,11 +239,16 @@ class DecoderConfig(NamedTuple):
         """Norms and biases of one block."""
         per_norm = self._norm_parameters
         norms = self.norms_per_layer - self.shared_norm
-        biased = linears if self.biases else linears[: 3 + self.output_bias] if self.shape.qkv_bias else ()
+        qkv_bias = self.shape.qkv_bias and self.attention
+        biased = linears if self.biases else linears[: 3 + self.output_bias] if qkv_bias else ()
         return norms * per_norm + sum(linear.outputs for linear in biased) + self._attention_extras()
 
     def _attention_extras(self) -> int:
-        """Norms inside attention, its sinks, biases of latent projections."""
+        """Norms inside attention, its sinks, biases of latent projections; what a mixer has beside its projections."""
+        mixed = self.mixer.extras if self.mixer else 0
+        return mixed + (self._plain_attention_extras() if self.attention else 0)
+
+    def _plain_attention_extras(self) -> int:
         sinks = self.shape.heads if self.attention_sinks else 0
         if self.latent is not None:
             biases = self.latent.q_rank + self.latent.kv_rank + self.latent.rope_dim + self.shape.hidden
@@ -225,31 +268,25 @@ class DecoderConfig(NamedTuple):
         embedding = self.shape.vocabulary * self.shape.hidden
         final_norm = self._norm_parameters
         head = 0 if self.shape.tied else self.head_parameters
-        dense = self.experts.dense_layers if self.experts else 0
-        blocks = (self.shape.layers - dense) * self.layer_parameters + dense * self.dense_layer_parameters
+        blocks = sum(count * block.layer_parameters for count, block in self.kinds)
         return blocks + embedding + self.positions * self.shape.hidden + head + final_norm
 
     @property
     def active_parameters(self) -> int:
         """Parameters that one token passes through."""
+        idle = sum(count * block.idle_parameters for count, block in self.kinds)
+        return self.parameters - idle
+
+    @property
+    def idle_parameters(self) -> int:
+        """Experts' weights of one block that a token does not pass through."""
         if self.experts is None:
-            return self.parameters
+            return 0
         matrices = 3 if self.gated else 2
-        idle = self.experts.number - self.experts.per_token
-        sparse = self.shape.layers - self.experts.dense_layers
-        return self.parameters - sparse * idle * matrices * self.shape.hidden * self.experts.ffn
+        return (self.experts.number - self.experts.per_token) * matrices * self.shape.hidden * self.experts.ffn
 
 
 @lru_cache(maxsize=64)
 def _layer_parameters(config: DecoderConfig) -> int:
     """Counted once a shape: an estimate asks for them a hundred times, a search for the largest batch thousands."""
     return config.layer_linear_parameters + config._layer_extras(config.linears) + config.expert_parameters
-
-
-class Linear(NamedTuple):
-    """A linear layer: its name in Hugging Face models, widths, and which input tensor it shares with others."""
-
-    name: str
-    inputs: int
-    outputs: int
-    reads: str

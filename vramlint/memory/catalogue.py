@@ -82,9 +82,12 @@ def find_related(name: str) -> NamedDecoder | None:
     for length in range(len(words), 2, -1):
         for start in range(len(words) - length + 1):
             part = words[start : start + length]
+            if not _sizes(part):
+                continue
             found = keys.get("-".join(part))
-            if found is not None and _sizes(part):
-                return _entry(found)
+            entry = _versioned("-".join(part)) if found is None else _entry(found)
+            if entry is not None:
+                return entry
     return None
 
 

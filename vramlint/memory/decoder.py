@@ -7,6 +7,7 @@ architectures, bf16 and autocast, with and without activation checkpointing, LoR
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from vramlint.memory.adapter import Adapter
@@ -20,6 +21,7 @@ from vramlint.memory.ledger import (
     compiled_ledger,
     final_norm_bytes,
     layer_ledger,
+    mlp_ledger,
     unsaved_in_first_block,
     unsaved_weights_in_first_block,
 )
@@ -52,6 +54,10 @@ class Decoder(NamedTuple):
     adapter: Adapter | None = None
     quantised: bool = False
     eight_bit: bool = False
+    double_quantised: bool = False
+    """Whether the 4-bit blocks' scales are quantised too, which the checkpoint's name may say where no config does."""
+    quantised_experts: bool = False
+    """Whether experts are stored quantised too: one block's are unpacked whole, for backward too."""
     implementation: Implementation = HUGGING_FACE
     tower: Tower | None = None
     """The vision encoder of a vision-language model; frozen, it runs without a graph and only its weights count."""
@@ -131,7 +137,8 @@ class Decoder(NamedTuple):
     @property
     def largest_block_weight(self) -> int:
         """Elements of the largest weight of a block."""
-        return max(linear.inputs * linear.outputs for linear in self.local_config.linears)
+        blocks = (block for _, block in self.local_config.kinds)
+        return max(linear.inputs * linear.outputs for block in blocks for linear in block.linears)
 
     @property
     def outside_and_block(self) -> tuple[int, int]:
@@ -139,8 +146,9 @@ class Decoder(NamedTuple):
         if self.division is not None:
             counted = rank_parameters(self.config, self.division._replace(fully_sharded=False))
             return counted.outside, counted.block + counted.experts_of_block
-        block = self.config.layer_parameters
-        return self.config.parameters - self.config.shape.layers * block, block
+        config = self.config
+        largest = max(block.layer_parameters for _, block in config.kinds)
+        return config.parameters - sum(count * block.layer_parameters for count, block in config.kinds), largest
 
     @property
     def buffer_bytes(self) -> int:
@@ -158,23 +166,19 @@ class Decoder(NamedTuple):
         return kept + sum(saved.bytes_per_token for saved in ledger)
 
     def _covers(self, workload: Workload) -> bool:
-        """Experts and latent attention were traced in half precision, as transformers runs them, and not compiled.
-
-        Attention with sinks has no fused kernel in torch: which one runs, and so what is kept, is not known.
-        """
-        if self.config.attention_sinks or (self.config.experts and not self.config.experts.grouped):
+        """Experts and latent attention were traced as transformers runs them, and not compiled."""
+        config, name = self.config, self.implementation.name
+        if config.experts and not config.experts.grouped:
             return False
-        if self.config.experts is None and self.config.latent is None:
+        if config.experts is None and config.latent is None and not config.others:
             return True
-        if self.config.experts and self.adapter and {"up_proj", "gate_proj", "down_proj"} & set(self.adapter.targets):
-            return False  # adapters on fused experts build every expert's change of weights
-        known = self.implementation.name.startswith(("transformers", "torchtitan"))
-        plain = known and not workload.compiled and not self.quantised
-        return plain and arithmetic(workload.precision).weight == 2
+        half = arithmetic(workload.precision).weight == 2
+        known = name.startswith("transformers") or (name.startswith("torchtitan") and half)
+        return known and not workload.compiled
 
-    def dense(self) -> Decoder:
-        """The same with a dense MLP in every block, as the first blocks of some models of experts have."""
-        return self._replace(config=self.config._replace(experts=None))
+    def of_kind(self, block: DecoderConfig) -> Decoder:
+        """The same with every block of this kind."""
+        return self._replace(config=block)
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """Forward end, loss, and backward at the last and the first block; see :class:`_Step` for the terms."""
@@ -182,12 +186,28 @@ class Decoder(NamedTuple):
             return ()
         workload = workload._replace(micro_batch=self.sequences * workload.micro_batch)
         if self.division is not None:
+            if self.config.others:
+                return ()  # blocks of several kinds are not divided here
             return divided_moments(self, self.division, workload)
         moments = _Step(self, workload).moments()
         if self.tower is None or not self.tower_trains:
             return moments
         kept = self.tower.kept_bytes(workload)
         return tuple(moment._replace(activation_bytes=moment.activation_bytes + kept) for moment in moments)
+
+
+_GATE_GRADIENTS = 4.75
+"""Widths of an expert alive in backward through gpt-oss's clamped gate (``GptOssExperts._apply_gate``), as traced."""
+
+
+class _Kind(NamedTuple):
+    """Blocks of one kind: how many, and of each what it keeps, autocast's copies of its weights, its transients."""
+
+    number: int
+    block: int
+    casts: int
+    transient: int
+    config: DecoderConfig
 
 
 class _Step:
@@ -204,18 +224,14 @@ class _Step:
         self.tokens = tokens = workload.micro_batch * (workload.seq_len + added)
         length = workload.seq_len + added
         self.scored = 0 if decoder.scores else workload.micro_batch * min(decoder.scored_tokens or length, length)
-        self.block = decoder.layer_bytes_per_token(workload) * tokens
-        self.block += decoder.adapter.block_bytes(config) if decoder.adapter else 0
-        self.casts = numbers.compute * config.layer_linear_parameters if numbers.casts_weights else 0
+        self.kinds = [self._kind(count, block) for count, block in config.kinds]
+        self.block = self.kinds[0].block
+        self.casts = self.kinds[0].casts
         self.head_cast = numbers.compute * self.head if numbers.casts_weights else 0
         self.checkpoint = numbers.weight * shape.hidden * tokens
         self.layers = shape.layers
         self.embedding_leaf = self.checkpoint if self._keeps_embedding() else 0
         self.masks = self._masks() if workload.checkpointing else 0
-        dense = config.experts.dense_layers if config.experts else 0
-        self.dense_less = (
-            dense * (self.block - decoder.dense().layer_bytes_per_token(workload) * tokens) if dense else 0
-        )
         self.ids = 3 * 8 * tokens
         full = decoder.adapter is None
         norms = full or (decoder.adapter is not None and decoder.adapter.trains_norms)
@@ -224,6 +240,14 @@ class _Step:
             config, numbers, trains_norm=norms, trains_head=full or self.retied or self._copies_head()
         )
         self.first_block_unsaved = 0 if full or workload.checkpointing else self._unsaved_in_first_block()
+
+    def _kind(self, count: int, config: DecoderConfig) -> _Kind:
+        decoder, numbers = self.decoder.of_kind(config), self.numbers
+        block = decoder.layer_bytes_per_token(self.workload) * self.tokens
+        block += decoder.adapter.block_bytes(config) if decoder.adapter else 0
+        block += numbers.compute * config.expert_matrices if decoder.quantised_experts else 0
+        casts = numbers.compute * config.layer_linear_parameters if numbers.casts_weights else 0
+        return _Kind(count, block, casts, self._transients(config), config)
 
     def _unsaved_in_first_block(self) -> int:
         """What frozen embeddings save in the first block, whose input needs no gradient."""
@@ -257,7 +281,8 @@ class _Step:
         return kinds * self.numbers.weight * self.workload.micro_batch * seq_len**2
 
     def moments(self) -> tuple[Moment, ...]:
-        found = [self._forward(), self._loss(), self._last_block(), self._first_block(), self._embedding()]
+        found = [self._forward(), self._loss(), self._last_block(), self._embedding()]
+        found += [self._first_block(kind) for kind in self.kinds]
         if self.decoder.quantised and self.decoder.implementation.quantises_head:
             found.append(self._quantised_head())
         if self.decoder.generated:
@@ -301,7 +326,7 @@ class _Step:
         """
         if self.decoder.adapter is not None:
             return self.numbers.compute * self.decoder.trainable
-        return self.layers * self.casts
+        return sum(kind.number * kind.casts for kind in self.kinds)
 
     def _loss(self) -> Moment:
         loss = self.decoder.implementation.loss
@@ -333,39 +358,61 @@ class _Step:
 
     def _last_block(self) -> Moment:
         """Backward enters the last block: everything kept, the head's gradient done, the block's transients."""
-        recomputed = self.block + self.casts if self.checkpointing else 0
+        recomputed = [kind.block + kind.casts if self.checkpointing else 0 for kind in self.kinds]
+        worst = max(again + kind.transient for again, kind in zip(recomputed, self.kinds, strict=True))
         done = self.head if self.decoder.adapter is None or self._copies_head() else 0
-        return Moment("backward", self._kept() + recomputed + self._transients() + self.ids, done)
+        return Moment("backward", self._kept() + worst + self.ids, done)
 
-    def _first_block(self) -> Moment:
-        """Backward in the first block: all other gradients done, nothing kept but this block's tensors."""
+    def _first_block(self, kind: _Kind) -> Moment:
+        """Backward in the first block of a kind: what comes after it is done, nothing kept but what comes before."""
         trainable = self.decoder.trainable
-        done = trainable - trainable // max(1, self.layers) if self.decoder.adapter else self._without_first_block()
-        return Moment("backward", self.block + self.casts + self._transients() + self.ids, done)
+        done = trainable - trainable // max(1, self.layers) if self.decoder.adapter else self._without(kind)
+        before = self.checkpoint if self.checkpointing else self._before(kind, lambda other: other.block + other.casts)
+        kept = kind.block + kind.casts + (before if kind.config.first_at else 0)
+        return Moment("backward", kept + kind.transient + self.ids, done)
 
-    def _without_first_block(self) -> int:
-        """All but the embedding and the first block; where the first blocks are dense, the first with experts."""
+    def _without(self, kind: _Kind) -> int:
+        """All gradients but the embedding's and those of the blocks up to the first of this kind."""
         config = self.decoder.config
         embedding = 0 if config.shape.tied else config.shape.vocabulary * config.shape.hidden
-        dense = config.experts.dense_layers * config.dense_layer_parameters if config.experts else 0
-        return self.decoder.whole_parameters - config.layer_parameters - embedding - dense
+        before = self._before(kind, lambda other: other.config.layer_parameters)
+        return self.decoder.whole_parameters - kind.config.layer_parameters - embedding - before
+
+    def _before(self, kind: _Kind, measure: Callable[[_Kind], int]) -> int:
+        """What the blocks before the first of this kind come to; they are of the other kinds, in equal parts."""
+        others = [(other.number, measure(other)) for other in self.kinds if other is not kind]
+        blocks = sum(number for number, _ in others)
+        return kind.config.first_at * sum(number * each for number, each in others) // max(1, blocks)
 
     def _kept(self) -> int:
         if self.workload.activations_offloaded:
-            return 2 * (self.checkpoint if self.checkpointing else self.block)
-        per_layer = self.checkpoint if self.checkpointing else self.block + self.casts
-        fewer = 0 if self.checkpointing else self.dense_less
-        return self.layers * per_layer + self.embedding_leaf + self.masks - fewer - self.first_block_unsaved
+            return 2 * (self.checkpoint if self.checkpointing else max(kind.block for kind in self.kinds))
+        blocks = sum(kind.number * (kind.block + kind.casts) for kind in self.kinds)
+        kept = self.layers * self.checkpoint if self.checkpointing else blocks
+        return kept + self.embedding_leaf + self.masks - self.first_block_unsaved
 
-    def _transients(self) -> int:
+    def _transients(self, config: DecoderConfig) -> int:
         """Gradients inside a block: of the product, gate and up, of the block's input; one dequantised weight."""
-        shape, c, experts = self.decoder.config.shape, self.numbers.compute, self.decoder.config.experts
+        shape, c, experts = config.shape, self.numbers.compute, config.experts
         width = experts.per_token * experts.ffn if experts else shape.ffn
-        inside = (3 if self.decoder.config.gated else 2) * c * width
+        inside = (3 if config.gated else 2) * (self.numbers.weight if experts else c) * width
         if experts:
             # The outputs' gradient, spread over the experts' tokens, zeros to scatter it into, and the result.
-            weighed = 4 if experts.fp32_router else c
-            inside = max(inside, 3 * experts.per_token * weighed * shape.hidden)
+            weighed = 4 if experts.fp32_router else self.numbers.weight
+            # The gradient of the block's input is made after them; that of the shared experts' gate, before.
+            before = 0 if experts.shared_gate else self.numbers.weight
+            inside = max(inside, (3 * experts.per_token * weighed - before) * shape.hidden)
+            if experts.biases:
+                outputs = 0 if self.decoder.adapter else self.numbers.weight * experts.per_token * shape.hidden
+                inside = max(inside, round(_GATE_GRADIENTS * self.numbers.weight * width) - outputs)
+        if config.attention_sinks and config.eager:
+            freed = mlp_ledger(config, self.numbers, self.decoder.adapter, self.decoder.implementation)
+            scores = 3 * (4 if self.numbers.casts_weights else c) * shape.heads * self.workload.seq_len
+            norm = (4 + (0 if self.decoder.adapter else self.numbers.weight)) * shape.hidden
+            inside = max(inside, scores - norm - sum(each.bytes_per_token for each in freed))
+        if config.mixer:
+            freed = mlp_ledger(config, self.numbers, self.decoder.adapter, self.decoder.implementation)
+            inside = max(inside, config.mixer.transient(c) - sum(each.bytes_per_token for each in freed))
         gradients = inside + 2 * self.numbers.weight * shape.hidden
         return gradients * self.tokens + (c * self.decoder.largest_block_weight if self.decoder.quantised else 0)
 

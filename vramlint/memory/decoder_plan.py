@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vramlint.memory.adapter import Adapter
 from vramlint.memory.adapters import METHODS
 from vramlint.memory.architecture import DecoderConfig, Experts, LatentAttention
@@ -22,6 +24,10 @@ from vramlint.memory.knowledge import Resolution
 from vramlint.memory.megatron_plan import megatron_model
 from vramlint.memory.objectives import OBJECTIVES, Objective
 from vramlint.plan import DecoderShape, TrainingPlan
+
+KERNELS_SOURCE = (
+    "linear attention and convolutions in their kernels; plain torch, without those packages, keeps far more"
+)
 
 _ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _DEFAULT_TARGETS = ("q_proj", "v_proj")
@@ -58,12 +64,22 @@ def decoder_of(plan: TrainingPlan, name: str, config: DecoderConfig, source: str
         implementation = implementation._replace(fused_loss=True, name=f"{implementation.name} with a fused loss")
     if implementation.name == "torchtitan" and config.experts is not None:
         config = config._replace(experts=config.experts._replace(grouped=True))  # models/moe/moe.py
-    text = f"{implementation.name} implementation ({implementation.source}), flash attention"
+    eager = config.attention_sinks and not _knows_sinks(plan)
+    config = config._replace(eager=eager)
+    text = f"{implementation.name} implementation ({implementation.source}), {'eager' if eager else 'flash'} attention"
+    if config.others:
+        text += f"; {KERNELS_SOURCE}"
     base = Decoder(name, config, f"{source}; {implementation.name}", implementation=implementation)
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
     if kind not in (*_WHOLE, *_LORA, *METHODS):
         return Resolution(None, because=f"no formula here covers the adapter method {kind!r}")
     return shared(plan, _as_trained(plan, base, kind, text))
+
+
+def _knows_sinks(plan: TrainingPlan) -> bool:
+    """Whether attention's kernel takes sinks: without one that is named, transformers 5.24 runs gpt-oss eager
+    (``GptOssPreTrainedModel``: no ``_supports_sdpa``)."""
+    return bool(re.search("flash|flex|fa[234]", str(plan.fact("attention").value or "")))
 
 
 def _as_trained(plan: TrainingPlan, base: Decoder, kind: str, text: str) -> Resolution:
@@ -206,12 +222,31 @@ def _adapted(
         # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.
         base = base._replace(implementation=implementation._replace(quantised_input_copies=1))
     eight_bit = plan.fact("base_quantization").value == "int8" and not quantised
-    found = base._replace(adapter=adapter, quantised=quantised or eight_bit, eight_bit=eight_bit)
+    double = bool(plan.fact("double_quantization").value)
+    found = base._replace(
+        adapter=adapter, quantised=quantised or eight_bit, eight_bit=eight_bit, double_quantised=double
+    )
+    if found.config.experts is not None:
+        found, text = _experts(plan, found)
+        texts.append(text)
     if spelled.value is not None:
         return Resolution(found, assumptions=tuple(texts))
     texts.append("LoRA targets unknown: all linear layers assumed, the lower bound is for q_proj and v_proj")
     fewer = found._replace(adapter=adapter._replace(targets=_DEFAULT_TARGETS))
     return Resolution(found, (fewer,), tuple(texts))
+
+
+def _experts(plan: TrainingPlan, found: Decoder) -> tuple[Decoder, str]:
+    """What adapters and quantisation make of experts, which are no linear layers in transformers 5.
+
+    transformers 5.24 ``quantizer_bnb_4bit.py#param_needs_quantization`` takes linear layers alone; axolotl 0.19
+    ``monkeypatch/moe_quant.py`` quantises experts where ``quantize_moe_experts`` is on.
+    """
+    quantised = bool(found.quantised and plan.fact("quantised_experts").value)
+    text = "experts as transformers 5 runs them, no linear layers: without adapters"
+    if found.quantised and not quantised:
+        text += ", and left in 16 bits by bitsandbytes (4-bit under transformers 4)"
+    return found._replace(quantised_experts=quantised), text
 
 
 def _copied(saved: object) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vramlint.memory import hf_experts
+from vramlint.memory import hf_experts, hf_hybrids
 from vramlint.memory.architecture import DecoderConfig, LatentAttention
 from vramlint.plan import DecoderShape
 
@@ -51,6 +51,7 @@ class Traits(NamedTuple):
     outer_norms: int = 0
     rotated_qk_norm: bool = False
     half_norms: bool = False
+    output_gate: bool = False
     position_key: str = ""
     position_offset: int = 0
     sliding: bool = False
@@ -66,6 +67,7 @@ _GEMMA = Traits(norm="gemma", tied=True)
 _GEMMA3 = Traits(norm="gemma", tied=True, norms_per_layer=4, outer_norms=2, qk_norm=True, sliding=True)
 _QWEN2 = Traits(qkv_bias=True, qkv_bias_key="")
 _QWEN3 = Traits(qk_norm=True)
+_QWEN3_5 = Traits(norm="gemma", qk_norm=True, output_gate=True)
 _COHERE = Traits(norm="python", tied=True, shared_norm=True, parallel=True)
 _MISTRAL = Traits(sliding=True)
 
@@ -117,7 +119,7 @@ TRAITS: dict[str, Traits] = {
     "deepseek_v2": Traits(),
     "deepseek_v3": Traits(),
     "kimi_k2": Traits(),
-    "gpt_oss": Traits(qkv_bias=True, attention_bias_out=True, attention_sinks=True, sliding=True),
+    "gpt_oss": Traits(norm="gemma", qkv_bias=True, attention_bias_out=True, attention_sinks=True, sliding=True),
     "llama4_text": Traits(),
     "olmoe": Traits(full_qk_norm=True),
     "glm4_moe": Traits(),
@@ -129,6 +131,10 @@ TRAITS: dict[str, Traits] = {
     "hunyuan_v1_dense": Traits(qk_norm=True, rotated_qk_norm=True),
     "internlm3": Traits(qkv_bias_key="qkv_bias"),
     "glm4_moe_lite": Traits(),
+    "qwen3_next": _QWEN3_5,
+    "qwen3_5_text": _QWEN3_5,
+    "qwen3_5_moe_text": _QWEN3_5,
+    "lfm2": Traits(tied=True, qk_norm=True),
     # Checkpoints that bring their own code: transformers has no class of this name.
     "qwen": Traits(qkv_bias=True, qkv_bias_key="", fused_qkv=True),
     "baichuan": Traits(fused_qkv=True),
@@ -142,7 +148,8 @@ TRAITS: dict[str, Traits] = {
 
 WRAPPERS = {
     "qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text", "qwen3_vl": "qwen3_vl_text",
-    "qwen3_vl_moe": "qwen3_vl_moe_text", "gemma3": "gemma3_text", "llama4": "llama4_text", "llava": "llama",
+    "qwen3_vl_moe": "qwen3_vl_moe_text", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text",
+    "lfm2_vl": "lfm2", "gemma3": "gemma3_text", "llama4": "llama4_text", "llava": "llama",
     "llava_next": "llama", "paligemma": "gemma", "mistral3": "mistral", "pixtral": "mistral", "internvl": "qwen2",
     "idefics3": "llama", "smolvlm": "llama", "llava_onevision": "qwen2", "aya_vision": "cohere2",
 }  # fmt: skip
@@ -165,7 +172,8 @@ def decoder_from_config(data: Config) -> DecoderConfig | None:
     if traits is None or _hybrid(text):
         return None
     shape = _shape(text, kind, traits)
-    return None if shape is None else _architecture(text, kind, traits, shape)
+    config = None if shape is None else _architecture(text, kind, traits, shape)
+    return config if config is None or kind not in hf_hybrids.READERS else hf_hybrids.READERS[kind](text, config)
 
 
 def text_config(data: Config) -> Config:
@@ -197,6 +205,8 @@ _HYBRID_KEYS = ("linear_num_value_heads", "mamba_d_state", "ssm_state_size", "at
 def _hybrid(text: Config) -> bool:
     """Whether blocks of other kinds than attention stand between, which the ledger does not know."""
     kinds = text.get("layer_types")
+    if text.get("model_type") in hf_hybrids.READERS:
+        return False
     strange = isinstance(kinds, list) and not set(kinds) <= {"full_attention", "sliding_attention", "chunked_attention"}
     return strange or any(text.get(key) is not None for key in _HYBRID_KEYS)
 
@@ -237,6 +247,8 @@ def _shape(text: Config, kind: str, traits: Traits) -> DecoderShape | None:
 def _ffn(text: Config, kind: str, hidden: int) -> int | None:
     if kind == "llama4_text":
         return _value(text, "intermediate_size_mlp")
+    if kind in hf_hybrids.READERS:
+        return hf_hybrids.ffn(text, kind)
     if kind == "opt":
         return _value(text, "ffn_dim") or _value(text, "intermediate_size")
     if kind == "qwen":
@@ -297,6 +309,7 @@ def _architecture(text: Config, kind: str, traits: Traits, shape: DecoderShape) 
         outer_norms=traits.outer_norms,
         rotated_qk_norm=traits.rotated_qk_norm,
         half_norms=traits.half_norms,
+        output_gate=traits.output_gate,
     )
 
 
@@ -318,7 +331,10 @@ def _partial_rotary(text: Config, kind: str) -> bool:
     return float(spelled) < 1 if isinstance(spelled, (int, float)) else kind in _PARTIAL_ROTARY
 
 
-_PARTIAL_ROTARY = ("phi", "stablelm", "glm", "glm4", "glm4_moe", "nemotron")
+_PARTIAL_ROTARY = (
+    *("phi", "stablelm", "glm", "glm4", "glm4_moe", "nemotron"),
+    *("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"),
+)
 """Types whose default ``partial_rotary_factor`` is below 1."""
 
 

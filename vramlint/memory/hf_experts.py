@@ -35,7 +35,9 @@ def _deepseek(text: Config, shape: DecoderShape) -> Experts | None:
     )
     if not (number and per_token and ffn) or int(text.get("moe_layer_freq") or 1) != 1:
         return None
-    dense = min(int(text.get("first_k_dense_replace") or 0), shape.layers)
+    listed = text.get("mlp_layer_types")
+    dense = listed.count("dense") if isinstance(listed, list) else int(text.get("first_k_dense_replace") or 0)
+    dense = min(dense, shape.layers)
     shared = int(text.get("n_shared_experts") or 0) * int(ffn)
     return Experts(int(number), int(per_token), int(ffn), shared, dense_layers=dense)
 
@@ -67,6 +69,8 @@ READERS: dict[str, Callable[[Config, DecoderShape], Experts | None]] = {
     "qwen2_moe": _qwen,
     "qwen3_moe": _qwen,
     "qwen3_vl_moe_text": _qwen,
+    "qwen3_next": _qwen,
+    "qwen3_5_moe_text": _qwen,
     "deepseek_v2": _deepseek,
     "deepseek_v3": _deepseek,
     "kimi_k2": _deepseek,

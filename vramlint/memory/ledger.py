@@ -17,15 +17,22 @@ def layer_ledger(
     Sources: the saved tensors of each operation's autograd formula (torch 2.13, ``derivatives.yaml``) along the forward
     of transformers' ``LlamaDecoderLayer``; a frozen linear layer keeps no input, a frozen norm no normalised copy.
     """
-    mlp = _experts(config, numbers, adapter) if config.experts else _mlp(config, numbers, adapter, implementation)
-    attention = _latent_attention(config, numbers, adapter) if config.latent else ()
     return (
         *_norms(config, numbers, adapter, implementation),
         *_linear_inputs(config, numbers, adapter, implementation),
-        *(attention or _attention(config, numbers, adapter, implementation, seq_len)),
-        *mlp,
+        *_mixing(config, numbers, adapter, implementation, seq_len),
+        *mlp_ledger(config, numbers, adapter, implementation),
         *adapter_inputs(config, numbers, adapter, implementation, seq_len),
     )
+
+
+def mlp_ledger(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation
+) -> list[Saved]:
+    """What the MLP or the experts keep of it."""
+    if config.experts:
+        return _experts(config, numbers, adapter)
+    return _mlp(config, numbers, adapter, implementation)
 
 
 def compiled_ledger(
@@ -76,7 +83,7 @@ def _norms(
         Saved("normalised copies", copies * h if trains else 0),
         Saved("norm statistics", count * 4),
     ]
-    if config.qk_norm or config.full_qk_norm:
+    if config.attention and (config.qk_norm or config.full_qk_norm):
         width = config.attention_width + config.kv_width
         each = 4 if fp32_normalised else numbers.weight if config.rotated_qk_norm else numbers.compute
         found.append(Saved("query and key norm", 4 * width + (each * width if trains else 0)))
@@ -104,8 +111,20 @@ def _linear_inputs(
         if config.fused_qkv or implementation.fused_qkv:
             readers -= FUSED_LINEARS - 1
         return [Saved("low-precision inputs of the linear layers", readers * numbers.compute * h)]
-    shared = 1 if config.shared_norm else 2
+    shared = 1 if config.shared_norm else min(2, config.norms_per_layer)
     return [Saved("inputs of the linear layers", shared * numbers.compute * h)]
+
+
+def _mixing(
+    config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None, implementation: Implementation, seq_len: int
+) -> list[Saved]:
+    """Attention of the model's kind, a mixer in its place or beside it."""
+    mixed = config.mixer.kept(numbers.weight, numbers.compute, trains=adapter is None) if config.mixer else []
+    if not config.attention:
+        return mixed
+    if config.latent:
+        return mixed + _latent_attention(config, numbers, adapter)
+    return mixed + _attention(config, numbers, adapter, implementation, seq_len)
 
 
 def _attention(
@@ -134,9 +153,19 @@ def _attention(
             Saved("attention output", c * a),
             Saved("attention log-sum-exp", 4 * heads),
         ]
-    if adapter is None and c != 4 and implementation.python_gelu and (config.partial_rotary or config.python_gelu):
+    if config.output_gate:
+        # The gate multiplies a copy of attention's output, token by token; both are kept, and the product that is read.
+        found.append(Saved("gated attention output", (2 + (adapter is None)) * c * a))
+    elif adapter is None and c != 4 and implementation.python_gelu and (config.partial_rotary or config.python_gelu):
         # Queries joined by torch.cat lie head by head, and so does attention's output: the projection reads a copy.
         found.append(Saved("attention output, token by token", c * a))
+    if config.attention_sinks and config.eager:
+        # Probabilities with the sink's column; autocast has softmax in fp32 and casts them. Keys and values repeated.
+        each = 4 + c if numbers.casts_weights else c
+        found.append(Saved("attention probabilities", each * heads * (seq_len + 1) - 4 * heads))
+        found.append(Saved("repeated keys and values", 0 if repeated else 2 * c * (a - kv)))
+        if adapter is not None and not shares_output(config, numbers, adapter):
+            found[0] = Saved("query", c * a)  # a frozen projection keeps no input
     if config.soft_capped:
         # Eager attention: the cap's tanh, softmax in fp32 and its cast, each heads x seq_len a token.
         found.append(Saved("attention scores", (c + 4 + (c if c != 4 else 0)) * heads * seq_len))
@@ -168,19 +197,24 @@ def _experts(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None
 
     transformers 5.24 ``integrations/moe.py`` ``grouped_mm_experts_forward``: the tokens gathered by expert, both
     outputs of the first product, its activation, their product, and the second product's output, which the router
-    weighs.
+    weighs. Autocast does not know grouped products: they work in the weights' type.
     """
     assert config.experts is not None
-    experts, h, c = config.experts, config.shape.hidden, numbers.compute
+    experts, h, c, e = config.experts, config.shape.hidden, numbers.compute, numbers.weight
     k, i = experts.per_token, experts.ffn
     found = [
-        Saved("tokens gathered by expert", k * c * h),
-        Saved("experts' gate, its activation and up", 3 * k * c * i),
-        Saved("experts' products", k * c * i if adapter is None else 0),
-        Saved("experts' outputs", k * c * h if adapter is None else 0),
+        Saved("tokens gathered by expert", k * e * h),
+        Saved("experts' gate, its activation and up", 3 * k * e * i),
+        Saved("experts' products", k * e * i if adapter is None else 0),
+        Saved("experts' outputs", k * e * h if adapter is None else 0),
         Saved("routing", 4 * experts.number + 36 * k),
     ]
-    if experts.fp32_router and adapter is None:
+    if experts.biases:
+        # gpt-oss clamps both halves, which keeps what it clamps, and multiplies them as gate, its sigmoid and up + 1.
+        found.append(Saved("clamped gate, its activation and up", 3 * k * e * i))
+    if numbers.casts_weights and adapter is None:
+        found.append(Saved("low-precision inputs of router and gate", (1 + experts.shared_gate) * c * h))
+    elif experts.fp32_router and adapter is None and e != 4:
         found.append(Saved("router's fp32 input", 4 * h))
     if experts.shared_ffn:
         width = experts.shared_ffn
@@ -200,14 +234,14 @@ def _latent_attention(config: DecoderConfig, numbers: Arithmetic, adapter: Adapt
     latent, c, heads = config.latent, numbers.compute, config.shape.heads
     assert latent is not None
     ranks = latent.q_rank + latent.kv_rank
-    trained = (numbers.weight + c) * ranks if adapter is None else 0
+    trained = 2 * c * ranks if adapter is None else 0
     return [
         Saved("latents' norms", 4 * ranks + 8),
         Saved("normalised latents and inputs of the up-projections", trained),
         Saved("queries and keys", 2 * c * config.attention_width),
         Saved("up-projection's output", c * heads * (latent.nope_dim + latent.value_dim)),
         Saved("attention output", c * config.value_width),
-        Saved("attention output, token by token", c * config.value_width if adapter is None else 0),
+        Saved("attention output, token by token", c * config.value_width if adapter is None and c != 4 else 0),
         Saved("attention log-sum-exp", 4 * heads),
     ]
 

@@ -26,7 +26,7 @@ from vramlint.memory.networks.catalogue import find_network, local_network
 from vramlint.memory.parallel import context_alone
 from vramlint.memory.profile import OwnProfile, Profile, load_profile
 from vramlint.memory.profile_catalogue import find_profile
-from vramlint.plan import Fact, TrainingPlan
+from vramlint.plan import Fact, TrainingPlan, derived
 
 if TYPE_CHECKING:
     from vramlint.memory.networks.knowledge import Network
@@ -134,6 +134,8 @@ def _as_stored(plan: TrainingPlan, name: str, decoder: NamedDecoder) -> Resoluti
     stored = quantised_by(name) if plan.adapter.value == "lora" else ""
     if stored == "nf4":
         plan = replace(plan, adapter=plan.adapter._replace(value="qlora"))
+        if name.lower().startswith("unsloth/"):  # stores them so: unsloth 2026.10 models/loader.py, quantization_config
+            plan = replace(plan, extra={**plan.extra, "double_quantization": derived(value=True, note="unsloth's")})
     elif stored:
         return Resolution(None, because=f"{name} is stored as {stored}, whose layers are not worked out")
     return _named(plan, decoder, f"closed form, shape from the catalogue ({decoder.source})")

@@ -115,19 +115,22 @@ class Setting:
 
     def _adapted_groups(self, model: Decoder, each: int) -> tuple[WeightGroup, ...]:
         assert model.adapter is not None
-        local = model.local_config
-        linear = local.shape.layers * local.layer_linear_parameters
+        linear = model.local_config.linear_parameters
         whole = model.parameters - model.trainable - model.tower_parameters
         if model.quantised and model.implementation.quantises_head:
             linear += model.config.head_parameters
-        stored = NF4_DOUBLE_BYTES if self.double_quantised else NF4_BYTES
+        double = self.double_quantised or model.double_quantised
+        stored = NF4_DOUBLE_BYTES if double else NF4_BYTES
         if model.eight_bit:
             stored = int8_bytes(model.config.shape.hidden)
+        every = sum(count * block.expert_matrices for count, block in model.local_config.kinds)
+        experts = every if model.quantised_experts else 0
         own = 4 if model.implementation.adapter_weight_bytes else each
         copied = min(model.trainable, model.adapter.copied_parameters(model.config))
         return (
             WeightGroup("base linear layers", linear, stored if model.quantised else each, "frozen base model"),
-            WeightGroup("embeddings and norms", whole - linear, each, "frozen base model"),
+            WeightGroup("quantised experts", experts, stored, "frozen base model"),
+            WeightGroup("embeddings and norms", whole - linear - experts, each, "frozen base model"),
             WeightGroup("vision tower", model.tower_parameters, each, "frozen encoder and projector"),
             WeightGroup("modules trained whole", copied, each, "copies: peft modules_to_save", trainable=True),
             WeightGroup("adapters", model.trainable - copied, own, f"LoRA rank {model.adapter.rank}", trainable=True),

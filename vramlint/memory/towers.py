@@ -174,6 +174,14 @@ def _qwen3_vl(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
     return sizes.tower("qwen3_vl", embeddings + blocks + mergers)
 
 
+def _qwen3_5(sizes: _Sizes, vision: Config, data: Config, text: int) -> Tower:
+    """Qwen3-VL's without mergers for deep layers (``deepstack_visual_indexes`` is empty)."""
+    whole = _qwen3_vl(sizes, vision, data, text)
+    merge, out = int(vision.get("spatial_merge_size") or 2) ** 2, int(vision.get("out_hidden_size") or text)
+    mergers = _DEEPSTACK * _qwen_merger(sizes, vision, out, 2 * merge * sizes.hidden)
+    return whole._replace(kind="qwen3_5", parameters=whole.parameters - mergers)
+
+
 def _llama4(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
     """Biased blocks, a pixel-shuffle MLP without biases and one projecting matrix."""
     h, positions = sizes.hidden, (int(vision["image_size"]) // sizes.patch) ** 2 + 1
@@ -193,5 +201,7 @@ _COUNTS: dict[str, Callable[[_Sizes, Config, Config, int], Tower]] = {
     "qwen2_5_vl": _qwen2_5_vl,
     "qwen3_vl": _qwen3_vl,
     "qwen3_vl_moe": _qwen3_vl,
+    "qwen3_5": _qwen3_5,
+    "qwen3_5_moe": _qwen3_5,
     "llama4": _llama4,
 }
