@@ -11,6 +11,8 @@ import pytest
 
 from tests.dialects.support import Surroundings, document, reading, readings, told, values
 from vramlint.dialects import registry
+from vramlint.hardware import Target
+from vramlint.memory import estimate
 from vramlint.plan import Precision
 
 CORPUS = Path(__file__).parents[2] / ".." / "shared" / "corpus" / "gpt-neox" / "EleutherAI__gpt-neox" / "configs"
@@ -94,7 +96,25 @@ def test_the_files_of_one_launch_are_one_run() -> None:
 
 def test_half_a_run_has_no_batch() -> None:
     found = reading("13B.yml", NEOX.replace("train_micro_batch_size_per_gpu: 4\n", ""), Surroundings(gpus=8))
-    assert values(found, "micro_batch", "effective_batch", "model_shape") == (None, None, None)
+    assert values(found, "micro_batch", "effective_batch") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "entries"),
+    [
+        ("", 50304),
+        ("tokenizer_type: HFTokenizer", 50304),
+        ("model_parallel_size: 2\ntokenizer_type: HFTokenizer", 50432),
+        ("tokenizer_type: SPMTokenizer", None),
+        ("vocab_file: d/own.json", None),
+    ],
+)
+def test_the_vocabulary_of_a_tokenizer_whose_file_is_not_named(lines: str, entries: int | None) -> None:
+    text = NEOX.replace("model_parallel_size: 1\n", "") if "model_parallel" in lines else NEOX
+    found = reading("x.yml", f"{text}{lines}\n").plan
+    shape = found.model_shape.value
+    assert (shape.vocabulary if shape else None) == entries
+    assert (found.fact("assumed").value is not None) == (entries is not None)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +132,7 @@ def test_gated_layers_take_two_thirds(lines: str, ffn: int) -> None:
     assert shape.ffn == ffn
 
 
-@pytest.mark.parametrize("lines", ['attention_config: [[["mamba"], 12]]', "moe_num_experts: 8", "gpt_j_residual: true"])
+@pytest.mark.parametrize("lines", ['attention_config: [[["mamba"], 12]]', "moe_num_experts: 8"])
 def test_blocks_that_no_formula_covers(lines: str) -> None:
     assert not reading("x.yml", f"{NEOX}padded_vocab_size: 50304\n{lines}\n").plan.model_shape.known
 
@@ -177,3 +197,17 @@ def test_every_run_of_the_corpus_is_recognised() -> None:
     for path in CORPUS.rglob("*.yml"):
         claimed = [claim.dialect for claim in registry.claims(document(path.name, path.read_text()))]
         assert claimed == ([] if path.name in alone | {"pythia-paths.yml"} else ["gpt_neox"]), path
+
+
+def test_a_pipeline_of_tensor_parallel_stages_is_worked_out() -> None:
+    text = NEOX.replace(
+        "pipe_parallel_size: 1\nmodel_parallel_size: 1", "pipe_parallel_size: 2\nmodel_parallel_size: 2"
+    )
+    more = "fp16: {enabled: true}\nzero_optimization: {stage: 1}\ncheckpoint_activations: true\n"
+    whole, divided = (
+        estimate(reading("x.yml", f"{each}{more}", Surroundings(gpus=8)).plan, Target()) for each in (NEOX, text)
+    )
+    assert whole.allocated is not None
+    assert divided.allocated is not None
+    assert divided.allocated.value < whole.allocated.value
+    assert any("stage 1 of 2 needs most" in text or "stage 2 of 2 needs most" in text for text in divided.assumptions)

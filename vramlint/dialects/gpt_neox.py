@@ -109,12 +109,15 @@ class Config(Schema):
     vocabulary_multiple: Count | None = keys("make_vocab_size_divisible_by", default=128)
     vocabulary_file: Text | None = keys("vocab_file")
     tokenizer: Text | None = keys("tokenizer_type", default="GPT2BPETokenizer")
+    position: Text | None = keys("pos_emb", default="learned")
+    positions: Count | None = keys("max_position_embeddings")
+    partitioned: Flag | None = keys("partition_activations", default=False)
 
 
 _DIRECT = tuple(Config.model_fields)[:9]
 _GATED = frozenset({"swiglu", "geglu", "reglu", "bilinear", "glu"})
 _VOCABULARIES = {"gpt2-vocab.json": 50257, "20B_tokenizer.json": 50277}
-"""Entries of the two vocabularies that the project's own configs use."""
+"""Entries of the two vocabularies that the project's own configs use (``configs/local_setup.yml``, Pythia's)."""
 
 
 class DashedSource(Source):
@@ -151,8 +154,21 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if draft.plan.precision.value in (Precision.BF16, Precision.FP16):
         low_precision_weights(draft, "DeepSpeed holds fp32 main weights")
     draft.put("model_shape", _shape(settings))
+    _blocks(draft, settings)
     draft.put("model", unknown(draft.plan.model_shape.note))
     return draft.close(found, model_parallel=shared)
+
+
+def _blocks(draft: Draft, settings: Settings[Config]) -> None:
+    """For the estimator: what the shape leaves open of the blocks, and what tensor-parallel ranks share of them."""
+    values = settings.values
+    if values.position == "learned" and values.positions is not None:
+        draft.put("learned_positions", derived(values.positions, "pos_emb learned"))
+    draft.put("parallel_residual", derived(bool(values.parallel_residual), "gpt_j_residual"))
+    if values.partitioned:
+        draft.put("partitioned_checkpoints", derived(value=True, note="partition_activations"))
+    if draft.plan.model_shape.known and _spelled_vocabulary(values) is None:
+        draft.put("assumed", derived(f"vocabulary of {values.tokenizer}: {_entries(values):,} entries", _SOURCE))
 
 
 def _others(document: Document, context: Context) -> Iterator[Document]:
@@ -242,12 +258,12 @@ def _precision(settings: Settings[Config]) -> Fact[Precision]:
 
 
 def _shape(settings: Settings[Config]) -> Fact[DecoderShape]:
-    """A plain decoder's shape; other blocks, experts and parallel residuals are more than a shape."""
+    """A plain decoder's shape; other blocks and experts are more than a shape."""
     values = settings.values
     hidden, layers, heads = values.hidden, values.layers, values.heads
     if hidden is None or layers is None or heads is None:
         return unknown("the model is spelled in another file of the run")
-    if not _plain_attention(values.attention) or (values.experts or 1) > 1 or values.parallel_residual:
+    if not _plain_attention(values.attention) or (values.experts or 1) > 1:
         return unknown("blocks of a kind that no formula here covers")
     vocabulary = _vocabulary(values)
     if vocabulary is None:
@@ -290,10 +306,23 @@ def _listed(value: object) -> list[object]:
 
 
 def _vocabulary(values: Config) -> int | None:
+    """Padded to a multiple for every tensor-parallel rank."""
     if values.vocabulary is not None:
         return values.vocabulary
-    size = _VOCABULARIES.get(str(values.vocabulary_file or "").rsplit("/", 1)[-1])
+    size = _entries(values)
     if size is None:
         return None
     multiple = (values.vocabulary_multiple or 128) * (values.tensor or 1)
     return multiple * -(-size // multiple)
+
+
+def _spelled_vocabulary(values: Config) -> int | None:
+    return values.vocabulary or _VOCABULARIES.get(str(values.vocabulary_file or "").rsplit("/", 1)[-1])
+
+
+def _entries(values: Config) -> int | None:
+    """Entries of the vocabulary; of a tokenizer whose file stands in another file of the run, the project's own."""
+    spelled = _spelled_vocabulary(values)
+    if spelled is not None or values.vocabulary_file is not None:
+        return spelled
+    return {"GPT2BPETokenizer": 50257, "HFTokenizer": 50277}.get(str(values.tokenizer))

@@ -105,6 +105,10 @@ class Config(Schema):
     tokenized: Text | None = keys("tokenized_path")
     tensor: Count | None = keys("tensor_model_parallel_size", default=1)
     pipeline: Count | None = keys("pipeline_model_parallel_size", default=1)
+    distributed: Flag | None = keys("use_distributed_optimizer")
+    recompute: Text | None = keys("recompute_granularity")
+    recompute_method: Text | None = keys("recompute_method")
+    recompute_layers: Count | None = keys("recompute_num_layers")
     context_ranks: Count | None = keys("context_parallel_size", default=1)
     deepspeed: Any = keys("deepspeed")
     fsdp: Any = keys("fsdp", "dist_config.name")
@@ -156,8 +160,31 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     offer_keys(draft, document, _INSERTABLE, after="per_device_train_batch_size")
     # Degrees of its Megatron-Core backend; without them every rank holds the model.
     shared = product(settings.values.tensor, settings.values.pipeline, settings.values.context_ranks)
+    if settings.spelled("tensor") or settings.spelled("pipeline"):
+        _on_megatron(draft, settings)
     reading = draft.close(world(document, None, context), model_parallel=shared)
     return agreed(reading, claim, settings, sources, context)
+
+
+def _on_megatron(draft: Draft, settings: Settings[Config]) -> None:
+    """Its Megatron-Core backend runs Megatron's blocks without dropout beside fp32 main weights (mcore_adapter 0.9
+    ``training_args.py``, ``model_config.py``)."""
+    language_facts(draft, "megatron")
+    low_precision_weights(draft, "fp32 main parameters")
+    if settings.values.distributed:
+        draft.put("sharding", Fact("zero1", *settings.fact("distributed")[1:3], note="optimizer states shared out"))
+    recompute = settings.values.recompute
+    if recompute == "full":
+        draft.put("grad_checkpointing", derived(value=True, note="recompute_granularity full"))
+        layers = settings.values.recompute_layers or 1
+        draft.put(
+            "recompute", derived(("full", settings.values.recompute_method or "uniform", layers, ()), "recompute")
+        )
+    elif recompute is None:
+        draft.put("grad_checkpointing", derived(value=False, note="no recompute_granularity"))
+    for name in ("hidden_dropout", "attention_dropout"):
+        draft.put(name, derived(0.0, "default of mcore_adapter"))
+    draft.put("attention_mask", derived(value=False, note="flash or fused attention is causal by itself"))
 
 
 _PAIRS = ("dpo", "rm")

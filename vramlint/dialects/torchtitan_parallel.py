@@ -6,6 +6,7 @@ after.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from vramlint.dialects.draft import Draft
@@ -55,6 +56,8 @@ def parallel_facts(draft: Draft, settings: Settings[Parallel], pipeline: int) ->
         if value is not None:
             draft.put(name, derived(value, f"settings of {_SOURCE} and its defaults"))
     _selective(draft, values)
+    if re.search(r"float8|mx", str(values.converters or "")):
+        draft.put("assumed", derived("8-bit products keep their 16-bit inputs (torchao float8_linear.py)", _SOURCE))
     if pipeline > 1:
         _pipeline(draft, values)
 

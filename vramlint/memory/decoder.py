@@ -135,6 +135,12 @@ class Decoder(NamedTuple):
         return 1 if self.division is None else self.division.parallel.tensor
 
     @property
+    def head_elements(self) -> int:
+        """Weights of the head on this rank, none on a stage that has no head."""
+        here = self.division is None or self.division.parallel.last
+        return self.config.head_parameters // self._shares if here else 0
+
+    @property
     def largest_block_weight(self) -> int:
         """Elements of the largest weight of a block."""
         blocks = (block for _, block in self.local_config.kinds)

@@ -43,6 +43,7 @@ def spelled_config(plan: TrainingPlan, shape: DecoderShape) -> DecoderConfig:
         gated=shape.gated,
         norm=shape.norm,
         biases=shape.biases,
+        parallel=bool(plan.fact("parallel_residual").value),
         qk_norm=bool(plan.fact("qk_norm").value),
         positions=positions if isinstance(positions, int) else 0,
         experts=Experts(*experts) if isinstance(experts, tuple) else None,

@@ -15,7 +15,7 @@ from vramlint.memory.arithmetic import Arithmetic, Saved, arithmetic
 from vramlint.memory.implementations import Loss
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.ledger import compiled_ledger, final_norm_bytes, layer_ledger
-from vramlint.memory.parallel import Parallelism
+from vramlint.memory.parallel import ALL_FORWARD, Parallelism
 
 if TYPE_CHECKING:
     from vramlint.memory.decoder import Decoder
@@ -56,6 +56,8 @@ class Division(NamedTuple):
     stays_gathered: bool = False
     saved_operations: bool = False
     checkpoint_every: int = 1
+    partitions: bool = False
+    """Whether tensor-parallel ranks keep a part each of a checkpointed block's input."""
     less_layers: tuple[int, int] | None = None
     """By how many blocks embedding and head count when stages are cut (torchtitan); None: as even as may be."""
 
@@ -167,6 +169,12 @@ def divided_moments(decoder: Decoder, division: Division, workload: Workload) ->
     return _RankStep(decoder, division, workload).moments()
 
 
+def backward_bytes(decoder: Decoder, division: Division, workload: Workload) -> int:
+    """What one block holds during its backward, and no longer when its gradients are reduced."""
+    step = _RankStep(decoder, division, workload)
+    return step.block + step.casts + step.transients()
+
+
 class _RankStep:
     """The terms of one rank's step, in bytes; T its tokens of one micro batch."""
 
@@ -232,7 +240,7 @@ class _RankStep:
         the MLP's first and last), attention's output and what tensor parallelism reduces.
         """
         if not self.division.saved_operations:
-            return self.entry
+            return self.entry // (self.parallel.tensor if self.division.partitions else 1)
         experts, c, h = self.local.experts, self.numbers.compute, self.local.shape.hidden
         reduced = 2 * c * h // self.parallel.stream if self.parallel.tensor > 1 else 0
         outputs = c * h * (1 + (experts.per_token if experts else 0))
@@ -270,6 +278,8 @@ class _RankStep:
         logits = self._logits(self._loss_terms.forward_bytes(self.numbers.compute))
         if self.workload.checkpointing and self.numbers.casts_weights and self.decoder.adapter is None:
             logits += self.layers * self.casts  # autocast's cached copies of weights
+        if self.parallel.sequence:  # gathered along the sequence, and put in order, before there are logits
+            logits = max(logits, 2 * self.numbers.compute * self.local.shape.hidden * self.tokens)
         return Moment("forward", self._kept() + self._final_norm() + self.head_cast + logits + self._ids, 0)
 
     def _loss(self) -> Moment:
@@ -278,7 +288,7 @@ class _RankStep:
 
     @property
     def _loss_terms(self) -> Loss:
-        divided = self.division.loss_parallel and self.parallel.tensor > 1
+        divided = self.division.loss_parallel and self.parallel.tensor > 1 and self.division.torch_pipeline
         return LOSS_PARALLEL if divided else self.decoder.implementation.loss
 
     @property
@@ -291,7 +301,16 @@ class _RankStep:
         if self.decoder.implementation.fused_loss:
             return self._fused_loss()
         divided = t if self.division.loss_parallel else 1
-        return round(bytes_per_logit * self.tokens * ceil(vocabulary / divided))
+        logits = self.tokens * ceil(vocabulary / divided)
+        return round(bytes_per_logit * logits) + self._waiting_logits(logits)
+
+    def _waiting_logits(self, logits: int) -> int:
+        """torch's last stage keeps its output until its backward (``pipelining/stage.py`` ``fwd_cache``); where all
+        micro batches go forward first, each keeps its logits and their fp32 log-softmax."""
+        if self.parallel.pipeline == 1 or not self.division.torch_pipeline:
+            return 0
+        others = self.micro_batches - 1 if self.parallel.schedule in ALL_FORWARD else 0
+        return logits * (self.numbers.compute + others * (self.numbers.compute + 4))
 
     def _fused_loss(self) -> int:
         """A chunk of logits at a time, as ``decoder.py`` has it."""
@@ -313,7 +332,7 @@ class _RankStep:
     def _last_block(self) -> Moment:
         recomputed = self.block + self.casts - self._taken() if self.workload.checkpointing else 0
         done = self._head if self.parallel.last else 0
-        return Moment("backward", self._kept() + recomputed + self._transients() + self._ids, done)
+        return Moment("backward", self._kept() + recomputed + self.transients() + self._ids, done)
 
     def _taken(self) -> int:
         """What recomputing takes from the products that were kept, instead of making it again."""
@@ -341,7 +360,7 @@ class _RankStep:
 
         Of its own that of the MLP's last layer is."""
         block = self.block + self.casts
-        return Moment("backward", block + self._transients() + self._ids, self._trainable - self._to_come())
+        return Moment("backward", block + self.transients() + self._ids, self._trainable - self._to_come())
 
     def _to_come(self) -> int:
         if self.decoder.adapter is not None:
@@ -363,7 +382,7 @@ class _RankStep:
         again = self.numbers.weight * self._head if config.shape.tied and self.parallel.last else 0
         return Moment("backward", again + self.entry + self._ids, self._trainable)
 
-    def _transients(self) -> int:
+    def transients(self) -> int:
         """Gradients inside a block: of what the MLP multiplies, less the product itself, and of the block's output."""
         config, c = self.local, self.numbers.compute
         experts = config.experts

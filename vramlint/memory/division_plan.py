@@ -31,7 +31,7 @@ TORCHTITAN = Style(
 STYLES = {
     "torchtitan": TORCHTITAN,
     "torchtune": Style("torchtune 0.6.1 models/llama3/_parallelism.py", sequence=True, vocabulary=True),
-    "gpt_neox": Style("gpt-neox 2026-05 megatron/model", vocabulary=True, loss_parallel=True),
+    "gpt-neox": Style("gpt-neox 2026-05 megatron/mpu", vocabulary=True, loss_parallel=True),
 }
 HUGGING_FACE = Style("transformers 5.24 base_model_tp_plan: embeddings whole, logits gathered")
 """``integrations/tensor_parallel.py`` ``colwise_gather_output``; axolotl, LLaMA-Factory, TRL and accelerate run it."""
@@ -57,7 +57,7 @@ def shared(plan: TrainingPlan, found: Resolution) -> Resolution:
     division = _division(plan, style, parallel).with_sizes(found.knowledge.config.shape.layers)
     decoders = [each for each in (found.knowledge, *found.alternatives) if isinstance(each, Decoder)]
     first, *others = (each._replace(division=division) for each in decoders)
-    return Resolution(first, tuple(others), (*found.assumptions, *_described(division, style)))
+    return Resolution(first, tuple(others), (*found.assumptions, *_described(division, style, first)))
 
 
 def _degrees(plan: TrainingPlan) -> Parallelism:
@@ -113,11 +113,12 @@ def _division(plan: TrainingPlan, style: Style, parallel: Parallelism) -> Divisi
         stays_gathered=sharded and style.torch_pipeline and kept,
         saved_operations=plan.fact("checkpointing_kind").value == "op",
         checkpoint_every=every if isinstance(every, int) and every > 0 else 1,
+        partitions=bool(plan.fact("partitioned_checkpoints").value),
         less_layers=less if isinstance(less, tuple) else None,
     )
 
 
-def _described(division: Division, style: Style) -> tuple[str, ...]:
+def _described(division: Division, style: Style, decoder: Decoder) -> tuple[str, ...]:
     """What the figures are said of, in words."""
     parallel = division.parallel
     if not division.divides and parallel.context == 1:
@@ -133,8 +134,8 @@ def _described(division: Division, style: Style) -> tuple[str, ...]:
         if degree > 1
     ]
     text = f"parallel over {', '.join(degrees)}"
-    if parallel.tensor > 1:
-        text += " with sequence parallelism" if parallel.sequence else ""
+    text += " with sequence parallelism" if parallel.sequence else ""
+    if parallel.tensor > 1 and not decoder.implementation.fused_loss:
         text += ", logits divided" if division.loss_parallel else ", logits whole on every rank"
     found = [f"one rank of a model {text} ({style.source})"]
     if parallel.expert > 1:

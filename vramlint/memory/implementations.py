@@ -132,6 +132,16 @@ TORCHTITAN = HUGGING_FACE._replace(
     ties_embeddings=True,
 )
 
+NEOX = HUGGING_FACE._replace(
+    name="gpt-neox",
+    source="gpt-neox 2026-05 megatron/model/transformer.py, gpt2_model.py",
+    # One fp32 copy of the logits, which becomes the softmax and then its own gradient in place
+    # (mpu/cross_entropy.py), beside the 16-bit ones and their gradient.
+    loss=Loss(forward_low=1, forward_fp32=1, backward_low=1, backward_fp32=1),
+    python_gelu=False,
+    adapter_weight_bytes=None,
+)
+
 TILED_SOURCE = "as before TRL 1.15, which computes the loss in tiles"
 """``trl/trainer/utils.py#add_fused_lm_head`` of TRL 1.15 and 1.16: SFT, DPO, KTO, GRPO and RLOO; absent in 1.10 to
 1.14."""
@@ -152,5 +162,15 @@ UNSLOTH_PLAIN_LOSS = UNSLOTH._replace(
 
 IMPLEMENTATIONS = {
     each.name: each
-    for each in (HUGGING_FACE, TORCHTITAN, LITGPT, LITGPT_2024, TORCHTUNE, TORCHTUNE_COMPILED, TORCHTUNE_PLAIN, UNSLOTH)
+    for each in (
+        HUGGING_FACE,
+        TORCHTITAN,
+        NEOX,
+        LITGPT,
+        LITGPT_2024,
+        TORCHTUNE,
+        TORCHTUNE_COMPILED,
+        TORCHTUNE_PLAIN,
+        UNSLOTH,
+    )
 }

@@ -100,6 +100,9 @@ _IN_FLIGHT: dict[str, Callable[[int, int], float]] = {
 until its weights' gradients are done."""
 
 _AS_A_V = ("zbvzerobubble", "dualpipev")
+ALL_FORWARD = ("gpipe", "loopedbfs")
+"""Schedules that run every micro batch forward before the first goes back."""
+
 SCHEDULES = ("1f1b", "interleaved1f1b", *_IN_FLIGHT)
 """Pipeline schedules of torch by their names in lower case."""
 

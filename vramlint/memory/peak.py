@@ -8,8 +8,8 @@ from typing import NamedTuple
 from vramlint.memory.context import cublas_workspace_bytes, transformer_engine_workspace_bytes
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.denoiser import Denoiser
-from vramlint.memory.divided import rank_parameters
-from vramlint.memory.knowledge import Moment, inputs_of
+from vramlint.memory.divided import backward_bytes, rank_parameters
+from vramlint.memory.knowledge import Moment, Workload, inputs_of
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Interval
 from vramlint.memory.setting import Setting
@@ -162,8 +162,9 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
         return buckets
     if not isinstance(model, (Decoder, MegatronModel)):
         return each * model.parameters + buckets
-    if isinstance(model, Decoder) and model.division is not None and model.division.stays_gathered:
-        return _gathered_stage(model, each) + buckets
+    if isinstance(model, Decoder) and model.division is not None and model.division.torch_pipeline:
+        whole = model.division.stays_gathered
+        return _gathered_stage(model, each) if whole else _module_by_module(model, each, phase, setting.workload)
     outside, block = model.outside_and_block
     weights = each * max(outside + 2 * block, sharding.live_elements) + buckets
     if isinstance(model, MegatronModel):
@@ -172,6 +173,24 @@ def _gathered_bytes(setting: Setting, phase: str) -> int:
         return weights
     kept = setting.workload.gradients_kept and setting.sharding.kept_gradients == 1
     return weights + each * (2 * outside + (0 if kept else block))
+
+
+def _module_by_module(model: Decoder, each: int, phase: str, workload: Workload) -> int:
+    """torchtitan shards embedding, blocks and head apart (``llama3/infra/parallelize.py`` ``apply_fsdp``).
+
+    Until the loss the head alone is whole. In backward a block is, and the next one is being gathered. Gradients are
+    there in 16 bits, and in fp32 for the reduction (torch 2.13 ``_fsdp_collectives.py`` ``foreach_reduce``): of the
+    block itself when what it kept is gone, of the one before it, or of the head, until then (``_fsdp_param_group.py``
+    ``reduce_scatter_state``).
+    """
+    assert model.division is not None
+    _, block = model.outside_and_block
+    if phase != "backward":
+        return each * model.head_elements
+    if model.adapter is not None:
+        return 2 * each * block
+    reduced = (each + 4) * block - backward_bytes(model, model.division, workload)
+    return 2 * each * block + max(4 * max(block, model.head_elements), reduced)
 
 
 def _gathered_stage(model: Decoder, each: int) -> int:

@@ -252,6 +252,10 @@ def _assume_dtype(plan: TrainingPlan, settings: Settings) -> None:
 
 
 def _assume_numbers(plan: TrainingPlan, settings: Settings, optimizer_known: bool) -> None:
+    if isinstance(text := plan.fact("assumed").value, str):
+        settings.assume(text)
+    if plan.precision.value is Precision.FP8 and not isinstance(settings.chosen.knowledge, MegatronModel):
+        settings.assume("fp8 taken as bf16: what a backend keeps in 8 bits is not worked out")
     if not plan.precision.known:
         settings.assume("precision unknown: fp32 assumed, the lower bound is for bf16 autocast")
         settings.also(precision=Precision.BF16)
