@@ -359,6 +359,24 @@ def test_caches_of_ai_toolkit() -> None:
     assert (plan.fact("vae_resident").value, plan.fact("text_encoders_resident").value) == (False, False)
 
 
+def test_simpletuners_data_sets() -> None:
+    """The largest resolution and the most frames of those that train; caches of embeddings are none."""
+    listed = [
+        {"dataset_type": "video", "resolution": 480, "video": {"num_frames": 49}},
+        {"dataset_type": "video", "resolution": 512, "video": {"num_frames": 25}},
+        {"resolution": 2048, "disabled": True},
+        {"dataset_type": "text_embeds", "resolution": 4096, "train_batch_size": 9},
+    ]
+    text = tuned(model_family="ltxvideo", data_backend_config="config/data.json", resolution=1024)
+    plan = reading("config.json", text, Surroundings({"config/data.json": json.dumps(listed)})).plan
+    assert (plan.image_size.value, plan.fact("frames").value) == (ImageSize(512, 512), 49)
+    assert plan.micro_batch.value == 2
+    listed[0]["train_batch_size"] = 8
+    plan = reading("config.json", text, Surroundings({"config/data.json": json.dumps(listed)})).plan
+    assert plan.micro_batch.value is None
+    assert reading("config.json", text).plan.image_size.value == ImageSize(1024, 1024)
+
+
 def test_a_lycoris_config_says_the_method() -> None:
     text = tuned(lora_type="lycoris", lycoris_config="lycoris.json")
     for algo, method in (("lokr", "lokr"), ("lora", None)):

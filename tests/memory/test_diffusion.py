@@ -63,7 +63,9 @@ def test_every_denoiser(denoiser: Any) -> None:
     few, many = with_adapters(denoiser, 8), with_adapters(denoiser, 8, ALL_LINEAR)
     assert denoiser.base > many.trainable >= few.trainable > 0
     assert most(few, checkpointing=True) < most(few)
-    assert most(denoiser, checkpointing=True, precision=Precision.PURE_BF16) < most(denoiser, checkpointing=True)
+    assert most(denoiser, checkpointing=True, precision=Precision.PURE_BF16) > 0
+    if most(denoiser, checkpointing=True):  # nobody holds the larger ones in fp32, which was not traced of all
+        assert most(denoiser, checkpointing=True, precision=Precision.PURE_BF16) < most(denoiser, checkpointing=True)
     if most(denoiser):  # stacks of many blocks were traced whole with checkpointing alone
         assert most(denoiser, checkpointing=True) <= most(denoiser)
         assert most(denoiser, precision=Precision.PURE_BF16) < most(denoiser)

@@ -62,6 +62,7 @@ _NAMES = (
     (r"cosmos/", "cosmos-predict2-2b-text2image"),
     (r"ernie/", "ernie-image"),
     (r"[Kk]rea ?2", "krea-2-raw"),
+    (r"kolors/", "kolors"),
     (r"ltxvideo/", "ltx-video-0.9.5"),
     (r"pixart/", "pixart-sigma-xl-2-1024-ms"),
     (r"sana/", "sana_1600m_1024px"),
@@ -93,6 +94,8 @@ def _simpletuner(row: Row) -> TrainingPlan | None:
     plan.extra["vae_resident"] = plan.extra["text_encoders_resident"] = fact(value=False)
     if base is not None and base[1] in _QUANTISED:
         plan.extra["base_quantization"] = fact(_QUANTISED[base[1]])
+    if side := re.search(r"Training resolution: (\d+) px", row["settings_note"]):  # the column has the validation's
+        plan.image_size = fact(ImageSize(int(side[1]), int(side[1])))
     if frames := re.search(r"(\d+)f\b", row["settings_note"]):
         plan.extra["frames"] = fact(int(frames[1]))
     return plan

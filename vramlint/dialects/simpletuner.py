@@ -35,11 +35,11 @@ adapter_rank: 64 file 5
 model: black-forest-labs/FLUX.1-dev file 4
 ```
 
-A data set may have a ``train_batch_size`` and a ``resolution`` of its own, in the file that ``data_backend_config``
-names, which is not read. ``resolution`` is the side of the square of equal area; with ``resolution_type`` ``pixel`` it
-is the shorter edge, and pictures may be larger. Latents and prompt embeddings are computed before the training starts,
-so that neither VAE nor text encoders stay on the card; base and adapters are held in bf16. Memory is known of the
-denoisers in ``vramlint models``.
+A data set may have a ``train_batch_size``, a ``resolution`` and a number of frames of its own, in the file that
+``data_backend_config`` names: the largest counts, where the file is at hand. ``resolution`` is the side of the square
+of equal area; with ``resolution_type`` ``pixel`` it is the shorter edge, and pictures may be larger. Latents and prompt
+embeddings are computed before the training starts, so that neither VAE nor text encoders stay on the card; base and
+adapters are held in bf16. Memory is known of the denoisers in ``vramlint models``.
 
 Sources: SimpleTuner 2026-08-22, ``simpletuner_sdk/server/services/field_registry/sections`` (names, defaults),
 ``documentation/OPTIONS.md``, ``helpers/models/common.py`` (adapters on attention by default),
@@ -54,11 +54,11 @@ from vramlint.dialects.draft import Draft
 from vramlint.dialects.kohya import autocast
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
-from vramlint.dialects.places import Place, Source
+from vramlint.dialects.places import Place, Source, location
 from vramlint.dialects.reading import Count, Flag, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.dialects.values import as_size
 from vramlint.plan import Fact, ImageSize, default, derived, unknown
-from vramlint.sources.model import Document, Mapping
+from vramlint.sources.model import Document, Mapping, Sequence
 
 NAME = "simpletuner"
 TITLE = "SimpleTuner"
@@ -94,6 +94,7 @@ class Options(Schema):
     swapped: Any = keys("musubi_blocks_to_swap")
     interval: Count | None = keys("gradient_checkpointing_interval", default=1)
     frames: Count | None = keys("validation_num_video_frames")
+    backends: Text | None = keys("data_backend_config")
     flux_target: Text | None = keys("flux_lora_target")
     lycoris: Text | None = keys("lycoris_config")
     ema_device: Text | None = keys("ema_device", default="cpu")
@@ -120,6 +121,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("ema", derived(value=False, note="use_ema; ema_device cpu holds the averages in host memory"))
     draft.put("precision", autocast(draft, settings))
     draft.put("image_size", _image_size(settings))
+    _datasets(draft, settings, context)
     _adapter(draft, settings, context)
     _model(draft, settings)
     for name in ("group_offload", "ramtorch", "swapped"):
@@ -138,12 +140,54 @@ def _image_size(settings: Settings[Options]) -> Fact[ImageSize]:
     fact = settings.fact("resolution")
     value = fact.value
     if isinstance(value, (int, float)) and value < 16:
-        side = round((float(value) * 1_000_000) ** 0.5 / 64) * 64
-        return Fact(ImageSize(side, side), fact.origin, fact.location, f"{value} megapixels")
+        return Fact(_side(value), fact.origin, fact.location, f"{value} megapixels")
     try:
         return Fact(as_size(value), fact.origin, fact.location, fact.note)
     except ValueError:
         return unknown(fact.note or f"resolution {value}", fact.location)
+
+
+def _datasets(draft: Draft, settings: Settings[Options], context: Context) -> None:
+    """What the data sets' own file says: a batch has pictures or clips of one data set, and the largest counts."""
+    named = settings.values.backends
+    found = context.document(named) if named else None
+    listed = found.root if found is not None else None
+    if found is None or not isinstance(listed, Sequence):
+        return
+    sets = [Source(found, item) for item in listed.items if isinstance(item, Mapping) and _trains(item)]
+    places = [place for source in sets if (place := source.find("resolution")) is not None]
+    sizes = [size for place in places if (size := _side(plain_value(place.node))) is not None]
+    if sizes:
+        draft.use(found)
+        largest = max(sizes, key=lambda size: size.width * size.height)
+        note = "the largest of the data sets" if len(sizes) > 1 else "resolution of the data set"
+        draft.put("image_size", Fact(largest, places[0].source.origin, location(places[0]), note))
+    frames = [value for source in sets if isinstance(value := _plain_of(source, "video.num_frames"), int)]
+    if frames:
+        draft.put("frames", derived(max(frames), f"video.num_frames in {named}"))
+    batches = {value for source in sets if isinstance(value := _plain_of(source, "train_batch_size"), int)}
+    if batches and (len(batches) > 1 or batches != {settings.values.micro_batch}):
+        draft.slots.pop("micro_batch", None)
+        draft.put("micro_batch", unknown(f"data sets in {named} have batches of their own"))
+
+
+def _plain_of(source: Source, key: str) -> object:
+    place = source.find(key)
+    return None if place is None else plain_value(place.node)
+
+
+def _trains(item: Mapping) -> bool:
+    """Whether the entry is a data set that trains, not a cache of embeddings or one that is switched off."""
+    kind, off = (item.get(key) for key in ("dataset_type", "disabled"))
+    return (kind is None or plain_value(kind) in ("image", "video")) and (off is None or plain_value(off) is not True)
+
+
+def _side(value: object) -> ImageSize | None:
+    """Below 16 it is megapixels."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+        return None
+    side = round((float(value) * 1_000_000) ** 0.5 / 64) * 64 if value < 16 else int(value)
+    return ImageSize(side, side)
 
 
 def _adapter(draft: Draft, settings: Settings[Options], context: Context) -> None:
