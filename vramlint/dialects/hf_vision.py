@@ -56,11 +56,16 @@ def image_size_of_flags(draft: Draft, sources: list[Source], command: Command | 
 def image_size_of_calls(draft: Draft, document: Document) -> None:
     """The size that the script's processor or transformations resize to; else the one of the checkpoint's processor."""
     calls = [each for each in document.definitions if each.kind == "call"]
-    found = _agreed(document, calls, _PROCESSOR) or _agreed(document, calls, _RESIZE)
+    found = _agreed(document, calls, _PROCESSOR) or transformed_size(document)
     if found is not None:
         draft.put("image_size", found)
     elif any(_PROCESSOR.search(call.name) for call in calls):
         _processed(draft)
+
+
+def transformed_size(document: Document) -> Fact[ImageSize] | None:
+    """The one size that all transformations of the file make, None where there is none or they differ."""
+    return _agreed(document, (each for each in document.definitions if each.kind == "call"), _RESIZE)
 
 
 def _flag(sources: list[Source], name: str) -> Place | None:

@@ -37,6 +37,7 @@ import re
 from typing import Any, ClassVar
 
 from vramlint.dialects import lightning
+from vramlint.dialects.built_models import built_model
 from vramlint.dialects.draft import Draft
 from vramlint.dialects.language import torch_prefetch
 from vramlint.dialects.launch import World, world
@@ -108,6 +109,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("model", unknown("the run is on the CPU"))
     else:
         draft.put("model", unknown("the program builds its model itself"))
+        built_model(draft, document)
     found = _world(document, context, settings)
     lightning.put_sharding(draft, settings, found.ranks)
     torch_prefetch(draft)

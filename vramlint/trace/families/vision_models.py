@@ -38,7 +38,7 @@ _PLAIN_TERMS = ("1", "B", "HW", "BHW", "B(HW)^2")
 """To these, losses of boxes add the square of the batch: they compare every box of it with every other one."""
 
 _SIZES = ((2, 256, 320), (3, 416, 256), (4, 512, 416), (2, 320, 544), (5, 416, 512), (3, 640, 416), (2, 704, 640))
-_WIDE_SIZES = ((2, 416, 544), (3, 512, 416), (4, 608, 512), (2, 416, 736), (5, 512, 608), (3, 640, 416), (2, 704, 640))
+_WIDE_SIZES = ((2, 416, 544), (3, 832, 416), (4, 608, 512), (2, 416, 736), (5, 512, 608), (3, 640, 416), (2, 704, 640))
 """For windows of 12: no map is smaller than a window, and none is whole windows, which would not be padded."""
 _TRUTHS = (4, 7, 3, 9, 5, 12, 6)
 _CONFIRM = ((5, 544, 512), (2, 800, 640))
