@@ -15,7 +15,7 @@ Sources: transformers 5.23.0 ``loss/loss_utils.py#ForCausalLMLoss`` (``logits.fl
 
 from collections.abc import Iterator
 
-from vramlint.rule import Case, Confidence, Estimate, RuleInfo, Run, Safety, Severity, Stability, TrainingPlan, Verdict
+from vramlint.rule import Case, Confidence, RuleInfo, Run, Safety, Severity, Stability, Verdict
 from vramlint_rules._cases import trainer
 from vramlint_rules._repairs import write
 from vramlint_rules._words import size
@@ -60,15 +60,15 @@ INVALID = (
 
 
 def check(run: Run) -> Iterator[Verdict]:
-    """States and logits of an evaluation batch against the card."""
+    """The estimate's evaluation phase against the card."""
     plan, estimate = run.plan, run.estimate()
-    batch, usable = plan.fact("eval_batch").value, estimate.usable_bytes
+    batch, usable, needed = plan.fact("eval_batch").value, estimate.usable_bytes, estimate.evaluation
     vocabulary = None if run.shape is None else run.shape.vocabulary
-    if not batch or not vocabulary or usable is None or not plan.seq_len.value or not _evaluates(plan):
+    if not batch or not vocabulary or usable is None or needed is None or not plan.seq_len.value:
         return
-    resting = _resting(estimate)
     logits = batch * plan.seq_len.value * vocabulary
-    if resting is None or resting > usable or resting + logits // _SHORT * _LEAST_BYTES <= usable:
+    resting = needed.low - logits * _LEAST_BYTES // _SHORT
+    if resting > usable or needed.low <= usable:
         return
     name = run.spelling("eval_batch")
     fitting = int((usable * 0.9 - resting) // (plan.seq_len.value * vocabulary * _BYTES))
@@ -80,16 +80,3 @@ def check(run: Run) -> Iterator[Verdict]:
         help=f"Set {name} to {max(fitting, 1)}",
         repairs=write(run, "eval_batch", to=fitting, safety=Safety.SAFE) if 1 <= fitting < batch else (),
     )
-
-
-def _evaluates(plan: TrainingPlan) -> bool:
-    strategy = plan.fact("eval_strategy").value
-    return strategy in ("steps", "epoch") and not plan.fact("fused_loss").value
-
-
-def _resting(estimate: Estimate) -> int | None:
-    """What stays on the card between two steps: everything but activations, gradients and temporary copies."""
-    if estimate.required is None:
-        return None
-    moving = ("activations", "gradients", "gathered weights", "optimizer step", "allocator slack")
-    return sum(part.bytes for part in estimate.components if part.name not in moving)

@@ -47,6 +47,7 @@ def script_facts(draft: Draft, document: Document) -> None:
     _length(draft, calls)
     _checkpointing(draft, calls)
     _kernel(draft, loaders)
+    _metrics(draft, calls)
     _frozen(draft, calls)
 
 
@@ -230,3 +231,11 @@ def _kernel(draft: Draft, loaders: list[_Call]) -> None:
     found = _agreed(loaders, "attn_implementation")
     if found is not None and not draft.plan.fact("attention").known:
         draft.put("attention", Fact(str(found.value).lower(), found.origin, found.location))
+
+
+def _metrics(draft: Draft, calls: list[_Call]) -> None:
+    """A trainer that computes metrics keeps the logits of all samples, unless it reduces them first (transformers 5.24
+    ``trainer.py#evaluation_loop``)."""
+    trainers = [call for call in calls if call.matches(_TRAINER)]
+    if any(call.place("compute_metrics") and not call.place("preprocess_logits_for_metrics") for call in trainers):
+        draft.put("keeps_eval_logits", derived(value=True, note="compute_metrics is given"))

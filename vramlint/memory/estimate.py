@@ -114,7 +114,20 @@ def _calculated(plan: TrainingPlan, target: Target, limits: Headroom | None) -> 
     lengths = [peak_of(setting, deterministic=deterministic) for setting in settings.lengths]
     allocated = varied(spanning([peak.allocated for peak in peaks]), [peak.allocated.value for peak in lengths if peak])
     found_here = _estimate(target, limits, settings.chosen, peaks[0], allocated, tuple(settings.assumptions))
-    return _beside_rollout(plan, found_here, settings.chosen, target, limits)
+    return _evaluated(plan, _beside_rollout(plan, found_here, settings.chosen, target, limits), settings.chosen)
+
+
+def _evaluated(plan: TrainingPlan, found: Estimate, setting: Setting) -> Estimate:
+    """The estimate with the peak of the run's evaluations beside it."""
+    if plan.fact("eval_strategy").value not in ("steps", "epoch"):
+        return found
+    from vramlint.memory.evaluation import evaluation_peak, kept_logits  # few runs evaluate
+
+    said = kept_logits(plan, setting)
+    return found._replace(
+        evaluation=evaluation_peak(plan, found, setting),
+        assumptions=(*found.assumptions, said) if said else found.assumptions,
+    )
 
 
 def _beside_rollout(

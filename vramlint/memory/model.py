@@ -54,5 +54,7 @@ class Estimate(NamedTuple):
     unknown_because: str = ""
     least_bytes: int | None = None
     """Where batch or sequence length are unknown: the lower bound of ``required`` for one sample of one token."""
+    evaluation: Interval | None = None
+    """What the card must hold while the run evaluates; the verdict is of training alone."""
     caveat: str = ""
     """What makes the figures doubtful and should be seen beside them: a stale profile."""

@@ -100,6 +100,7 @@ def _meters(estimate: Estimate) -> list[str]:
         ("allocated", estimate.allocated, "torch.cuda.max_memory_allocated"),
         ("reserved", estimate.reserved, "torch.cuda.max_memory_reserved"),
         ("device", estimate.device, "nvidia-smi"),
+        ("evaluation", estimate.evaluation, "what the card must hold at each evaluation"),
     ]
     return [
         f"  {name:<{_NAME_WIDTH}} {size(value.value):>9}  {gib_range(value):<18} {source}"

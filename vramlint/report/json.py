@@ -153,6 +153,7 @@ def _estimate(row: EstimateRow) -> dict[str, Any]:
         "reserved_bytes": _interval(estimate.reserved),
         "device_bytes": _interval(estimate.device),
         "required_bytes": _interval(estimate.required),
+        "evaluation_bytes": _interval(estimate.evaluation),
         "least_bytes": estimate.least_bytes,
         "usable_bytes": estimate.usable_bytes,
         "verdict": estimate.verdict.value,
