@@ -172,3 +172,16 @@ def test_images_padded_to_a_square() -> None:
     )
     found = reading("configs/new/third.py", text, Surroundings(FILES, gpus=8))
     assert values(found, "image_size", "batch_shape") == ((800, 999), (1024, 1024))
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", (False, False)),
+        ("train.model_ema = dict(enabled=True)\n", (True, False)),
+        ("model = dict(backbone=dict(net=dict(use_act_checkpoint=True)))\n", (False, True)),
+    ],
+)
+def test_averaged_copy_and_recomputation(more: str, expected: tuple[bool, bool]) -> None:
+    found = reading("configs/new/third.py", FIRST + more, Surroundings(FILES, gpus=8))
+    assert values(found, "ema", "grad_checkpointing") == expected

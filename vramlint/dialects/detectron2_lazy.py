@@ -86,6 +86,10 @@ class Config(Schema):
     num_classes: Count | None = keys("model.roi_heads.num_classes", "model.num_classes")
 
     amp: Flag | None = keys("train.amp.enabled")
+    ema: Flag | None = keys("train.model_ema.enabled")
+    recomputes: Flag | None = keys(
+        "model.backbone.net.use_act_checkpoint", "model.backbone.bottom_up.use_act_checkpoint"
+    )
     optimizer_class: Text | None = keys("optimizer._target_")
     mask_head: Any = keys("model.roi_heads.mask_head")
     image_size: Size | None = keys("image_size")
@@ -117,6 +121,9 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         amp = _of_detectron2("amp", settings, resolved.missing)
     precision = Precision.FP16 if amp.value else Precision.FP32
     draft.put("precision", Fact(precision, amp.origin, amp.location, amp.note) if amp.known else unknown(amp.note))
+    off = default(value=False, note=f"default of {_SOURCE}")
+    draft.put("ema", settings.fact("ema") if settings.spelled("ema") else off)
+    draft.put("grad_checkpointing", settings.fact("recomputes") if settings.spelled("recomputes") else off)
     kind = settings.fact("optimizer_class")
     if kind.value:
         draft.put("optimizer", Fact(kind.value.rsplit(".", 1)[-1], kind.origin, kind.location))
