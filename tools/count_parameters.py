@@ -29,7 +29,7 @@ RENAMED = {
     "chatglm": "qwen2", "minicpm": "llama",
 }  # fmt: skip
 """Types whose checkpoints bring their own code, and the transformers class with the same modules."""
-TEXT_PREFIXES = ("model.language_model.", "language_model.", "lm_head.")
+TEXT_PREFIXES = ("model.language_model.", "language_model.", "model.text_model.", "lm_head.")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from vramlint.memory.towers import Tower, tower_from_config
 __all__ = ["NamedDecoder", "decoder_from_config", "decoders", "find_decoder", "named_decoder"]
 
 _DATA = os.path.join(os.path.dirname(__file__), "data", "decoders.json")
+_VISION = os.path.join(os.path.dirname(__file__), "data", "vision_language.json")
 
 
 class NamedDecoder(NamedTuple):
@@ -125,8 +126,14 @@ def _entry(name: str) -> NamedDecoder:
 
 @lru_cache(maxsize=1)
 def _document() -> dict[str, Any]:
+    """Entries of both files; those with towers come last."""
     with open(_DATA, "rb") as file:
         document: dict[str, Any] = json.load(file)
+    with open(_VISION, "rb") as file:
+        towered = json.load(file)
+    first = len(document["sources"])
+    document["sources"] += towered["sources"]
+    document["models"] += [[name, first + source, data] for name, source, data in towered["models"]]
     return document
 
 

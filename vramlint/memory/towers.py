@@ -62,7 +62,7 @@ def tower_from_config(data: Config, text_width: int) -> Tower | None:
     try:
         tower = count(_Sizes.read(filled), filled, data, text_width)
         side = filled.get("image_size") if tower.kind in ("clip", "siglip", "llama4") else 0
-        return tower._replace(image_side=int(side or 0))
+        return tower._replace(image_side=_side(side or 0))
     except (KeyError, TypeError, ValueError):
         return None  # a key that the count needs is missing or no number
 
@@ -78,7 +78,7 @@ class _Sizes(NamedTuple):
         hidden = int(vision.get("embed_dim") or vision["hidden_size"])
         layers = int(vision.get("depth") or vision["num_hidden_layers"])
         ffn = int(vision.get("intermediate_size") or hidden * vision.get("mlp_ratio", 4))
-        return cls(hidden, layers, ffn, int(vision["patch_size"]))
+        return cls(hidden, layers, ffn, _side(vision["patch_size"]))
 
     def tower(self, kind: str, parameters: int) -> Tower:
         return Tower(kind, self.hidden, self.layers, self.ffn, self.patch, parameters)
@@ -107,6 +107,50 @@ def _clip(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
     blocks = sizes.layers * (sizes.biased_attention + sizes.biased_mlp + 4 * h)
     projector = h * text + text + text**2 + text
     return sizes.tower("clip", embeddings + blocks + 4 * h + projector)
+
+
+def _llava(sizes: _Sizes, vision: Config, data: Config, text: int) -> Tower:
+    """CLIP, or in Pixtral-12B the encoder of Mistral's later models, under LLaVA's projector."""
+    if vision.get("model_type") != "pixtral":
+        return _clip(sizes, vision, data, text)
+    h = sizes.hidden
+    blocks = sizes.layers * (4 * h**2 + 3 * h * sizes.ffn + 2 * h)
+    projector = h * text + text + text**2 + text
+    return sizes.tower("pixtral", 3 * sizes.patch**2 * h + h + blocks + projector)
+
+
+def _llava_next(sizes: _Sizes, vision: Config, data: Config, text: int) -> Tower:
+    """The same with a learnt token between rows of tiles."""
+    tower = _clip(sizes, vision, data, text)
+    return tower._replace(parameters=tower.parameters + text)
+
+
+def _llava_onevision(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
+    """SigLIP without its head, LLaVA's projector, a learnt token between rows."""
+    projector = sizes.hidden * text + text + text**2 + text
+    return sizes.tower("siglip", _siglip(sizes, vision) + projector + text)
+
+
+def _idefics3(sizes: _Sizes, vision: Config, data: Config, text: int) -> Tower:
+    """SigLIP without its head; one matrix after a pixel shuffle (SmolVLM too)."""
+    shuffled = sizes.hidden * int(data.get("scale_factor") or 2) ** 2
+    return sizes.tower("siglip", _siglip(sizes, vision) + shuffled * text)
+
+
+def _internvl(sizes: _Sizes, vision: Config, data: Config, text: int) -> Tower:
+    """InternViT with scaled halves; a norm and two linear layers after a pixel shuffle."""
+    h, side = sizes.hidden, _side(vision["image_size"])
+    positions = (side // sizes.patch) ** 2 + 1
+    embeddings = h + 3 * sizes.patch**2 * h + h + positions * h
+    biases = 0 if vision.get("attention_bias") else 3 * h
+    blocks = sizes.layers * (sizes.biased_attention - biases + sizes.biased_mlp + 6 * h)
+    shuffled = h * round(1 / float(data.get("downsample_ratio") or 0.5)) ** 2
+    projector = 2 * shuffled + shuffled * text + text + text**2 + text
+    return sizes.tower("siglip", embeddings + blocks + projector)
+
+
+def _side(size: object) -> int:
+    return int(size[0] if isinstance(size, (list, tuple)) else str(size))
 
 
 def _siglip(sizes: _Sizes, vision: Config) -> int:
@@ -193,7 +237,12 @@ def _llama4(sizes: _Sizes, vision: Config, _: Config, text: int) -> Tower:
 
 
 _COUNTS: dict[str, Callable[[_Sizes, Config, Config, int], Tower]] = {
-    "llava": _clip,
+    "llava": _llava,
+    "llava_next": _llava_next,
+    "llava_onevision": _llava_onevision,
+    "idefics3": _idefics3,
+    "smolvlm": _idefics3,
+    "internvl": _internvl,
     "gemma3": _gemma3,
     "paligemma": _paligemma,
     "mistral3": _mistral3,
