@@ -245,15 +245,42 @@ def test_latent_frames() -> None:
     assert (latent_frames(image, 49), latent_frames(clip, 49), latent_frames(clip, 1)) == (1, 7, 1)
 
 
-# bghira/SimpleTuner's tables (2026-08): GiB on an H100 (an L40S has up to 6 % less), without a CUDA context: LoRA of
-# rank 16 with 16-bit adapters and checkpointing, 768 x 512 and 49 frames.
-@pytest.mark.parametrize(("held", "measured_gib"), [(None, 4.21), ("int8", 2.59), ("fp8", 2.64)])
-def test_clips(held: str | None, measured_gib: float) -> None:
-    found = gib(
-        model="Lightricks/LTX-Video-0.9.5", micro_batch=1, image_size=ImageSize(512, 768), frames=49, adapter_rank=16,
-        adapter_targets="attention", adapter_bytes=2, base_quantization=held, optimizer="adamw_bf16",
+# bghira/SimpleTuner's tables (2026-08): GiB on an H100, sampled from outside; LoRA with 16-bit adapters, batch 1, at
+# the size that each example's data set has (the tables' resolution is the validation's).
+SIMPLETUNER = [
+    ("chroma1-base", 512, 16, None, False, 26.18),
+    ("chroma1-base", 512, 16, None, True, 17.67),
+    ("chroma1-base", 512, 16, "int8", True, 10.41),
+    ("kolors", 512, 16, None, False, 7.22),
+    ("kolors", 512, 16, None, True, 5.36),
+    ("kolors", 512, 16, "int8", True, 3.38),
+    ("krea-2-raw", 512, 64, None, False, 40.09),
+    ("krea-2-raw", 512, 64, None, True, 30.06),
+    ("ltx-video-0.9.5", 480, 16, None, False, 8.77),
+    ("ltx-video-0.9.5", 480, 16, None, True, 4.21),
+    ("ltx-video-0.9.5", 480, 16, "int8", True, 2.59),
+    ("dreamshaper-8", 512, 16, None, False, 2.87),
+    ("dreamshaper-8", 512, 16, None, True, 1.98),
+    ("dreamshaper-8", 512, 16, "int8", True, 1.79),
+]
+
+
+@pytest.mark.parametrize(("name", "side", "rank", "held", "checkpointed", "measured_gib"), SIMPLETUNER)
+def test_simpletuners_tables(
+    name: str, side: int, rank: int, held: str | None, checkpointed: bool, measured_gib: float
+) -> None:
+    """What is measured lies between what is allocated and what the device has, whose context varies."""
+    found = estimate(
+        plan(
+            model=name, micro_batch=1, image_size=ImageSize(side, side), frames=48, adapter_rank=rank,
+            adapter_targets="attention", adapter_bytes=2, base_quantization=held, optimizer="adamw_bf16",
+            grad_checkpointing=checkpointed,
+        ),
+        Target(),
     )  # fmt: skip
-    assert found == pytest.approx(measured_gib, rel=0.08)
+    assert found.allocated is not None
+    assert found.device is not None
+    assert found.allocated.value / GIB <= measured_gib <= 1.05 * found.device.value / GIB
 
 
 def test_blocks_in_host_memory() -> None:

@@ -73,6 +73,23 @@ _QUANTISED = {"int8": "int8", "fp8wo": "fp8", "fp8": "fp8 with activations"}
 """torchao's ``fp8`` works on activations in 8 bits too and keeps more of them; ``fp8wo`` is of weights alone."""
 
 
+_TRAINED_AT = (
+    (r"chroma/|kolors/|auraflow/|sd1x/|ernie/|hidream/|krea2/|cosmos/", 512, None),
+    (r"ltxvideo/", 480, 48),
+)
+"""Side of the square of equal area, and frames, of the data set that each example trains on
+(``examples/*/config.json`` ``data_backend_config``, 2026-08). The tables' resolution is the validation's, as the row of
+Krea 2 says; validation was off."""
+
+
+def _as_trained(plan: TrainingPlan, model: str) -> None:
+    for pattern, side, frames in _TRAINED_AT:
+        if re.search(pattern, model):
+            plan.image_size = fact(ImageSize(side, side))
+            if frames is not None:
+                plan.extra["frames"] = fact(frames)
+
+
 def _simpletuner(row: Row) -> TrainingPlan | None:
     """A LoRA row of SimpleTuner's tables: its examples hold base and adapters in bf16 under autocast, and compute
     latents and prompt embeddings beforehand (``simpletuner/examples``, 2026-08)."""
@@ -94,8 +111,7 @@ def _simpletuner(row: Row) -> TrainingPlan | None:
     plan.extra["vae_resident"] = plan.extra["text_encoders_resident"] = fact(value=False)
     if base is not None and base[1] in _QUANTISED:
         plan.extra["base_quantization"] = fact(_QUANTISED[base[1]])
-    if side := re.search(r"Training resolution: (\d+) px", row["settings_note"]):  # the column has the validation's
-        plan.image_size = fact(ImageSize(int(side[1]), int(side[1])))
     if frames := re.search(r"(\d+)f\b", row["settings_note"]):
         plan.extra["frames"] = fact(int(frames[1]))
+    _as_trained(plan, row["model"])
     return plan
