@@ -164,6 +164,19 @@ def test_a_launch_nobody_sees_may_shard_a_language_model(
     assert (found.repairs[0].safety is Safety.DISPLAY) is (severity is Severity.WARNING)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "gib", "severity"),
+    [("mmengine", 10.0, Severity.WARNING), ("mmengine", 30.0, Severity.ERROR), ("fake", 10.0, Severity.ERROR)],
+)
+def test_a_launch_nobody_sees_may_switch_amp_on(dialect: str, gib: float, severity: Severity) -> None:
+    """2 x 10 GiB are over 12, half of them are not."""
+    made = plan(micro_batch=2, accumulation=4, precision=Precision.FP32)
+    made.dialect = dialect
+    (found,) = import_module("vramlint_rules.vram_over").check(FakeRun(made, gib_per_sample=gib))
+    assert found.severity == severity
+    assert ("unless it is launched with --amp" in found.message) is (severity is Severity.WARNING)
+
+
 def test_vram_wasted() -> None:
     facts = {"micro_batch": 2, "accumulation": 8, "precision": Precision.FP16}
     (found,) = verdicts("vram_wasted", facts)
