@@ -23,14 +23,13 @@ from vramlint.rule import (
     Confidence,
     Estimate,
     MemoryVerdict,
-    Precision,
     RuleInfo,
     Run,
     Safety,
     Severity,
     Verdict,
-    revise,
 )
+from vramlint_rules._doubts import fits_shorter_samples, fits_switched_to_half
 from vramlint_rules._multi_scale import largest_alone_is_over
 from vramlint_rules._repairs import fits_sharded, may_be_sharded, offloaded_bytes, with_steps
 from vramlint_rules._words import activations_alone_exceed, advice, memory_fact, need
@@ -70,8 +69,8 @@ def check(run: Run) -> Iterator[Verdict]:
     if required is None or usable is None or not _matters(estimate) or _only_multi_scale(run, estimate):
         return
     shardable = may_be_sharded(run.plan) and not activations_alone_exceed(estimate)
-    shorter = _fits_shorter_samples(run)
-    half = _fits_switched_to_half(run)
+    shorter = fits_shorter_samples(run)
+    half = fits_switched_to_half(run)
     away = offloaded_bytes(run.plan, estimate)
     if away and required.value - away <= usable:
         return
@@ -112,27 +111,6 @@ def _matters(estimate: Estimate) -> bool:
 def _only_multi_scale(run: Run, estimate: Estimate) -> bool:
     """The rule multi-scale-over says it better."""
     return estimate.verdict is MemoryVerdict.TIGHT and largest_alone_is_over(run) is not None
-
-
-def _fits_shorter_samples(run: Run) -> bool:
-    """Unpacked samples are seldom as long as the limit: would the run fit at a sixteenth of it?"""
-    limit = run.plan.seq_len.value
-    if limit is None or run.plan.fact("packing").value:
-        return False
-    return run.estimate(revise(run.plan, {"seq_len": max(limit // 16, 1)})).verdict is MemoryVerdict.FITS
-
-
-_AMP_ON_THE_LINE = ("mmengine",)
-"""Dialects whose configs leave AMP to a switch of the launch line (``tools/train.py --amp`` of mmdet 3.3, mmpose 1.3
-and their kin, as mmpose's own READMEs of RTMO and UniFormer launch them)."""
-
-
-def _fits_switched_to_half(run: Run) -> bool:
-    """Would the run fit with the switch that nobody knows of where no launch line is known?"""
-    plan = run.plan
-    if plan.dialect not in _AMP_ON_THE_LINE or plan.precision.value is not Precision.FP32 or plan.world_size.spelled:
-        return False
-    return run.estimate(revise(plan, {"precision": Precision.FP16})).verdict is not MemoryVerdict.OVER
 
 
 def _confidence(estimate: Estimate, *, certain: bool) -> Confidence:
