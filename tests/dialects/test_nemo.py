@@ -12,6 +12,8 @@ import pytest
 
 from tests.dialects.support import Surroundings, document, reading, told, values
 from vramlint.dialects import registry
+from vramlint.hardware import Target
+from vramlint.memory import estimate
 from vramlint.plan import Precision
 
 CORPUS = Path(__file__).parents[2] / ".." / "shared" / "corpus" / "nemo" / "NVIDIA__NeMo" / "examples"
@@ -205,3 +207,27 @@ def test_every_training_file_is_recognised() -> None:
     telling = ("inference", "generate", "export", "prune", "validate", "qatask")
     assert [name for name in left if not any(word in name for word in telling)] == []
     assert all(verdicts[name] == ["nemo_other"] for name in left)
+
+
+@pytest.mark.parametrize(
+    ("lines", "facts"),
+    [
+        ("", {"attention_kernel": "unfused", "local_layers": True, "hidden_dropout": 0.1, "learned_positions": 2048}),
+        ("  transformer_engine: true\n", {"attention_kernel": None, "local_layers": False}),
+        ("  use_flash_attention: true\n", {"attention_kernel": "flash"}),
+        ("  virtual_pipeline_model_parallel_size: 4\n", {"pipeline_chunks": 4}),
+        ("  position_embedding_type: rope\n", {"learned_positions": None}),
+        (
+            "  activations_checkpoint_granularity: full\n  activations_checkpoint_method: block\n"
+            "  activations_checkpoint_num_layers: 2\n",
+            {"recompute": ("full", "block", 2, ("core_attn",)), "grad_checkpointing": True},
+        ),
+        ("  fp8: true\n", {"fp8_products": True, "fp8_parameters": False}),
+    ],
+)
+def test_what_the_blocks_of_a_gpt_keep(lines: str, facts: dict[str, object]) -> None:
+    text = f"{GPT}  max_position_embeddings: 2048\n  pipeline_model_parallel_size: 2\n  megatron_amp_O2: true\n{lines}"
+    plan = reading("gpt.yaml", text, Surroundings(gpus=8)).plan
+    assert {name: plan.fact(name).value for name in facts} == facts
+    found = estimate(plan, Target())
+    assert found.allocated is not None, found.unknown_because

@@ -11,7 +11,8 @@ from vramlint.hardware import Target
 from vramlint.memory import estimate
 from vramlint.memory.architecture import DecoderConfig, Experts, LatentAttention
 from vramlint.memory.arithmetic import arithmetic
-from vramlint.memory.divided import DISPATCHED, STREAM, Division, rank_parameters
+from vramlint.memory.divided import DISPATCHED, STREAM
+from vramlint.memory.division import Division, rank_parameters
 from vramlint.memory.implementations import HUGGING_FACE, TORCHTITAN
 from vramlint.memory.ledger import layer_ledger
 from vramlint.memory.parallel import SCHEDULES, Parallelism
@@ -169,6 +170,7 @@ def test_the_worst_stage_is_named() -> None:
         ({"expert_parallel": 2}, "no experts"),
         ({"pipeline_parallel": 64, "model_parallel": 64}, "fewer than 64 pipeline stages"),
         ({"tensor_parallel": 2, "model_parallel": 8}, "does not say"),
+        ({"tensor_parallel": 2}, "do not count"),
         ({"pipeline_parallel": 2, "model_parallel": 2, "uneven_stages": "4,28"}, "cuts itself"),
     ],
 )

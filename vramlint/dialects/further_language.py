@@ -9,6 +9,7 @@ from vramlint.dialects.further_readers import (
     capped,
     eight_bits,
     flash,
+    hybrid,
     listed,
     number,
     objective,
@@ -23,6 +24,7 @@ from vramlint.dialects.further_row import Group, Row, zero_rows
 from vramlint.dialects.values import as_flag, as_text
 
 _HF = (
+    Row("hybrid_sharding", ("fsdp",), hybrid),
     Row("learning_rate", ("learning_rate",), number),
     Row("warmup_steps", ("warmup_steps",), whole),
     Row("save_steps", ("save_steps",), whole),
@@ -105,6 +107,7 @@ FACTS: dict[str, Group] = {
             Row("tensor_parallel", ("tensor_parallel_size",), whole),
             Row("context_parallel", ("context_parallel_size", "sequence_parallel_degree"), whole),
             Row("shard_replicas", ("dp_replicate_size",), whole),
+            Row("hybrid_sharding", ("fsdp_config.fsdp_sharding_strategy", "fsdp_config.sharding_strategy"), hybrid),
             Row("offload_parameters", ("fsdp_config.offload_params", "fsdp_config.fsdp_offload_params"), as_flag),
             *_HF,
         ),
@@ -149,6 +152,7 @@ FACTS: dict[str, Group] = {
             Row("context_parallel", ("parallelism_config.parallelism_config_cp_size",), whole),
             Row("context_parallel", ("parallelism_config.parallelism_config_sp_size",), whole),
             Row("shard_replicas", ("parallelism_config.parallelism_config_dp_replicate_size",), whole),
+            Row("hybrid_sharding", ("fsdp_config.fsdp_sharding_strategy",), hybrid),
         ),
         files="utils/dataclasses.py, commands/config/cluster.py",
     ),
@@ -198,6 +202,7 @@ FACTS: dict[str, Group] = {
         "llm-foundry 0.22.0",
         (
             Row("warmup_steps", ("scheduler.t_warmup",), batches),
+            Row("hybrid_sharding", ("fsdp_config.sharding_strategy",), hybrid),
             Row("max_steps", ("max_duration",), batches),
             Row("save_limit", ("save_num_checkpoints_to_keep",), whole),
             Row("save_steps", ("save_interval",), batches),

@@ -116,3 +116,10 @@ def searched(value: Any) -> bool | None:
     """Ultralytics and YOLOv5 search for the batch at -1 and at a share of the card."""
     size = number(value)
     return None if size is None else size < 1
+
+
+def hybrid(value: Any) -> bool | None:
+    """FSDP's strategy: ``HYBRID_SHARD`` and its kin shard inside a machine and replicate among machines; by number as
+    torch's ``ShardingStrategy`` counts them (accelerate 1.15 ``utils/constants.py`` ``FSDP_SHARDING_STRATEGY``)."""
+    words = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return True if "hybrid" in words.lower() or words in ("4", "5") else None

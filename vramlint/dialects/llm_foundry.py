@@ -235,6 +235,10 @@ def _model(draft: Draft, settings: Settings[Config]) -> None:
     mpt = builder.value == "mpt_causal_lm"
     language_facts(draft, "llm-foundry" if mpt else "transformers")
     draft.put("model", builder if name.value is None else name)
+    if (settings.values.tensor or 1) > 1:
+        # tp/ffn_tp_strategy.py: every rank has samples of its own, which are gathered around each MLP.
+        draft.put("model", unknown("MLPs over the gathered samples of several ranks are not worked out"))
+        return
     if mpt and name.value is None:
         draft.put("model_shape", _shape(settings))
     if draft.plan.adapter_rank.known:

@@ -61,6 +61,7 @@ from vramlint.dialects.interpolation import interpolated
 from vramlint.dialects.language import language_facts, low_precision_weights, product, torch_prefetch
 from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
+from vramlint.dialects.nemo_model import Blocks, block_facts
 from vramlint.dialects.overrides import word_overrides
 from vramlint.dialects.places import location
 from vramlint.dialects.reading import (
@@ -172,7 +173,8 @@ _GPT2_ENTRIES = 50257
 
 def read(claim: Claim, document: Document, context: Context) -> Reading:
     """The plan of one YAML, the words of its launch line over it."""
-    settings = read_settings(Config, [*word_overrides(document, context), *interpolated(document)])
+    sources = [*word_overrides(document, context), *interpolated(document)]
+    settings = read_settings(Config, sources)
     draft = Draft(claim, document)
     draft.fill(settings, _DIRECT)
     megatron = settings.spelled("micro_batch") or settings.spelled("global_batch")
@@ -181,6 +183,7 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     if megatron:
         _checkpointing(draft, settings)
         _model(draft, settings)
+        block_facts(draft, read_settings(Blocks, sources))
         if settings.values.amp:
             low_precision_weights(draft, "megatron_amp_O2: fp32 main parameters")
     elif settings.values.pretrained is not None:

@@ -14,7 +14,8 @@ from vramlint.memory.adapter import Adapter
 from vramlint.memory.adapter_ledger import quantised_inputs
 from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.arithmetic import arithmetic
-from vramlint.memory.divided import Division, divided_moments, rank_config, rank_parameters
+from vramlint.memory.divided import divided_moments
+from vramlint.memory.division import Division, rank_config, rank_parameters
 from vramlint.memory.implementations import HUGGING_FACE, Implementation
 from vramlint.memory.knowledge import Moment, Workload
 from vramlint.memory.ledger import (

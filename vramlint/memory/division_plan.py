@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vramlint.memory.decoder import Decoder
-from vramlint.memory.divided import Division
+from vramlint.memory.division import Division
 from vramlint.memory.knowledge import Resolution
 from vramlint.memory.parallel import TWO_CHUNKS, Parallelism, context_alone, parallelism_of
 from vramlint.plan import TrainingPlan
@@ -30,7 +30,7 @@ TORCHTITAN = Style(
 )
 STYLES = {
     "torchtitan": TORCHTITAN,
-    "torchtune": Style("torchtune 0.6.1 models/llama3/_parallelism.py", sequence=True, vocabulary=True),
+    "torchtune": Style("torchtune 0.6.1 models/llama3/_parallelism.py", vocabulary=True),
     "gpt-neox": Style("gpt-neox 2026-05 megatron/mpu", vocabulary=True, loss_parallel=True),
 }
 HUGGING_FACE = Style("transformers 5.24 base_model_tp_plan: embeddings whole, logits gathered")
@@ -74,8 +74,11 @@ def _refused(plan: TrainingPlan, decoder: Decoder, parallel: Parallelism) -> str
     """Why this division is not worked out; empty where it is."""
     ranks = plan.fact("model_parallel").value
     spelled = parallel.tensor * parallel.pipeline * max(parallel.context, context_alone(plan))
-    if isinstance(ranks, int) and ranks > 1 and ranks != spelled:
-        return f"the model is split over {ranks} ranks in a way that the config does not say"
+    counted = ranks if isinstance(ranks, int) else 1
+    if counted != spelled and counted > 1:
+        return f"the model is split over {counted} ranks in a way that the config does not say"
+    if counted != spelled:
+        return f"the model is split over {spelled} ranks, which the run's data-parallel ranks do not count"
     if parallel.tensor > 1 and decoder.quantised:
         return "tensor parallelism over 4-bit layers is not worked out"
     if parallel.expert > 1 and decoder.config.experts is None:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from vramlint.memory.context import cublas_workspace_bytes, transformer_engine_workspace_bytes
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.denoiser import Denoiser
-from vramlint.memory.divided import backward_bytes, rank_parameters
+from vramlint.memory.divided import backward_bytes
+from vramlint.memory.division import rank_parameters
 from vramlint.memory.knowledge import Moment, Workload, inputs_of
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Interval

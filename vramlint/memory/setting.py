@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vramlint.memory.decoder import Decoder
-from vramlint.memory.divided import Division, rank_parameters
+from vramlint.memory.division import Division, rank_parameters
 from vramlint.memory.knowledge import ModelKnowledge, Workload
 from vramlint.memory.matrix_states import Matrices, Matrix, split
 from vramlint.memory.megatron import MegatronModel
