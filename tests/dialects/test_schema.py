@@ -91,6 +91,11 @@ WORDS = st.sampled_from(
         "0x10",
         "1e3",
         "3e-4",
+        "2E+5",
+        "1e99",
+        "1.",
+        ".5",
+        "٣",
         "1.5",
         "yes",
         "off",
@@ -169,7 +174,12 @@ def test_a_dialect_without_a_schema_says_so(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(
     ("data", "imported"),
-    [("{'micro_batch': 2, 'seq_len': None}", False), ("{'micro_batch': 'two'}", True), ("{'micro_batch': 2.0}", True)],
+    [
+        ("{'micro_batch': 2, 'seq_len': None}", False),
+        ("{'learning_rate': '2e-5'}", False),
+        ("{'micro_batch': 'two'}", True),
+        ("{'micro_batch': 2.0}", True),
+    ],
 )
 def test_reading_needs_the_engine_for_odd_values_alone_and_never_the_library(data: str, imported: bool) -> None:
     code = (

@@ -15,6 +15,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeVar, get_args, get_type_hints
 
 from vramlint.dialects.values import as_count, as_flag, as_size, as_text
+from vramlint.patterns import later
 from vramlint.plan import ImageSize
 
 if TYPE_CHECKING:
@@ -62,8 +63,14 @@ def _itself(value: Any) -> Any:
     return value
 
 
+_DECIMAL = later(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?")
+
+
 def _as_float(value: Any) -> Any:
-    return float(value) if type(value) is int and abs(value) < 2**53 else value
+    """A float, also of a whole number or of ``2e-5``, which YAML 1.1 takes for a text."""
+    if type(value) is int and abs(value) < 2**53:
+        return float(value)
+    return float(value) if type(value) is str and _DECIMAL.fullmatch(value) else value
 
 
 def _spelled(annotation: Any) -> Kind:
