@@ -12,7 +12,7 @@ import os
 from functools import cache
 from typing import NamedTuple
 
-from vramlint.memory.knowledge import Moment, Workload
+from vramlint.memory.knowledge import Moment, Workload, Wrapped
 from vramlint.memory.pack import pack_key
 from vramlint.memory.profile import Profile
 
@@ -36,39 +36,20 @@ class Scores(NamedTuple):
     side: int
 
 
-class EagerAttention(NamedTuple):
+class EagerAttention(Wrapped):
     """A traced profile with the score matrices of eager attention on top."""
 
-    profile: Profile
-    scores: Scores
-
-    @property
-    def name(self) -> str:
-        return self.profile.name
+    def __init__(self, profile: Profile, scores: Scores) -> None:
+        super().__init__(profile)
+        self.scores = scores
 
     @property
     def source(self) -> str:
-        return f"{self.profile.source}, with eager attention"
-
-    @property
-    def spread(self) -> float:
-        return self.profile.spread
-
-    @property
-    def parameters(self) -> int:
-        return self.profile.parameters
-
-    @property
-    def trainable(self) -> int:
-        return self.profile.trainable
-
-    @property
-    def buffer_bytes(self) -> int:
-        return self.profile.buffer_bytes
+        return f"{self.inside.source}, with eager attention"
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The profile's moments; at each as large a share of the scores is alive as of the activations."""
-        found = self.profile.moments(workload)
+        found = self.inside.moments(workload)
         most = max((moment.activation_bytes for moment in found if moment.phase in _TRAINING), default=0)
         kept = self._kept_bytes(workload)
         return tuple(

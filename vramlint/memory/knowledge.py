@@ -83,6 +83,41 @@ class ModelKnowledge(Protocol):
         ...
 
 
+class Wrapped:
+    """Knowledge around other knowledge: what a subclass does not say itself is as ``inside`` says."""
+
+    def __init__(self, inside: ModelKnowledge) -> None:
+        self.inside = inside
+
+    @property
+    def name(self) -> str:
+        return self.inside.name
+
+    @property
+    def parameters(self) -> int:
+        return self.inside.parameters
+
+    @property
+    def trainable(self) -> int:
+        return self.inside.trainable
+
+    @property
+    def buffer_bytes(self) -> int:
+        return self.inside.buffer_bytes
+
+    @property
+    def source(self) -> str:
+        return self.inside.source
+
+    @property
+    def spread(self) -> float:
+        return self.inside.spread
+
+    def moments(self, workload: Workload) -> tuple[Moment, ...]:
+        """Those of what is inside."""
+        return self.inside.moments(workload)
+
+
 def inputs_of(knowledge: ModelKnowledge) -> str:
     """What a sample of a model worked out block by block is: ``pair``, ``speech``, ``text``, ``image``; else ""."""
     return str(getattr(knowledge, "inputs", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vramlint.memory.knowledge import ModelKnowledge, Moment, Workload
+from vramlint.memory.knowledge import ModelKnowledge, Moment, Workload, Wrapped
 from vramlint.memory.profile import Profile
 
 _HIDDEN = 4096
@@ -81,76 +81,33 @@ TRACED_QUEUE = 65536
 """Keys of the queue in the shipped MoCo profiles, which name it among their assumptions."""
 
 
-class Requeued(NamedTuple):
-    """A traced MoCo whose queue has another length or width than the trace's ``traced_dimension`` x TRACED_QUEUE."""
+class Requeued(Wrapped):
+    """A traced MoCo whose queue has another length or width than the trace's ``traced_dimension`` x TRACED_QUEUE.
 
-    profile: Profile
-    traced_dimension: int
-    dimension: int
-    queue_size: int
+    The logits against the queue stay those of the traced length.
+    """
 
-    @property
-    def name(self) -> str:
-        return self.profile.name
-
-    @property
-    def source(self) -> str:
-        return self.profile.source
-
-    @property
-    def spread(self) -> float:
-        return self.profile.spread
-
-    @property
-    def parameters(self) -> int:
-        return self.profile.parameters
-
-    @property
-    def trainable(self) -> int:
-        return self.profile.trainable
+    def __init__(self, profile: Profile, traced_dimension: int, dimension: int, queue_size: int) -> None:
+        super().__init__(profile)
+        self.traced_dimension = traced_dimension
+        self.dimension = dimension
+        self.queue_size = queue_size
 
     @property
     def buffer_bytes(self) -> int:
         traced = 4 * self.traced_dimension * TRACED_QUEUE
-        return self.profile.buffer_bytes - traced + 4 * self.dimension * self.queue_size
-
-    def moments(self, workload: Workload) -> tuple[Moment, ...]:
-        """The profile's moments; the logits against the queue stay those of the traced length."""
-        return self.profile.moments(workload)
+        return self.inside.buffer_bytes - traced + 4 * self.dimension * self.queue_size
 
 
-class OneSegment(NamedTuple):
+class OneSegment(Wrapped):
     """MoCo v3 whose checkpointing wraps each encoder pass as a whole, so that one view is recomputed at a time.
 
     The states are those of ``whole``, the activations those of ``single_view`` (MoCo v2) without checkpointing.
     """
 
-    whole: Requeued
-    single_view: Requeued
-
-    @property
-    def name(self) -> str:
-        return self.whole.name
-
-    @property
-    def source(self) -> str:
-        return self.whole.source
-
-    @property
-    def spread(self) -> float:
-        return self.whole.spread
-
-    @property
-    def parameters(self) -> int:
-        return self.whole.parameters
-
-    @property
-    def trainable(self) -> int:
-        return self.whole.trainable
-
-    @property
-    def buffer_bytes(self) -> int:
-        return self.whole.buffer_bytes
+    def __init__(self, whole: Requeued, single_view: Requeued) -> None:
+        super().__init__(whole)
+        self.single_view = single_view
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """One view's moments, every activation kept; none where nothing is checkpointed."""
