@@ -25,6 +25,7 @@ from vramlint.memory.architecture import DecoderConfig
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.hf_config import decoder_from_config
 from vramlint.memory.knowledge import Workload
+from vramlint.memory.mixers import Mamba2
 from vramlint.plan import Precision
 from vramlint.trace.events import Recording, Shape
 from vramlint.trace.stand_ins import torchvision_schemas
@@ -54,7 +55,7 @@ _DELTA = {
     "linear_num_key_heads": 4, "linear_num_value_heads": 8, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
 }  # fmt: skip
 EAGER = ("gpt_oss_eager",)
-HYBRIDS = ("qwen3_5", "qwen3_next", "qwen3_5_moe", "lfm2")
+HYBRIDS = ("qwen3_5", "qwen3_next", "qwen3_5_moe", "lfm2", "nemotron_h", "nemotron_h_moe")
 
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", _DENSE),
@@ -133,6 +134,23 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
         {**_SPARSE, **_HYBRID, **_DELTA, "shared_expert_intermediate_size": 512, "decoder_sparse_step": 1},
     ),
     "qwen3_5_moe": ("Qwen3_5MoeTextConfig", {**_SPARSE, **_HYBRID, **_DELTA, "shared_expert_intermediate_size": 512}),
+    "nemotron_h": (
+        "NemotronHConfig",
+        {
+            **_DENSE, "head_dim": 64, "num_hidden_layers": 5, "hybrid_override_pattern": "M-M*-", "mamba_num_heads": 32,
+            "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128, "conv_kernel": 4, "chunk_size": 128,
+            "intermediate_size": 4096,
+        },
+    ),
+    "nemotron_h_moe": (
+        "NemotronHConfig",
+        {
+            **_DENSE, "head_dim": 64, "num_hidden_layers": 5, "hybrid_override_pattern": "MEM*E", "mamba_num_heads": 32,
+            "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128, "conv_kernel": 4, "chunk_size": 128,
+            "n_routed_experts": 16, "n_shared_experts": 1, "num_experts_per_tok": 4, "moe_intermediate_size": 512,
+            "moe_shared_expert_intermediate_size": 1024, "n_group": 1, "topk_group": 1,
+        },
+    ),
     "lfm2": ("Lfm2Config", {**_DENSE, "num_hidden_layers": 4, "full_attn_idxs": [3], "conv_bias": False}),
 }  # fmt: skip
 """transformers' config classes with small sizes, by ``model_type``."""
@@ -192,7 +210,7 @@ def _compared(name: str) -> dict[str, Any]:
         data["eager"] = True
     peaks: dict[str, float] = {}
     for mode in MODES:
-        targets = _targets(found) if found and found.experts else "all-linear"
+        targets = _targets(found) if found and (found.experts or config.model_type == "nemotron_h") else "all-linear"
         try:
             with (
                 kernels(config.model_type.removesuffix("_text"))
@@ -213,7 +231,9 @@ def _compared(name: str) -> dict[str, Any]:
 def _plain(data: dict[str, Any]) -> dict[str, Any]:
     """The config's numbers and switches: what ``decoder_from_config`` may read."""
     kept = {
-        key: value for key, value in data.items() if isinstance(value, (int, float, bool)) and not key.startswith("_")
+        key: value
+        for key, value in data.items()
+        if (isinstance(value, (int, float, bool)) or key == "layers_block_type") and not key.startswith("_")
     }
     if isinstance(data.get("mlp_layer_types"), list):
         kept["mlp_layer_types"] = data["mlp_layer_types"]
@@ -242,7 +262,8 @@ def _targets(config: DecoderConfig) -> tuple[str, ...]:
     """All linear layers; of a model of experts those of attention, as peft builds experts' changes of weights whole."""
     every = [linear for _, block in config.kinds for linear in block.linears]
     names = [linear.name for linear in every if not config.experts or linear.reads in ("attention", "output", "mixed")]
-    return tuple(dict.fromkeys(names))
+    mamba = any(isinstance(block.mixer, Mamba2) for _, block in config.kinds)
+    return tuple(dict.fromkeys(name for name in names if not mamba or name != "out_proj"))  # which peft refuses
 
 
 def traced_mib(config: Any, mode: Mode, targets: tuple[str, ...] | str = "all-linear", *, eager: bool = False) -> float:

@@ -103,7 +103,41 @@ def _grouped_product(mat_a: Any, mat_b: Any, offs: Any = None, out_dtype: Any = 
     return mat_a.new_empty((*groups, rows, columns), dtype=out_dtype or mat_a.dtype)
 
 
-REPLACED = {"causal_conv1d_fn": _conv, "torch_chunk_gated_delta_rule": _delta}
+class _Scan(torch.autograd.Function):
+    """Mamba 2's fused convolution, scan, gated norm and output projection."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, conv: Any, bias: Any, dt: Any, a: Any, d: Any, norm: Any, out: Any, size: int) -> Any:
+        batch, length, _ = x.shape
+        inner = dt.shape[0] * size
+        scanned = x.new_empty(batch, length, inner)
+        rstd = x.new_empty(batch, length, dtype=torch.float32)
+        ctx.save_for_backward(x, conv, bias, dt, a, d, norm, out, scanned, rstd)
+        normed = torch.empty_like(scanned)
+        return torch.nn.functional.linear(normed, out)
+
+    @staticmethod
+    def backward(ctx: Any, _grad: torch.Tensor) -> tuple[Any, ...]:
+        x, conv, bias, dt, a, d, norm, out, scanned, _ = ctx.saved_tensors
+        convolved = x.new_empty(*x.shape[:2], conv.shape[0])
+        dx, dconvolved = torch.empty_like(x), torch.empty_like(convolved)
+        dout, again = torch.empty_like(scanned), torch.empty_like(scanned)
+        made = [torch.empty_like(each) for each in (conv, bias, dt, a, d, norm, out)]
+        del convolved, dconvolved, dout, again
+        return dx, *made, None
+
+
+def _scan(x: Any, conv: Any, bias: Any, dt: Any, a: Any, **options: Any) -> Any:
+    low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    weights = options["rmsnorm_weight"], options["outproj_weight"].to(low)
+    return _Scan.apply(x, conv, bias, dt, a, options["D"], *weights, options["headdim"])
+
+
+REPLACED = {
+    "mamba2_split_conv1d_scan_combined": _scan,
+    "causal_conv1d_fn": _conv,
+    "torch_chunk_gated_delta_rule": _delta,
+}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.hf_config import decoder_from_config
 from vramlint.memory.knowledge import Workload
+from vramlint.memory.mixers import Mamba2
 from vramlint.plan import DecoderShape, Precision
 
 STORED: dict[str, Any] = json.loads(Path(__file__).with_name("decoder_traces.json").read_text())
@@ -39,6 +40,8 @@ def formula_mib(config: DecoderConfig, mode: str) -> float | None:
     kind, checkpointing, lora = mode.split("+")[0], "checkpointing" in mode, "lora" in mode
     every = [linear for _, block in config.kinds for linear in block.linears]
     targets = [each.name for each in every if not config.experts or each.reads in ("attention", "output", "mixed")]
+    if any(isinstance(block.mixer, Mamba2) for _, block in config.kinds):
+        targets.remove("out_proj")  # which peft refuses to adapt
     adapter = Adapter(16, tuple(dict.fromkeys(targets)), 4, fused=True) if lora else None
     decoder = Decoder("traced", config, "test", adapter)
     weight = 2 if kind == "bf16" else 4
@@ -70,7 +73,7 @@ def test_formulas_answer_every_traced_architecture() -> None:
         for name, each in STORED.items()
         if (config := decoder_from_config(each["config"]))
     }
-    assert len(answered) == len(STORED) >= 38
+    assert len(answered) == len(STORED) >= 42
     assert min(answered.values()) == len(MODES)
 
 

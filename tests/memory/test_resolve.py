@@ -58,7 +58,29 @@ def test_lora_targets(targets: object, expected: tuple[str, ...]) -> None:
     found = resolve(plan({"adapter_targets": targets}, **LANGUAGE, adapter="lora", adapter_rank=8)).knowledge
     assert isinstance(found, Decoder)
     assert found.adapter is not None
-    assert found.adapter.targets == expected
+    assert tuple(linear.name for linear in found.adapter.chosen(found.config)) == expected
+
+
+def test_lora_on_all_linear_layers_of_a_hybrid() -> None:
+    """Qwen3.5: the projections of attention, of the gated delta nets, and the MLP's."""
+    facts = {**LANGUAGE, "model": "Qwen/Qwen3.5-4B", "adapter": "lora", "adapter_rank": 8}
+    found = resolve(plan({"adapter_targets": "all-linear"}, **facts)).knowledge
+    assert isinstance(found, Decoder)
+    assert found.adapter is not None
+    named = {linear.name for _, block in found.config.kinds for linear in found.adapter.chosen(block)}
+    assert named >= {"q_proj", "o_proj", "in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj", "down_proj"}
+    assert [number for number, _ in found.config.kinds] == [8, 24]
+
+
+def test_what_becomes_of_experts_under_qlora() -> None:
+    """They stay in 16 bits unless axolotl's ``quantize_moe_experts`` is on: Qwen3-30B-A3B has 29 billion in experts."""
+    facts = {**LANGUAGE, "model": "Qwen/Qwen3-30B-A3B", "adapter": "qlora", "adapter_rank": 8}
+    whole, quantised = (
+        estimate(plan({"quantised_experts": value}, **facts), Target()).allocated for value in (False, True)
+    )
+    assert whole is not None
+    assert quantised is not None
+    assert whole.value - quantised.value > 1.35 * 29e9
 
 
 def test_a_fused_loss_holds_no_full_logits() -> None:

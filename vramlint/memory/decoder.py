@@ -258,7 +258,8 @@ class _Step:
 
     def _unsaved_in_first_block(self) -> int:
         """What frozen embeddings save in the first block, whose input needs no gradient."""
-        decoder, config = self.decoder, self.decoder.config
+        decoder = self.decoder
+        config = next((kind.config for kind in self.kinds if kind.config.first_at == 0), decoder.config)
         assert decoder.adapter is not None
         if decoder.adapter.trains_input:
             return 0

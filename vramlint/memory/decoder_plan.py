@@ -29,7 +29,13 @@ KERNELS_SOURCE = (
     "linear attention and convolutions in their kernels; plain torch, without those packages, keeps far more"
 )
 
-_ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_OWN_NAMES = (
+    *("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj"),
+    *("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "in_proj_qkvz", "in_proj_ba", "in_proj", "out_proj"),
+)
+"""Layers of latent attention and of mixers, which every codebase calls alike."""
+
+_ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", *_OWN_NAMES)
 _DEFAULT_TARGETS = ("q_proj", "v_proj")
 """PEFT's default for Llama-like models (peft 0.21 ``utils/constants.py``)."""
 
@@ -278,6 +284,7 @@ def _targets(value: object) -> tuple[tuple[str, ...], bool]:
 
 
 _TARGET_WORDS: dict[str, frozenset[str]] = {
+    **{name: frozenset({name}) for name in _OWN_NAMES},
     "q_proj": frozenset({"q_proj", "query", "q", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
     "k_proj": frozenset({"k_proj", "key", "k", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),
     "v_proj": frozenset({"v_proj", "value", "v", "qkv_proj", "query_key_value", "c_attn", "Wqkv"}),

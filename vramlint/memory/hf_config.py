@@ -135,6 +135,7 @@ TRAITS: dict[str, Traits] = {
     "qwen3_5_text": _QWEN3_5,
     "qwen3_5_moe_text": _QWEN3_5,
     "lfm2": Traits(tied=True, qk_norm=True),
+    "nemotron_h": Traits(norm="gemma", gated=False, norms_per_layer=1, relu_squared=True),
     # Checkpoints that bring their own code: transformers has no class of this name.
     "qwen": Traits(qkv_bias=True, qkv_bias_key="", fused_qkv=True),
     "baichuan": Traits(fused_qkv=True),
@@ -221,6 +222,7 @@ def _value(text: Config, name: str) -> int | None:
 
 def _shape(text: Config, kind: str, traits: Traits) -> DecoderShape | None:
     hidden, layers = _value(text, "hidden_size"), _value(text, "num_hidden_layers")
+    layers = layers or len(text.get("layers_block_type") or ()) or None
     heads, vocabulary = _value(text, "num_attention_heads"), _value(text, "vocab_size")
     if hidden is None or layers is None or heads is None or vocabulary is None:
         return None

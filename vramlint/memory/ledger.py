@@ -202,9 +202,10 @@ def _experts(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None
     assert config.experts is not None
     experts, h, c, e = config.experts, config.shape.hidden, numbers.compute, numbers.weight
     k, i = experts.per_token, experts.ffn
+    inner = 3 if config.gated else 1  # gate, its activation and up; of a squared ReLU its output alone
     found = [
         Saved("tokens gathered by expert", k * e * h),
-        Saved("experts' gate, its activation and up", 3 * k * e * i),
+        Saved("experts' gate, its activation and up", inner * k * e * i),
         Saved("experts' products", k * e * i if adapter is None else 0),
         Saved("experts' outputs", k * e * h if adapter is None else 0),
         Saved("routing", 4 * experts.number + 36 * k),
@@ -218,7 +219,8 @@ def _experts(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter | None
         found.append(Saved("router's fp32 input", 4 * h))
     if experts.shared_ffn:
         width = experts.shared_ffn
-        found.append(Saved("shared experts", 3 * c * width + (c * width if adapter is None else 0)))
+        squared = 4 * width if config.relu_squared and numbers.casts_weights else 0
+        found.append(Saved("shared experts", inner * c * width + (c * width if adapter is None else 0) + squared))
     if experts.shared_gate:
         found.append(Saved("shared experts' output under its gate", c * h))
     return found
