@@ -194,9 +194,3 @@ def hunyuan_dit(batch: int, height: int, width: int, dtype: torch.dtype) -> dict
         "style": torch.zeros(batch, dtype=torch.long),
         "image_rotary_emb": _rotary((height // 16) * (width // 16), 88),
     }
-
-
-def cogview4(batch: int, height: int, width: int, dtype: torch.dtype) -> dict[str, Any]:
-    """GLM-4 at 224 tokens."""
-    pair = {name: torch.zeros(batch, 2, dtype=dtype) for name in ("original_size", "target_size", "crop_coords")}
-    return {**image(16, 8, 4096, 224)(batch, height, width, dtype), **pair}

@@ -302,19 +302,9 @@ MODELS = (
         encoders=("qwen3-4b",),
     ),
     Denoiser(
-        ("ernie-image", "ernie-image-turbo", "ernie-4.5-image"),
-        "ErnieImageTransformer2DModel", {}, inputs.ernie, 0, _defaults("ErnieImageTransformer2DModel"),
-        {"num_layers": 24}, vae="kl-flux2",
-    ),
-    Denoiser(
         ("krea-2-raw", "krea-2-turbo", "krea2", "krea-2"),
         "Krea2Transformer2DModel", {}, inputs.krea, 0, _defaults("Krea2Transformer2DModel"), {"num_layers": 28},
         vae="qwen-image", encoders=("qwen3-vl-4b",),
-    ),
-    Denoiser(
-        ("cogview4-6b", "cogview4"),
-        "CogView4Transformer2DModel", {}, inputs.cogview4, 0, _defaults("CogView4Transformer2DModel"),
-        {"num_layers": 30}, encoders=("glm-4-9b",),
     ),
     Denoiser(
         ("cosmos-predict2-2b-text2image", "cosmos-2.0-diffusion-2b-text2image"),

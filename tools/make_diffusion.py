@@ -129,8 +129,6 @@ def keep(made: dict[str, Any]) -> None:
     before = kept.get(name, {})
     methods = {key: value for key, value in before.items() if key == "methods"}
     variants = {**before.get("variants", {}), **made["variants"]}
-    if not variants and made.get("like") not in kept:
-        return
     when = {} if made["variants"] or not before else {key: before[key] for key in ("built_by", "date")}
     kept[name] = {**made, **methods, **when, "variants": variants}
     rows = ",\n".join(json.dumps(each, separators=(",", ":")) for each in kept.values())
@@ -160,6 +158,7 @@ def entry(denoiser: Denoiser, modes: Sequence[str], *, checked: bool) -> dict[st
         "kind": denoiser.kind,
         "config": _config(whole, denoiser),
         "parameters": parameters,
+        "buffers": sum(each.numel() for each in whole.buffers()),
         **counts,
         "source": denoiser.source,
         "frames": denoiser.frames,

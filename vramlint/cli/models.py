@@ -121,7 +121,7 @@ def _layers(name: str) -> KnownModel:
 
 
 def _diffusion(denoiser: Denoiser) -> KnownModel:
-    text = "traced diffusion denoiser, whole or through LoRA"
+    text = "traced diffusion denoiser, whole or through LoRA" if denoiser.ways else "diffusion denoiser, size alone"
     return KnownModel(denoiser.name, "profile", denoiser.parameters, text, denoiser.made)
 
 

@@ -86,6 +86,7 @@ class Denoiser(NamedTuple):
     blocks: tuple[int, ...] = ()
     on_host: int = 0
     moved: bool = False
+    buffers: int = 0
     encoding: float = 0
     encoded: int | None = None
     half: bool = False
@@ -105,8 +106,8 @@ class Denoiser(NamedTuple):
 
     @property
     def buffer_bytes(self) -> int:
-        """Nothing: what stands beside the denoiser is counted with the weights."""
-        return 0
+        """Tables of positions, in the weights' type; what stands beside the denoiser is counted with the weights."""
+        return self.buffers * (2 if self.half or self.adapters is not None else 4)
 
     @property
     def workspace_share(self) -> float:

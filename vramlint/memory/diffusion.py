@@ -211,6 +211,7 @@ def _denoiser(number: int) -> Denoiser:
         data["largest"],
         further=_beyond_traced(data),
         blocks=tuple(data["stacks"].values()),
+        buffers=data["buffers"],
     )
 
 

@@ -44,6 +44,8 @@ _USUAL_RANK = 16
 def trained(plan: TrainingPlan, denoiser: Denoiser) -> Resolution:
     """What the plan trains of ``denoiser``."""
     texts: list[str] = []
+    if not denoiser.ways:
+        return Resolution(None, because=f"{denoiser.name} is known by its size alone, its steps were not traced")
     moved = plan.fact("moved_off")
     if moved.value:
         return Resolution(None, because=f"{moved.value}: what stays on the card then is not worked out")

@@ -115,7 +115,8 @@ def _called(plan: TrainingPlan, name: str) -> Resolution:
 def _alike(plan: TrainingPlan, name: str) -> Resolution | None:
     """A checkpoint of a denoiser that the config names by its family: the usual one of these, others bound it."""
     fact = plan.fact("architecture_like")
-    members = [found for each in str(fact.value or "").split("|") if (found := find_denoiser(each)) is not None]
+    named = [found for each in str(fact.value or "").split("|") if (found := find_denoiser(each)) is not None]
+    members = [found for found in named if found.ways] or named[:1]
     if not members:
         return None
     first, *others = (trained(plan, member) for member in members)
