@@ -44,11 +44,13 @@ def megatron_plan(row: Row) -> TrainingPlan | None:
     """The plan of the row's config; the row's own columns count where they differ from the config of today.
 
     Golden values are those of the last rank, so of the last pipeline stage. None for distillation, where a second model
-    is resident, and for configs that are not in the file.
+    is resident, for configs that are not in the file, and for shared states of an unknown number of ranks.
     """
     arguments = _configs().get(row["config_path"])
     if arguments is None or "distill" in row["model"]:
         return None
+    if "dist-optim" in row["parallelism"] and not row["n_gpus"]:
+        return None  # the row does not say how many ranks share the optimizer's states
     document = sources.read("model_config.yaml", yaml.safe_dump({"MODEL_ARGS": arguments}).encode())
     context = _Alone(int(float(row["n_gpus"])) if row["n_gpus"] else None)
     readings = [registry.dialect(claim.dialect).read(claim, document, context) for claim in registry.claims(document)]
