@@ -54,6 +54,20 @@ def test_heads_of_the_examples(script: str, head: str | None, length: int | None
     assert flags("--max_seq_length 256", script).seq_len.value == 256
 
 
+@pytest.mark.parametrize(
+    ("words", "generation"),
+    [
+        ("--predict_with_generate", (8, 128, 1)),
+        ("--predict_with_generate --per_device_eval_batch_size 16 --num_beams 4", (16, 128, 4)),
+        ("--predict_with_generate --generation_max_length 225 --per_device_eval_batch_size 4", (4, 225, 1)),
+        ("--predict_with_generate False", None),
+        ("", None),
+    ],
+)
+def test_an_evaluation_that_generates(words: str, generation: tuple[int, int, int] | None) -> None:
+    assert flags(f"--max_target_length 128 {words}").fact("generation").value == generation
+
+
 def test_a_frozen_encoder() -> None:
     plan = flags("--freeze_encoder True", "run_speech_recognition_seq2seq.py")
     assert plan.fact("frozen_parts").value == ("encoder",)

@@ -14,10 +14,14 @@ from vramlint.errors import UsageError
 
 if TYPE_CHECKING:
     from vramlint.memory.denoiser import Denoiser
+    from vramlint.memory.networks.knowledge import Network
 
 
 class KnownModel(NamedTuple):
-    """One model: ``knowledge`` is ``profile``, ``shape`` or ``layers``; ``source`` says where it was read or traced."""
+    """One model: ``knowledge`` is ``profile``, ``shape``, ``layers`` or ``config``.
+
+    ``source`` says where it was read or traced.
+    """
 
     name: str
     knowledge: str
@@ -63,6 +67,7 @@ def _known(query: str) -> Iterator[KnownModel]:
     from vramlint.memory.catalogue import decoders
     from vramlint.memory.diffusion import denoisers
     from vramlint.memory.layers.named.catalogue import names as layered
+    from vramlint.memory.networks.catalogue import networks
     from vramlint.memory.profile_catalogue import find_profile, profiles
 
     exact = _exact(query)
@@ -81,9 +86,8 @@ def _known(query: str) -> Iterator[KnownModel]:
     for denoiser in denoisers():
         if _matches(denoiser.name, words) and (exact is None or denoiser.name != exact.name):
             yield _diffusion(denoiser)
-    for one in decoders():
-        if _matches(one.name, words) and (exact is None or one.name != exact.name):
-            yield _decoder(one.name)
+    configs = [*map(_blocks, networks()), *(_decoder(one.name) for one in decoders() if _matches(one.name, words))]
+    yield from (one for one in configs if _matches(one.name, words) and (exact is None or one.name != exact.name))
 
 
 def _exact(query: str) -> KnownModel | None:
@@ -91,10 +95,14 @@ def _exact(query: str) -> KnownModel | None:
     from vramlint.memory.catalogue import find_decoder
     from vramlint.memory.diffusion import find_denoiser
     from vramlint.memory.layers.named.catalogue import find_named
+    from vramlint.memory.networks.catalogue import find_network
     from vramlint.memory.profile_catalogue import find_profile
 
     if not query:
         return None
+    network = find_network(query)
+    if network is not None:
+        return _blocks(network)
     profile = find_profile(query)
     if profile is not None:
         made = profile.source.partition("(")[2].rstrip(")")
@@ -107,6 +115,12 @@ def _exact(query: str) -> KnownModel | None:
         return _decoder(decoder.name)
     denoiser = find_denoiser(query)
     return None if denoiser is None else _diffusion(denoiser)
+
+
+def _blocks(network: Network) -> KnownModel:
+    """A transformer that is worked out from its config, whole or behind adapters."""
+    kind = network.config["model_type"]
+    return KnownModel(network.name, "config", network.parameters, f"{kind}, worked out block by block", network.read_in)
 
 
 def _layers(name: str) -> KnownModel:

@@ -29,6 +29,8 @@ _TEXT_EXAMPLES = {
     "run_qa.py": ("QuestionAnswering", 384), "run_ner.py": ("TokenClassification", 0), "run_mlm.py": ("MaskedLM", 0),
 }  # fmt: skip
 """The head that an example trains, and where it cuts samples (``max_seq_length``), 0 where the tokenizer decides."""
+_GENERATED = 20
+"""Tokens that ``generate`` writes where nothing says how many (transformers 5.24 ``GenerationConfig.max_length``)."""
 _EXAMPLE = "default of the official example script (transformers 5.24.0)"
 
 
@@ -50,8 +52,24 @@ def pair_lengths(draft: Draft, claim: Claim, sources: Sequence[Source]) -> None:
         draft.put("decoder_seq_len", target)
     if isinstance(subject, Command):
         _text_example(draft, posixpath.basename(subject.program))
+    if _switched(sources, "predict_with_generate"):
+        _generation(draft, sources)
     if _switched(sources, "freeze_encoder"):
         draft.put("frozen_parts", derived(("encoder",), "freeze_encoder"))
+
+
+def _generation(draft: Draft, sources: Sequence[Source]) -> None:
+    """Evaluation writes texts: of so many samples, tokens and beams at a time (``Seq2SeqTrainer.prediction_step``)."""
+    lengths = (
+        _count(sources, name) for name in ("generation_max_length", "val_max_target_length", "max_target_length")
+    )
+    tokens = next((fact.value for fact in lengths if fact is not None), None) or _GENERATED
+    beams = next(
+        (fact.value for name in ("generation_num_beams", "num_beams") if (fact := _count(sources, name)) is not None), 1
+    )
+    samples = draft.plan.fact("eval_batch").value
+    if isinstance(samples, int):
+        draft.put("generation", derived((samples, tokens, beams), "predict_with_generate"))
 
 
 def _text_example(draft: Draft, script: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from vramlint.cli.main import main
 from vramlint.hardware import Target
 from vramlint.memory import estimate
 from vramlint.memory.networks.catalogue import find_network, local_network, networks
@@ -137,6 +138,24 @@ def test_a_target_that_no_layer_has() -> None:
     assert "c_attn" in found.unknown_because
 
 
+def test_an_evaluation_that_generates_may_be_the_peak() -> None:
+    large = {
+        "model": "openai/whisper-large-v3", "seq_len": None, "micro_batch": 1, "grad_checkpointing": True,
+        "adapter": "lora", "adapter_rank": 8, "adapter_targets": ("q_proj",),
+    }  # fmt: skip
+    few, many = gib(**large, generation=(1, 128, 1)), gib(**large, generation=(64, 128, 4))
+    assert few == gib(**large)
+    keys = 2 * 32 * 64 * 4 * 1280 * 2 * (1500 + 128)
+    assert many == pytest.approx(4 * 1_543_490_560 / 2**30 + keys / 2**30, rel=0.05)
+
+
 def test_a_frozen_encoder_keeps_nothing() -> None:
     small = {"model": "openai/whisper-small", "seq_len": None, "decoder_seq_len": 128}
     assert gib(**small, frozen_parts=("encoder",)) < 0.7 * gib(**small)
+
+
+def test_models_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "whisper-small"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("openai/whisper-small ")
+    assert "241.7 M" in shown

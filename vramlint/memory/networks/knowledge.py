@@ -72,6 +72,8 @@ class Network(NamedTuple):
     kernel: str = "sdpa"
     frozen: tuple[str, ...] = ()
     padded: bool = True
+    generation: tuple[int, int, int] | None = None
+    """Samples, tokens and beams of an evaluation that generates; None where none does."""
     upcast: bool = True
     """Whether the weights beside a quantised base's are fp32 (peft ``prepare_model_for_kbit_training``); else 16-bit,
     as bitsandbytes has them loaded."""
@@ -131,9 +133,29 @@ class Network(NamedTuple):
         if not workload.micro_batch or 0 in sizes.values():
             return ()
         step = self.step(self.way(workload), {"batch": workload.micro_batch, **sizes}, kept=workload.gradients_kept)
-        if not workload.gradients_kept:
-            return step.moments
-        return tuple(moment._replace(gradient_elements=step.trainable) for moment in step.moments)
+        moments = step.moments
+        if workload.gradients_kept:
+            moments = tuple(moment._replace(gradient_elements=step.trainable) for moment in moments)
+        return (*moments, *self._generating(workload, sizes))
+
+    def _generating(self, workload: Workload, sizes: Mapping[str, int]) -> tuple[Moment, ...]:
+        """Keys and values of every decoder layer, of what is written and of the source, for each beam; logits in fp32.
+
+        Not traced: transformers' ``EncoderDecoderCache`` as 5.24 fills it, a copy of the trained weights that autocast
+        keeps, and the logits of a step with their scores.
+        """
+        if self.generation is None:
+            return ()
+        samples, tokens, beams = self.generation
+        config, way = self.config, self.way(workload)
+        each = 2 if way.half else way.weight_bytes
+        layers = int(config.get("decoder_layers") or config.get("num_decoder_layers") or config.get("num_layers") or 0)
+        width = int(config.get("d_kv", 0)) * int(config.get("num_heads", 0)) or int(config["d_model"])
+        source = int(config.get("max_source_positions", 0)) if self.inputs == "speech" else sizes.get("source", 0)
+        keys = 2 * layers * samples * beams * width * each * (source + tokens)
+        logits = 8 * samples * beams * int(config["vocab_size"])
+        casts = 2 * self.trainable if way.half else 0
+        return (Moment("evaluation", keys + logits + casts, 0),)
 
     def sizes(self, workload: Workload) -> dict[str, int]:
         """Lengths or image sides of a sample."""

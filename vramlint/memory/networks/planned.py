@@ -2,7 +2,8 @@
 
 Reads of ``plan.extra``: ``adapter_targets``, ``adapter_method``, ``adapter_dropout``, ``base_quantization``,
 ``attention``, ``frozen_parts``, ``head`` (``MaskedLM``, …), ``gathered_features`` and ``local_loss`` (CLIP), and
-``upcast_weights`` (whether a quantised model's other weights are made fp32).
+``upcast_weights`` (whether a quantised model's other weights are made fp32), ``generation`` (samples, tokens and
+beams of an evaluation that generates).
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def planned_network(plan: TrainingPlan, network: Network) -> Resolution:
     network = network._replace(config={**network.config, **_told(plan)})
     if network.inputs == "image" and plan.image_size.value is None and network.side:
         texts.append(f"image size unknown: {network.side}x{network.side}, to which the checkpoint's processor resizes")
+    generation = plan.fact("generation").value
+    if isinstance(generation, tuple) and network.inputs in ("pair", "speech"):
+        network = network._replace(generation=generation)
+        samples, tokens, beams = generation
+        texts.append(f"evaluation generates {tokens} tokens for {samples} samples with {beams} beams, keys kept")
     network = network._replace(kernel=_KERNELS.get(kernel, "sdpa"), frozen=_frozen(plan))
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
     if kind in _WHOLE:
