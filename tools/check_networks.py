@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from check_decoders import second_peak
+from network_cases import CASES, Case
 
-from tools.check_decoders import second_peak
-from tools.network_cases import CASES, Case
 from vramlint.memory.networks.families import network_from_config
 from vramlint.memory.networks.knowledge import Network
 from vramlint.memory.networks.stepping import Lora, Way

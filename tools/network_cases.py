@@ -174,6 +174,8 @@ CASES: dict[str, Case] = {
     "roberta-mlm": Case("RobertaConfig", _BERT, "RobertaForMaskedLM", _TEXT, _labelled, _QUERY),
     "electra": Case("ElectraConfig", {**_BERT, "embedding_size": 128}, "ElectraForSequenceClassification", _TEXT,
                     _text, _QUERY),
+    "albert": Case("AlbertConfig", {**_BERT, "embedding_size": 128}, "AlbertForSequenceClassification", _TEXT, _text,
+                   _QUERY),
     "distilbert": Case("DistilBertConfig", _DISTILBERT, "DistilBertForSequenceClassification", _TEXT, _text,
                        ("q_lin", "v_lin")),
     "vit": Case("ViTConfig", _VIT, "ViTForImageClassification", _IMAGES, _images, _QV),

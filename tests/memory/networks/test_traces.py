@@ -5,6 +5,8 @@ torch 2.13, transformers 5.24, peft 0.21.2: stacks of four and five blocks, one 
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -58,3 +60,24 @@ def test_parameters_are_those_of_transformers(name: str) -> None:
     network = network_from_config(name, STORED[name]["config"], "config.json")
     assert network is not None
     assert network.parameters == STORED[name]["parameters"]
+
+
+def test_most_modes_are_within_half_a_percent() -> None:
+    errors = [
+        abs(ledger_mib(name, mode) / traced - 1)
+        for name, case in STORED.items()
+        for mode, traced in case["peaks_mib"].items()
+    ]
+    assert len(errors) >= 250
+    assert sum(error <= TOLERANCE for error in errors) >= 0.95 * len(errors)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="transformers is not installed")
+@pytest.mark.parametrize("name", ["whisper", "bert"])
+def test_the_stored_trace_can_be_traced_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = Path(__file__).parents[3] / "tools"
+    monkeypatch.syspath_prepend(str(tools))
+    tool = importlib.import_module("check_networks")
+    tool.torchvision_schemas()
+    traced = tool.traced_mib(tool.CASES[name], tool.Mode.read("bf16+checkpointing"))
+    assert traced == pytest.approx(STORED[name]["peaks_mib"]["bf16+checkpointing"], rel=1e-3)

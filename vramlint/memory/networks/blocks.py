@@ -5,7 +5,7 @@ Sources: transformers 5.24 ``models/{bert,roberta,electra,distilbert,vit,deit,di
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
@@ -118,7 +118,7 @@ def activated(x: Tensor, name: str) -> Tensor:
             return ops.keeps_input(x)
 
 
-def masked(blocks: list[Block], mask: Tensor | None) -> None:
+def masked(blocks: Sequence[Block], mask: Tensor | None) -> None:
     """The mask of the batch for every block."""
     for block in blocks:
         block.mask = mask

@@ -9,7 +9,7 @@ from vramlint.memory.networks.knowledge import Config, Family, Network
 _MODULES = {
     **dict.fromkeys(("t5", "mt5", "umt5"), "t5"),
     **dict.fromkeys(("bart", "mbart", "pegasus", "marian", "m2m_100", "whisper"), "bart"),
-    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"), "text"),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "albert", "distilbert"), "text"),
     **dict.fromkeys(("vit", "deit", "dinov2", "dinov2_with_registers", "clip"), "vision"),
 }
 """The module of each type."""

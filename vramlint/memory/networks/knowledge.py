@@ -43,6 +43,8 @@ class Family(NamedTuple):
     query_value: tuple[str, ...] = ("q_proj", "v_proj")
     masks: bool = True
     """Whether padded samples are masked in attention."""
+    checkpoints: bool = True
+    """Whether transformers lets the model be checkpointed."""
 
 
 class Step(NamedTuple):
@@ -130,7 +132,7 @@ class Network(NamedTuple):
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
         """The moments that can be the peak; empty where the workload lacks a size."""
         sizes = self.sizes(workload)
-        if not workload.micro_batch or 0 in sizes.values():
+        if not workload.micro_batch or 0 in sizes.values() or (workload.checkpointing and not self.family.checkpoints):
             return ()
         step = self.step(self.way(workload), {"batch": workload.micro_batch, **sizes}, kept=workload.gradients_kept)
         moments = step.moments

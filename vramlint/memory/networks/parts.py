@@ -155,7 +155,11 @@ def gelu_new(x: Tensor) -> Tensor:
     del cube
     bent = ops.keeps_result(ops.scaled(total))
     del total
-    return ops.mul(half, ops.shifted(bent))
+    wide = ops.shifted(bent)
+    # The gradient of the narrower factor is made as wide as the product, then cast.
+    transient = wide.bytes if half.itemsize < wide.itemsize else 0
+    grads = (half.bytes, wide.bytes)
+    return tape.record(wide.shape, wide.itemsize, (half, wide), grads, (half, wide), transient=transient)
 
 
 class Embedding:

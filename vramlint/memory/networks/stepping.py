@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from vramlint.memory.knowledge import Moment
 from vramlint.memory.layers.engine import RecomputeNode
@@ -21,6 +21,7 @@ from vramlint.memory.layers.tape import Tape
 RUN_BLOCKS = 3
 
 Block = Callable[..., Tensor]
+Made = TypeVar("Made", bound=Block)
 
 _TRACED = TRACED._replace(adds_gradients_in_place=False)
 """Under a dispatch mode autograd adds gradients that meet into a third tensor (torch 2.13 ``input_buffer.cpp``,
@@ -172,11 +173,11 @@ class Run:
 
     # --- stacks ------------------------------------------------------------------------------------------------------
 
-    def built(self, count: int, make: Callable[[int], Block]) -> tuple[int, list[Block]]:
+    def built(self, count: int, make: Callable[[int], Made]) -> tuple[int, list[Made]]:
         """``count`` blocks, of which those are made that will be run; the weights of all of them are counted."""
         if count <= RUN_BLOCKS:
             return count, [make(index) for index in range(count)]
-        blocks = []
+        blocks: list[Made] = []
         for index in range(RUN_BLOCKS):
             before = (self.parameters, self.trainable, self.adapters, self.linear)
             blocks.append(make(index))

@@ -5,7 +5,7 @@ Sources: transformers 5.24 ``models/{bert,roberta,xlm_roberta,electra,albert,dis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vramlint.memory.layers import functions as ops
@@ -13,7 +13,7 @@ from vramlint.memory.layers.tape import Tensor
 from vramlint.memory.networks.blocks import Block, Shape, activated, masked
 from vramlint.memory.networks.knowledge import Config, Family
 from vramlint.memory.networks.parts import Embedding, LayerNorm, Linear, cross_entropy, tied
-from vramlint.memory.networks.stepping import Run
+from vramlint.memory.networks.stepping import RUN_BLOCKS, Run
 
 HEAD = "head"
 """Key beside a config's own: the head's kind, ``SequenceClassification`` where nothing says another."""
@@ -33,6 +33,8 @@ class Kin(NamedTuple):
     types: bool = True
     drops: tuple[str, str] = ("hidden_dropout_prob", "attention_probs_dropout_prob")
     query_value: tuple[str, ...] = ("query", "value")
+    dropped: tuple[bool, bool] = (True, True)
+    holds_inner: bool = True
 
 
 KINDS = {
@@ -41,9 +43,12 @@ KINDS = {
     "xlm-roberta": Kin("dense"),
     "camembert": Kin("dense"),
     "electra": Kin("dense"),
+    "albert": Kin("pooler", ("query", "key", "value", "dense", "ffn", "ffn_output"), dropped=(True, False),
+                  holds_inner=False),
     "distilbert": Kin(
         "relu", ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"), ("dim", "hidden_dim", "n_heads", "n_layers"),
         types=False, drops=("dropout", "attention_dropout"), query_value=("q_lin", "v_lin"),
+        dropped=(False, True), holds_inner=False,
     ),
 }  # fmt: skip
 
@@ -59,18 +64,21 @@ class Encoder:
         activation = str(config.get("hidden_act") or config.get("activation") or "gelu")
         self.shape = Shape(
             self.width, ffn, heads, layers, before=False, activation=activation, dropout=self.rate,
-            attention_dropout=attention, names=kin.names, drops=(kin.types, True), holds_inner=kin.types,
+            attention_dropout=attention, names=kin.names, drops=kin.dropped, holds_inner=kin.holds_inner,
         )  # fmt: skip
-        self.narrow = (
-            int(config.get("embedding_size") or self.width) if config["model_type"] == "electra" else self.width
-        )
+        widens = config["model_type"] in ("electra", "albert")
+        self.narrow = int(config.get("embedding_size") or self.width) if widens else self.width
         self.vocabulary = int(config["vocab_size"])
         self.words = Embedding(run, self.vocabulary, self.narrow)
         self.positions = Embedding(run, int(config["max_position_embeddings"]), self.narrow)
         self.types = Embedding(run, int(config.get("type_vocab_size", 2)), self.narrow) if kin.types else None
         self.norm = LayerNorm(run, self.narrow)
         self.widen = Linear(run, "embeddings_project", self.narrow, self.width) if self.narrow != self.width else None
-        self.blocks = run.built(layers, lambda _: Block(run, self.shape))
+        if config["model_type"] == "albert":
+            shared = Block(run, self.shape)  # every layer is the same one
+            self.blocks: tuple[int, Sequence[Block]] = (layers, [shared] * min(layers, RUN_BLOCKS))
+        else:
+            self.blocks = run.built(layers, lambda _: Block(run, self.shape))
         self.head = _head(run, config, kin, self.width, self.narrow)
 
     def loss(self, sizes: Mapping[str, int]) -> Tensor:
@@ -79,9 +87,9 @@ class Encoder:
         if run.way.padded:
             run.given(batch, length)
         x = self._embedded(ids)
-        masked(self.blocks[1], run.padding(batch, length, length))  # type: ignore[arg-type]
+        masked(self.blocks[1], run.padding(batch, length, length))
         x = run.stack(self.blocks, x)
-        masked(self.blocks[1], None)  # type: ignore[arg-type]
+        masked(self.blocks[1], None)
         return self.head(x, self.words)
 
     def _embedded(self, ids: Tensor) -> Tensor:
@@ -188,6 +196,9 @@ def _of_architecture(config: Config) -> str:
 
 def family_of(config: Config) -> Family | None:
     """How a config of these types is built; None for encoders that cross-attend or decode."""
+    if int(config.get("num_hidden_groups", 1)) > 1 or int(config.get("inner_group_num", 1)) > 1:
+        return None
     if config.get("is_decoder") or config.get("add_cross_attention"):
         return None
-    return Family(Encoder, "text", KINDS[str(config["model_type"])].query_value)
+    kind = str(config["model_type"])
+    return Family(Encoder, "text", KINDS[kind].query_value, checkpoints=kind != "albert")
