@@ -35,7 +35,8 @@ def planned_network(plan: TrainingPlan, network: Network) -> Resolution:
     if isinstance(generation, tuple) and network.inputs in ("pair", "speech"):
         network = network._replace(generation=generation)
         samples, tokens, beams = generation
-        texts.append(f"evaluation generates {tokens} tokens for {samples} samples with {beams} beams, keys kept")
+        beamed = f" with {beams} beams" if beams > 1 else ""
+        texts.append(f"evaluation generates {tokens} tokens for {samples} samples{beamed}, keys and values kept")
     network = network._replace(kernel=_KERNELS.get(kernel, "sdpa"), frozen=_frozen(plan))
     kind = str(plan.fact("adapter_method").value or plan.adapter.value or "none")
     if kind in _WHOLE:
