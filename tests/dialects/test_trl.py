@@ -133,3 +133,17 @@ def test_which_trainers_are_worked_out(call: str, kind: str | None, known: bool)
     plan = reading("train.py", lines).plan
     assert plan.fact("preference").value == kind
     assert plan.model.known == known
+
+
+@pytest.mark.parametrize(
+    ("arguments", "known"), [("", True), (", fast_inference=True, gpu_memory_utilization=0.6", False)]
+)
+def test_unsloths_engine_shares_the_weights(arguments: str, known: bool) -> None:
+    text = (
+        "from unsloth import FastLanguageModel\nfrom trl import GRPOConfig\n"
+        f'model, tok = FastLanguageModel.from_pretrained("unsloth/Qwen2.5-0.5B", max_seq_length=1024{arguments})\n'
+        'args = GRPOConfig("out", per_device_train_batch_size=4, num_generations=4, max_steps=5)\n'
+    )
+    plan = reading("train.py", text).plan
+    assert plan.model.known == known
+    assert plan.fact("preference").value == "grpo"

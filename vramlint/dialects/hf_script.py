@@ -48,6 +48,7 @@ def script_facts(draft: Draft, document: Document) -> None:
     _checkpointing(draft, calls)
     _kernel(draft, loaders)
     _metrics(draft, calls)
+    _engine(draft, loaders)
     _frozen(draft, calls)
 
 
@@ -239,3 +240,10 @@ def _metrics(draft: Draft, calls: list[_Call]) -> None:
     trainers = [call for call in calls if call.matches(_TRAINER)]
     if any(call.place("compute_metrics") and not call.place("preprocess_logits_for_metrics") for call in trainers):
         draft.put("keeps_eval_logits", derived(value=True, note="compute_metrics is given"))
+
+
+def _engine(draft: Draft, loaders: list[_Call]) -> None:
+    """unsloth's loader starts vLLM where it is told to (unsloth 2026.10.9 ``models/loader.py``, ``fast_inference``)."""
+    found = _agreed([call for call in loaders if call.matches(_UNSLOTH)], "fast_inference")
+    if found is not None and found.value is True:
+        draft.put("fast_inference", found)

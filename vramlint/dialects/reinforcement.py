@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from vramlint.dialects.draft import Draft
-from vramlint.plan import Fact, default, derived
+from vramlint.plan import Fact, default, derived, unknown
 
 PROMPT_TOKENS = 512
 """Where prompts were cut by default up to TRL 0.24: assumed where nothing says how long they are."""
@@ -49,6 +49,9 @@ def sampling_facts(draft: Draft, trainer: str, given: Sampling) -> None:
     draft.put("completion_length", derived(completion, note))
     beta = given.beta if given.beta is not None else (0.05 if trainer == "rloo" else 0.0)
     draft.put("reference_model", derived(bool(beta), f"beta {beta:g}"))
+    if draft.plan.fact("fast_inference").value:
+        draft.put("model", unknown("unsloth's vLLM holds the trained model's own weights, which is not worked out"))
+        return
     _writer(draft, given)
 
 

@@ -148,17 +148,18 @@ TILED_SOURCE = "as before TRL 1.15, which computes the loss in tiles"
 
 UNSLOTH = HUGGING_FACE._replace(
     name="unsloth",
-    source="unsloth 2026-08 models/llama.py, unsloth_zoo fused_losses: the loss in chunks that fit the free memory",
+    source="unsloth 2026.10.9 models/llama.py, unsloth_zoo 2026.10.9 fused_losses: the loss in chunks that fit half the "
+    "free memory, of at most 4 GiB",
     fused_loss=True,
 )
 
 UNSLOTH_PLAIN_LOSS = UNSLOTH._replace(
     name="unsloth with whole logits",
-    source="unsloth kernels/cross_entropy_loss.py: 16-bit logits, whose gradient takes their place",
-    loss=Loss(forward_low=1, forward_fp32=0, backward_low=1, backward_fp32=0),
+    source="unsloth 2026.10.9 kernels/cross_entropy_loss.py: 16-bit logits and a gradient as large",
+    loss=Loss(forward_low=1, forward_fp32=0, backward_low=2, backward_fp32=0),
     fused_loss=False,
 )
-"""Its loss up to 2025, and with ``UNSLOTH_RETURN_LOGITS``."""
+"""Its loss up to 2025, and with ``UNSLOTH_RETURN_LOGITS``; before 2026 the gradient took the logits' place."""
 
 IMPLEMENTATIONS = {
     each.name: each
