@@ -148,8 +148,8 @@ TILED_SOURCE = "as before TRL 1.15, which computes the loss in tiles"
 
 UNSLOTH = HUGGING_FACE._replace(
     name="unsloth",
-    source="unsloth 2026.10.9 models/llama.py, unsloth_zoo 2026.10.9 fused_losses: the loss in chunks that fit half the "
-    "free memory, of at most 4 GiB",
+    source="unsloth 2026.10.9 models/llama.py, unsloth_zoo 2026.10.9 fused_losses: the loss in chunks that fit half "
+    "the free memory, of at most 4 GiB",
     fused_loss=True,
 )
 
