@@ -60,6 +60,10 @@ def _method_inputs(
             Saved("repeated keys and values, and the prefix", repeated + added),
             Saved("attention bias from the mask", bias),
         ]
+    if method.name == "adaption_prompt":
+        # Queries anew, and their scores on the prompt: softmax in fp32, its cast, and what the gate multiplies.
+        scores = (4 + 2 * numbers.compute) * config.shape.heads * _prompt_tokens(config, adapter)
+        return [Saved("queries and scores of the adaption prompt", numbers.compute * config.attention_width + scores)]
     chosen = adapter.chosen(config)
     distinct = {linear.reads: linear.inputs for linear in chosen if linear.reads != "output"}
     found = method.shared_input * sum(distinct.values())
@@ -70,6 +74,11 @@ def _method_inputs(
         found += method.per_input * linear.inputs + method.per_output * linear.outputs + method.per_rank * adapter.rank
         found += method.per_narrow * min(linear.inputs, linear.outputs)
     return [Saved(f"tensors of {method.name}", round(found))]
+
+
+def _prompt_tokens(config: DecoderConfig, adapter: Adapter) -> int:
+    """Tokens of an adaption prompt: spelled, or by the trained parameters (a gate beside each block's prompt)."""
+    return adapter.virtual_tokens or (adapter.trained or 0) // (config.shape.layers * config.shape.hidden)
 
 
 def _copies_inputs(numbers: Arithmetic, adapter: Adapter) -> bool:

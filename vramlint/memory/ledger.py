@@ -270,6 +270,9 @@ def unsaved_in_first_block(
     layer = numbers.compute if config.half_norms else numbers.weight
     norm_input = {"layer": layer, "python": 8}.get(config.norm, 4)
     found = 0 if config.post_norm else norm_input * config.shape.hidden
+    if adapter is not None and adapter.method is not None and adapter.method.name == "adaption_prompt":
+        # Its prompt joins behind attention, which nothing trained comes before in the first block.
+        found += sum(saved.bytes_per_token for saved in _attention(config, numbers, adapter, implementation, 0))
     if adapter is None or not adapter.dropout:
         return found
     readers = [linear for linear in config.linears if linear.name in adapter.targets and linear.reads == "attention"]
