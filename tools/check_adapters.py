@@ -84,7 +84,8 @@ CASES: dict[str, Case] = {
     "miss": _on_qv("MissConfig", r=8),
     "miss-bat": _on_qv("MissConfig", r=8, init_weights="bat"),
     "oft": _on_qv("OFTConfig", r=0, oft_block_size=32),
-    "osf": _on_qv("OSFConfig", effective_rank=8),
+    # What is trained is the rest of the rank: 64 of each layer.
+    "osf": _on_qv("OSFConfig", 64, effective_rank=960, rank_pattern={"v_proj": 192}),
     "p_tuning": Case(
         "PromptEncoderConfig", {"num_virtual_tokens": 20, "task_type": "CAUSAL_LM"}, targets=(), virtual_tokens=20
     ),
@@ -161,7 +162,7 @@ def formula_mib(name: str, case: Case, trained: int, batch: int, length: int) ->
     )
     decoder = Decoder(name, DecoderConfig(SHAPE), "test", adapter)
     moments = decoder.moments(Workload(batch, Precision.PURE_BF16, checkpointing=False, seq_len=length))
-    frozen = 2 * (decoder.parameters - decoder.trainable)
+    frozen = 2 * (decoder.parameters - decoder.trainable + adapter.frozen_elements(decoder.config))
     states = frozen + 12 * decoder.trainable
     worst = max(states + moment.activation_bytes + 4 * moment.gradient_elements for moment in moments)
     return max(worst, frozen + 20 * decoder.trainable) / MIB

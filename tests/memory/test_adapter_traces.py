@@ -32,7 +32,7 @@ def formula_mib(name: str, run: dict[str, Any], batch: int, length: int) -> floa
         virtual_tokens=run["virtual_tokens"],
     )  # fmt: skip
     decoder = Decoder(name, CONFIG, "test", adapter)
-    frozen = 2 * (decoder.parameters - decoder.trainable)
+    frozen = 2 * (decoder.parameters - decoder.trainable + adapter.frozen_elements(CONFIG))
     moments = decoder.moments(Workload(batch, Precision.PURE_BF16, checkpointing=False, seq_len=length))
     states = frozen + 12 * decoder.trainable
     worst = max(states + moment.activation_bytes + 4 * moment.gradient_elements for moment in moments)

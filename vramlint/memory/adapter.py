@@ -86,6 +86,18 @@ class Adapter(NamedTuple):
         }
         return kinds.get(self.method.trains if self.method else "low-rank", 0)
 
+    def frozen_elements(self, config: DecoderConfig) -> int:
+        """Elements that a method keeps beside the base's own, frozen and in its dtype: under OSF the trained factors as
+        they began, and the other singular vectors of sides that are not square."""
+        if self.method is None or self.method.name != "osf":
+            return 0
+        found = 0
+        for linear in self.chosen(config):
+            least = min(linear.inputs, linear.outputs)
+            longer = linear.inputs + linear.outputs - least if linear.inputs != linear.outputs else 0
+            found += self.rank * (linear.inputs + linear.outputs + 1) + longer * max(0, least - self.rank)
+        return config.shape.layers * found
+
     def block_bytes(self, config: DecoderConfig) -> int:
         """What a method keeps of one block whatever the batch: changes of weights that are built whole."""
         if self.method is None:

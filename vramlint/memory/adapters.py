@@ -92,6 +92,7 @@ METHODS: dict[str, Method] = {
             trains="spelled",
             source=_RECORDED + ": the changed weight in bf16, indices and values of the sparse change",
         ),
+        Method("osf", per_rank=8, per_factor=8, trains="spelled", source="traced, peft 0.21.2 tuners/osf/layer.py"),
         Method("adaption_prompt", per_input=0, trains="spelled", source="traced, peft 0.21.2 adaption_prompt/layer.py"),
         Method("ia3", per_input=0, per_output=2, trains="outputs"),
         Method("ln_tuning", per_input=0, trains="norms"),

@@ -225,6 +225,10 @@ def _adapted(
         virtual_tokens=virtual if isinstance(virtual, int) else 0,
         copied=_copied(plan.fact("modules_to_save").value),
     )
+    if adapter.method is not None and adapter.method.name == "osf":
+        if adapter.trained is None:
+            return Resolution(None, because="OSF's trained rank is not known without its number of trained parameters")
+        adapter = adapter._replace(rank=_trained_rank(adapter, base.config))
     if quantised and implementation.quantised_input_copies > 1 and not plan.fact("packing").value:
         # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.
         base = base._replace(implementation=implementation._replace(quantised_input_copies=1))
@@ -254,6 +258,12 @@ def _experts(plan: TrainingPlan, found: Decoder) -> tuple[Decoder, str]:
     if found.quantised and not quantised:
         text += ", and left in 16 bits by bitsandbytes (4-bit under transformers 4)"
     return found._replace(quantised_experts=quantised), text
+
+
+def _trained_rank(adapter: Adapter, config: DecoderConfig) -> int:
+    """The rank at which factors of all adapted layers, with a singular value each, have the spelled number."""
+    per_rank = config.shape.layers * sum(each.inputs + each.outputs + 1 for each in adapter.chosen(config))
+    return max(1, round((adapter.trained or 0) / per_rank))
 
 
 def _copied(saved: object) -> tuple[str, ...]:
