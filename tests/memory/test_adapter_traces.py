@@ -47,7 +47,7 @@ def test_a_step_behind_adapters_equals_its_trace(name: str) -> None:
         assert abs(error) <= TOLERANCE, (name, shape, f"{error:+.2%}")
 
 
-RECORDED = {"boft", "vera", "pvera", "randlora", "shira", "vblora", "unilora"}
+RECORDED = {"frod", "boft", "vera", "pvera", "randlora", "shira", "vblora", "unilora"}
 """Methods whose saved tensors were recorded in a real step (``test_adapters.RECORDED``)."""
 
 

@@ -110,10 +110,24 @@ def test_published_peaks(method: str, extra: dict[str, object], rank: int | None
 
 
 def test_an_unknown_method_is_unknown() -> None:
-    for name in ("osf", "bone"):  # peft 0.21 no longer has Bone, and none of its steps was traced
+    for name in ("poly", "bone"):  # peft 0.21 no longer has Bone, and none of its steps was traced
         found = estimate(plan(**{**LANGUAGE, "adapter": name}), Target())
         assert found.allocated is None
         assert name in found.unknown_because
+
+
+@pytest.mark.parametrize(("hidden", "tokens", "once", "trained"), [(64, 1944, 19880, 290), (128, 3864, 79128, 910)])
+def test_frod_as_recorded_in_a_real_step(hidden: int, tokens: int, once: int, trained: int) -> None:
+    """A Llama of 4 heads, 2 for keys and values, on the CPU: what one layer more saves, at 32 and 64 tokens."""
+    config = DecoderConfig(DecoderShape(hidden, 3, 4, 2, hidden // 4, 2 * hidden, 500, tied=True))
+    adapter = Adapter(8, QV, 4, method=METHODS["frod"], trained=3 * trained)
+    assert Decoder("llama", config, "test", adapter).layer_bytes_per_token(WORK) == pytest.approx(tokens, rel=0.01)
+    assert adapter.block_bytes(config) == once
+
+
+def test_osf_needs_its_number_of_trained_parameters() -> None:
+    found = estimate(plan(**{**LANGUAGE, "adapter": "osf"}), Target())
+    assert "OSF's trained rank is not known" in found.unknown_because
 
 
 @pytest.mark.parametrize(

@@ -87,16 +87,24 @@ class Adapter(NamedTuple):
         return kinds.get(self.method.trains if self.method else "low-rank", 0)
 
     def frozen_elements(self, config: DecoderConfig) -> int:
-        """Elements that a method keeps beside the base's own, frozen and in its dtype: under OSF the trained factors as
-        they began, and the other singular vectors of sides that are not square."""
-        if self.method is None or self.method.name != "osf":
-            return 0
+        """Elements that a method keeps beside the base's own, frozen and in its dtype."""
+        kinds = {"osf": self._singular_vectors, "frod": self._joint_bases}
+        count = kinds.get(self.method.name) if self.method is not None else None
+        return 0 if count is None else count(config)
+
+    def _singular_vectors(self, config: DecoderConfig) -> int:
+        """OSF: the trained factors as they began, and the other singular vectors of sides that are not square."""
         found = 0
         for linear in self.chosen(config):
             least = min(linear.inputs, linear.outputs)
             longer = linear.inputs + linear.outputs - least if linear.inputs != linear.outputs else 0
             found += self.rank * (linear.inputs + linear.outputs + 1) + longer * max(0, least - self.rank)
         return config.shape.layers * found
+
+    def _joint_bases(self, config: DecoderConfig) -> int:
+        """FRoD: a basis as large as each weight, and one that all layers of a kind share (``frod_U``, ``frod_V``)."""
+        each = sum(linear.inputs * linear.outputs for linear in self.chosen(config))
+        return config.shape.layers * each + sum(linear.inputs**2 for linear in self.chosen(config))
 
     def block_bytes(self, config: DecoderConfig) -> int:
         """What a method keeps of one block whatever the batch: changes of weights that are built whole."""
@@ -109,6 +117,7 @@ class Adapter(NamedTuple):
             + each.per_narrow_square * min(linear.inputs, linear.outputs) ** 2
             + each.per_factor * self.rank * (linear.inputs + linear.outputs)
             + each.per_rank_square * self.rank**2
+            + each.per_width * linear.inputs
             for linear in self.chosen(config)
         )
         return round(sum(sizes) + each.per_trained * self.parameters(config) / config.shape.layers)

@@ -21,7 +21,8 @@ class Method(NamedTuple):
     layer's narrower side, and ``per_narrow_square`` per its square, once; ``per_factor``: per element of the low-rank
     factors, rank x (input + output), once; ``per_weight``: per element of the layer's weight and ``per_square`` per
     squared input width, both once, whatever the batch (a weight change that is built whole); ``per_rank_square``: per
-    squared rank and ``per_trained`` per trained parameter, both once. ``trains``: how to count what is trained:
+    squared rank and ``per_trained`` per trained parameter, ``per_width`` per element of
+    the layer's input, all once. ``trains``: how to count what is trained:
     ``low-rank``, ``outputs``, ``prompt``, ``prefix``, ``norms``, ``tokens`` (rows of the embedding) or ``spelled``
     (only the config's own number says).
     """
@@ -37,6 +38,7 @@ class Method(NamedTuple):
     per_factor: float = 0
     per_rank_square: float = 0
     per_trained: float = 0
+    per_width: float = 0
     shared_input: float = 0
     trains: str = "low-rank"
     source: str = "traced, peft 0.21.2"
@@ -93,6 +95,16 @@ METHODS: dict[str, Method] = {
             source=_RECORDED + ": the changed weight in bf16, indices and values of the sparse change",
         ),
         Method("osf", per_rank=8, per_factor=8, trains="spelled", source="traced, peft 0.21.2 tuners/osf/layer.py"),
+        # One weight for each projection's values in 20 bytes, the diagonal's in 2 of them; z, and S made dense.
+        Method(
+            "frod",
+            per_input=2,
+            per_square=2,
+            per_trained=20,
+            per_width=-18,
+            trains="spelled",
+            source=_RECORDED,
+        ),
         Method("adaption_prompt", per_input=0, trains="spelled", source="traced, peft 0.21.2 adaption_prompt/layer.py"),
         Method("ia3", per_input=0, per_output=2, trains="outputs"),
         Method("ln_tuning", per_input=0, trains="norms"),

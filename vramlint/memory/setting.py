@@ -132,9 +132,7 @@ class Setting:
             WeightGroup("quantised experts", experts, stored, "frozen base model"),
             WeightGroup("embeddings and norms", whole - linear - experts, each, "frozen base model"),
             WeightGroup("vision tower", model.tower_parameters, each, "frozen encoder and projector"),
-            WeightGroup(
-                "frozen bases", model.adapter.frozen_elements(model.local_config), each, "OSF's singular vectors"
-            ),
+            WeightGroup("frozen bases", model.adapter.frozen_elements(model.local_config), each, "bases of the method"),
             WeightGroup("modules trained whole", copied, each, "copies: peft modules_to_save", trainable=True),
             WeightGroup("adapters", model.trainable - copied, own, f"LoRA rank {model.adapter.rank}", trainable=True),
         )
