@@ -44,3 +44,8 @@ def test_the_one_model_that_a_script_builds(
     assert (plan.model.value, plan.num_classes.value, plan.task.value) == (model, classes, task)
     assert plan.image_size.value == (None if model is None else (512, 640))
     assert model is None or told(plan.model)[1] == "file"
+
+
+def test_a_data_module_says_the_size_where_no_transformation_does() -> None:
+    text = SCRIPT.format(built="smp.Unet(classes=2)").replace("tf = A", "# A").replace("=8)", "=8, image_size=384)")
+    assert reading("train.py", text).plan.image_size.value == (384, 384)

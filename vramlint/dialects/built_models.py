@@ -14,7 +14,7 @@ from vramlint.dialects.draft import Draft
 from vramlint.dialects.hf_vision import transformed_size
 from vramlint.dialects.places import Source, location
 from vramlint.dialects.reading import plain_value
-from vramlint.plan import Fact, Origin, derived
+from vramlint.plan import Fact, ImageSize, Origin, derived
 from vramlint.sources.model import Document, Mapping
 
 _SEGMENTER = re.compile(
@@ -45,9 +45,24 @@ def built_model(draft: Draft, document: Document) -> None:
         value = None if place is None else plain_value(place.node)
         if place is not None and isinstance(value, int):
             draft.put(fact, Fact(value, Origin.FILE, location(place)))
-    size = transformed_size(document)
+    size = transformed_size(document) or _loaded_size(document)
     if size is not None and not draft.plan.image_size.known:
         draft.put("image_size", size)
+
+
+def _loaded_size(document: Document) -> Fact[ImageSize] | None:
+    """The side that a data module is given beside its batch: ``DataModule(batch_size=8, image_size=512)``."""
+    for each in document.definitions:
+        if each.kind == "call" and each.members.get("batch_size") is not None:
+            source = Source(document, each.members)
+            place = next((place for key in _SIDES if (place := source.find(key)) is not None), None)
+            side = None if place is None else plain_value(place.node)
+            if place is not None and isinstance(side, int) and not isinstance(side, bool):
+                return Fact(ImageSize(side, side), Origin.FILE, location(place))
+    return None
+
+
+_SIDES = ("image_size", "img_size", "crop_size", "patch_size")
 
 
 def _calls(document: Document) -> Iterator[tuple[str, Mapping]]:
