@@ -59,8 +59,15 @@ def image_size_of_calls(draft: Draft, document: Document) -> None:
     found = _agreed(document, calls, _PROCESSOR) or transformed_size(document)
     if found is not None:
         draft.put("image_size", found)
-    elif any(_PROCESSOR.search(call.name) for call in calls):
+    elif _leaves_the_size(document, calls):
         _processed(draft)
+
+
+def _leaves_the_size(document: Document, calls: list[Definition]) -> bool:
+    """Whether the checkpoint's processor resizes as it was saved: told no size, and nothing else resizes."""
+    processors = [Source(document, call.members) for call in calls if _PROCESSOR.search(call.name)]
+    told = any(source.find(name) is not None for source in processors for name in ("size", "pad_size", "do_resize"))
+    return bool(processors) and not told and not any(_RESIZE.search(call.name) for call in calls)
 
 
 def transformed_size(document: Document) -> Fact[ImageSize] | None:
