@@ -10,7 +10,7 @@ from vramlint.memory.knowledge import Workload
 from vramlint.memory.profile_catalogue import find_profile
 from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan
 
-# Counted by transformers 5.24 on the meta device: the checkpoints' architectures with the profiles' classes.
+# Built for real (transformers 5.24 on the meta device, Ultralytics 8.4.190) with the profiles' numbers of classes.
 PARAMETERS = {
     "facebook/mask2former-swin-tiny-coco-instance": 47_441_169,
     "facebook/mask2former-swin-tiny-ade-semantic": 47_441_169,
@@ -24,6 +24,14 @@ PARAMETERS = {
     "ustc-community/dfine-large-obj365": 31_244_152,
     "ustc-community/dfine-nano-coco": 3_770_421,
     "SenseTime/deformable-detr": 40_069_665,
+    "facebook/mask2former-swin-large-ade-semantic": 215_491_851,
+    "yolo11n-pose.pt": 2_874_462,
+    "yolov8n-pose": 3_295_470,
+    "yolo11n-obb": 2_664_432,
+    "yolo11n-cls": 2_812_104,
+    "yolov11n-classify": 2_812_104,
+    "yolov8l-seg": 45_997_728,
+    "rtdetr-l.pt": 32_970_476,
 }
 
 
@@ -49,6 +57,10 @@ def peak(name: str, batch: int, side: int, targets: int | None = None) -> int:
         ("mask2former-swin-tiny-coco-instance", 16, 640, 20, 33.28),
         ("mask2former-swin-tiny-coco-instance", 8, 512, 40, 11.88),
         ("mask2former-swin-tiny-coco-instance", 2, 1024, 10, 10.25),
+        ("mask2former-swin-large-ade-semantic", 8, 384, 20, 10.19),
+        ("mask2former-swin-large-ade-semantic", 4, 768, 20, 19.14),
+        ("rtdetr-l", 16, 640, None, 10.80),
+        ("deformable-detr", 8, 512, None, 10.60),
         ("rtdetr_r101vd", 16, 640, None, 18.06),
         ("rtdetr_r101vd", 2, 1024, None, 5.51),
         ("dfine-medium-coco", 16, 640, None, 9.16),

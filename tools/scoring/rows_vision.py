@@ -23,8 +23,8 @@ _UNDATED = {"mmdet": (2020, 2), "detectron2": (2019, 10)}
 
 
 def vision_plan(row: Row) -> TrainingPlan | None:
-    if not row["batch_per_gpu"]:
-        return None
+    if not row["batch_per_gpu"] or "backward is nan" in row["settings_note"]:
+        return None  # without a backward pass the graph of one round lives on into the next one's: no training step
     project = WHEELS.get(row["framework"])
     return _named_plan(row) if project is None else _config_plan(row, project)
 
