@@ -50,6 +50,8 @@ ELSEWHERE = {
     "additional_target": "LLaMA-Factory's hparams/finetuning_args.py",
     "fsdp_config.fsdp_activation_checkpointing": "transformers strips fsdp_",
     "fsdp_config.fsdp_offload_params": "axolotl strips fsdp_",
+    "fsdp_config.fsdp_sharding_strategy": "accelerate's commands/launch.py, which axolotl hands it to",
+    "fsdp_config.sharding_strategy": "the same without its prefix, and composer's FSDPConfig",
     "model_kwargs.attn_implementation": "TRL's scripts",
     "flash_attn": "OpenRLHF before 2025-10",
     "adam_offload": "OpenRLHF before 2026-04",

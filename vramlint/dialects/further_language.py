@@ -41,7 +41,7 @@ _HF = (
     Row("compile", ("torch_compile",), as_flag),
     Row("reentrant", ("gradient_checkpointing_kwargs.use_reentrant",), as_flag),
     Row("find_unused", ("ddp_find_unused_parameters",), as_flag),
-    Row("base_quantization", ("load_in_8bit", "use_8bit_quantization", "use_8bit"), eight_bits),
+    Row("base_quantization", ("load_in_8bit",), eight_bits),
     Row("modules_to_save", ("lora_modules_to_save", "modules_to_save", "additional_target"), listed),
     Row("max_samples", ("max_train_samples",), whole),
     Row("max_samples", ("dataset_train_split", "split"), capped),

@@ -90,6 +90,7 @@ class Arguments(Schema):
     packing: Flag | None = keys("packing")
     use_peft: Flag | None = keys("use_peft", "use_lora", "use_peft_lora", "lora_enable", "q_lora")
     load_in_4bit: Flag | None = keys("load_in_4bit", "use_4bit_quantization", "use_4bit", "q_lora")
+    load_in_8bit: Flag | None = keys("load_in_8bit", "use_8bit_quantization", "use_8bit")
     bits: Any = keys("bits")
     adapter_targets: Any = keys("lora_target_modules", "target_modules", "lora_targets")
     adapter_dropout: float | None = keys("lora_dropout")
@@ -215,8 +216,9 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
                 draft.put(name, settings.fact(name))
         if values.nested is not None:
             draft.put("double_quantization", settings.fact("nested"))
-        if values.bits == 8:
-            draft.put("base_quantization", settings.fact("bits")._replace(value="int8"))
+        if values.bits == 8 or values.load_in_8bit:
+            name = "bits" if values.bits == 8 else "load_in_8bit"
+            draft.put("base_quantization", settings.fact(name)._replace(value="int8"))
         kind = "qlora" if in_four else "lora"
         note = "use_peft" if values.use_peft else "a LoRA rank is given"
         draft.put("adapter", derived(kind, note if place is None else f"{place.name} is set"))
