@@ -7,6 +7,8 @@ import json
 import pytest
 
 from tests.dialects.support import Surroundings, reading, told, values
+from vramlint.hardware import GIB, Target
+from vramlint.memory import estimate
 from vramlint.plan import ImageSize, Precision
 
 
@@ -397,3 +399,32 @@ def test_layers_in_host_memory_are_said() -> None:
     assert plan.fact("optimizer_in_backward").value is True
     full = preset(training_method="FINE_TUNE", transformer={"offload_fraction": 0.5}, optimizer={"optimizer": "ADAMW"})
     assert "not known" in reading("x.json", full).plan.fact("moved_off").note
+
+
+# Presets that OneTrainer 2026-08 names after the card they are for (``training_presets/*/#* NNGB.json``).
+PRESETS = [
+    (8, "CHROMA_1", "lodestones/Chroma1-HD", "FINE_TUNE", "BFLOAT_16", 0.85),
+    (16, "CHROMA_1", "lodestones/Chroma1-HD", "FINE_TUNE", "BFLOAT_16", 0.4),
+    (16, "CHROMA_1", "lodestones/Chroma1-HD", "LORA", "FLOAT_8", 0.0),
+    (16, "QWEN", "Qwen/Qwen-Image", "LORA", "FLOAT_8", 0.5),
+    (24, "QWEN", "Qwen/Qwen-Image", "FINE_TUNE", "BFLOAT_16", 0.55),
+    (8, "Z_IMAGE", "Tongyi-MAI/Z-Image", "LORA", "FLOAT_8", 0.6),
+    (16, "Z_IMAGE", "Tongyi-MAI/Z-Image", "LORA", "FLOAT_8", 0.0),
+    (16, "KREA_2", "krea/Krea-2-Raw", "FINE_TUNE", "BFLOAT_16", 0.8),
+    (24, "FLUX_2", "black-forest-labs/FLUX.2-klein-base-9B", "FINE_TUNE", "BFLOAT_16", 0.0),
+]
+
+
+@pytest.mark.parametrize(("card", "kind", "name", "method", "held", "offloaded"), PRESETS)
+def test_presets_fit_the_card_they_are_named_after(
+    card: int, kind: str, name: str, method: str, held: str, offloaded: float
+) -> None:
+    text = json.dumps({
+        "base_model_name": name, "model_type": kind, "training_method": method, "batch_size": 2, "resolution": "512",
+        "train_dtype": "BFLOAT_16", "transformer": {"train": True, "weight_dtype": held, "offload_fraction": offloaded},
+        "text_encoder": {"train": False, "weight_dtype": "FLOAT_8"},
+        "optimizer": {"optimizer": "ADAFACTOR", "fused_back_pass": method == "FINE_TUNE"},
+    })  # fmt: skip
+    found = estimate(reading("x.json", text).plan, Target())
+    assert found.device is not None
+    assert 0.5 * card < found.device.value / GIB < card
