@@ -156,7 +156,16 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft.put("model_shape", _shape(settings))
     _blocks(draft, settings)
     draft.put("model", unknown(draft.plan.model_shape.note))
+    if not any(settings.spelled(name) for name in ("micro_batch", "global_batch", "accumulation", "stage")):
+        _withhold_defaults(draft)
     return draft.close(found, model_parallel=shared)
+
+
+def _withhold_defaults(draft: Draft) -> None:
+    """A file that describes the model alone runs with others: what it does not spell is no default."""
+    for name, fact in list(draft.plan.facts()):
+        if fact.origin is Origin.DEFAULT:
+            draft.put(name, unknown("may stand in another file of the run"))
 
 
 def _blocks(draft: Draft, settings: Settings[Config]) -> None:
