@@ -215,9 +215,8 @@ def test_a_pipeline_of_tensor_parallel_stages_is_worked_out() -> None:
 
 def test_a_file_of_the_model_alone_has_no_defaults_of_training() -> None:
     """``deepy.py train.py 7B.yml training.yml``: what the first leaves out, the second may say."""
-    text = (
-        '{"num_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "seq_length": 4096, "pos_emb": "rotary"}\n'
-    )
+    text = '{"pipe_parallel_size": 1, "num_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,'
+    text += ' "seq_length": 4096, "pos_emb": "rotary"}\n'
     plan = reading("7B.yml", text).plan
     assert plan.model_shape.known
     assert [name for name, fact in plan.facts() if fact.origin == "default"] == []
