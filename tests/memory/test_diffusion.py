@@ -55,7 +55,7 @@ TRACED = [each for each in denoisers() if each.ways]
 
 
 def test_most_are_traced() -> None:
-    assert len(TRACED) >= 28
+    assert len(TRACED) >= 34
 
 
 def test_a_known_size_that_was_not_traced_is_no_other_model() -> None:
