@@ -320,3 +320,12 @@ def test_a_model_that_is_split_otherwise_is_unknown() -> None:
 def test_adapters_on_megatron_are_unknown() -> None:
     found = estimate(plan({"implementation": "megatron"}, **{**LANGUAGE, "adapter": "lora"}), Target())
     assert found.allocated is None
+
+
+def test_an_encoder_decoder_of_unknown_length_is_unknown() -> None:
+    """A size of images says nothing of it, and one token of one sample is no least figure that it has."""
+    run = {**LANGUAGE, "model": "google-t5/t5-base", "image_size": ImageSize(224, 224)}
+    del run["seq_len"]
+    found = estimate(plan({}, **run), Target())
+    assert (found.allocated, found.least_bytes) == (None, None)
+    assert "sequence length" in found.unknown_because

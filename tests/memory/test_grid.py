@@ -138,8 +138,10 @@ def test_more_work_never_takes_less(
     before, after = found(run, extra), found(run, extra, **changes)
     if before.allocated is None or after.allocated is None:
         return
-    if "gemma-2" in run["model"] and "model" in changes:
-        return  # its capped scores grow with the square of the length
+    if "model" in changes and ("gemma-2" in run["model"] or "gpt-oss" in run["model"]):
+        return  # attention in the open: its scores grow with the square of the length
+    if "Mixtral" in run["model"] and "model" in changes and run["adapter"] == "qlora":
+        return  # transformers 5 quantises linear layers alone: its experts stay in 16 bits
     small, large = (before.allocated, after.allocated) if more else (after.allocated, before.allocated)
     assert small.value <= large.value * NOISE, (changes, small, large)
 

@@ -75,8 +75,7 @@ def test_both_eras_of_one_model_are_one(configs: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("projects/ViTDet/configs/COCO/mask_rcnn_vitdet_b_100ep.py", "SimpleFeaturePyramid"),
-        ("configs/COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x.py", "takes parts out"),
+        ("projects/TensorMask/configs/tensormask_R_50_FPN_1x.yaml", "TensorMask"),
         ("projects/PointRend/configs/InstanceSegmentation/pointrend_rcnn_R_50_FPN_1x_coco.yaml", "PointRendMaskHead"),
     ],
 )

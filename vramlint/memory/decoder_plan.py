@@ -226,8 +226,8 @@ def _adapted(
         copied=_copied(plan.fact("modules_to_save").value),
     )
     if adapter.method is not None and adapter.method.name == "osf":
-        if adapter.trained is None:
-            return Resolution(None, because="OSF's trained rank is not known without its number of trained parameters")
+        if adapter.trained is None or not adapter.chosen(base.config):
+            return Resolution(None, because="OSF's trained rank is not known without its layers and trained parameters")
         adapter = adapter._replace(rank=_trained_rank(adapter, base.config))
     if quantised and implementation.quantised_input_copies > 1 and not plan.fact("packing").value:
         # Where lengths vary, the batch before the longest one is shorter: its inputs hardly count.

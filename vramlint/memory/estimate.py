@@ -30,7 +30,7 @@ from vramlint.memory.context import (
 )
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.intervals import added, shifted, spanning, varied, with_slack
-from vramlint.memory.knowledge import ModelKnowledge
+from vramlint.memory.knowledge import ModelKnowledge, Resolution
 from vramlint.memory.megatron import MegatronModel
 from vramlint.memory.model import Component, Estimate, Interval, Verdict
 from vramlint.memory.named_models import NamedLedger
@@ -104,13 +104,20 @@ def _calculated(plan: TrainingPlan, target: Target, limits: Headroom | None) -> 
             plan, target, because, _weights(plan, found.knowledge), found.assumptions, found.knowledge.name
         )
         return unknown._replace(least_bytes=_least_bytes(plan, found.knowledge, target))
+    return _worked_out(plan, found, found.knowledge, target, limits)
+
+
+def _worked_out(
+    plan: TrainingPlan, found: Resolution, knowledge: ModelKnowledge, target: Target, limits: Headroom | None
+) -> Estimate:
+    """The estimate of a plan that says all that its model needs."""
     settings = settings_of(plan, found, target.gpu.capability if target.gpu else None)
     deterministic = bool(plan.fact("deterministic").value)
     peaks = [peak for setting in readings(settings) if (peak := peak_of(setting, deterministic=deterministic))]
     if not peaks or not covers(settings.chosen):
         because = _not_covered(settings.chosen)
         components = setting_states(settings.chosen).components
-        return _unknown(plan, target, because, components, tuple(settings.assumptions), found.knowledge.name)
+        return _unknown(plan, target, because, components, tuple(settings.assumptions), knowledge.name)
     lengths = [peak_of(setting, deterministic=deterministic) for setting in settings.lengths]
     allocated = varied(spanning([peak.allocated for peak in peaks]), [peak.allocated.value for peak in lengths if peak])
     found_here = _estimate(target, limits, settings.chosen, peaks[0], allocated, tuple(settings.assumptions))
@@ -158,8 +165,12 @@ def _least_bytes(plan: TrainingPlan, knowledge: ModelKnowledge, target: Target) 
         "micro_batch": plan.micro_batch.value or 1,
         **({"seq_len": 1 if is_open else plan.seq_len.value or 1, "open_lengths": False} if language else {}),
     }
-    found = _calculated(revise(plan, smallest), target, None).required
-    return None if found is None else found.low
+    smaller = revise(plan, smallest)
+    found = resolve(smaller)
+    if found.knowledge is None or missing_facts(smaller, found.knowledge):
+        return None
+    required = _worked_out(smaller, found, found.knowledge, target, None).required
+    return None if required is None else required.low
 
 
 def _estimate(
