@@ -7,35 +7,26 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from vramlint.errors import SourceError
-from vramlint.sources.model import Command, Entry, Scalar, Span, Style, Unknown
+from vramlint.sources.model import Command, Entry, Span, Unknown
 from vramlint.sources.shell_commands import build
 from vramlint.sources.shell_inner import mark_shared, quotation, shell_text, simple_commands, started_by
-from vramlint.sources.shell_variables import MAX_WORDS, Argument, Binding, Expander, Valued, Variables, typed
-from vramlint.sources.shell_words import NEWLINE, Lexer, Operator, Part, Token, Word
+from vramlint.sources.shell_state import ASSIGNMENT, State
+from vramlint.sources.shell_variables import Argument, Binding, Valued, Variables
+from vramlint.sources.shell_words import NEWLINE, Lexer, Operator, Token, Word
 
 MAX_BLOCKS = 100
 """Nesting of ``if``, ``for``, ``{`` and ``(`` that is followed."""
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\[[^\]]*\])?(\+?)=")
-_USED = re.compile(r"\$\{?([A-Za-z_]\w*)")
-_DEFAULTED = re.compile(r"\b([A-Za-z_]\w*)=\"?\$\{\1:?[-=]")
-"""``BATCH=${BATCH:-8}`` reads the variable only to keep what the caller gave."""
 _LOOPS = frozenset({"while", "until", "for", "select"})
 _Mark = tuple[int, int, str]
 """A token that matters to a loop: its number, 1 and -1 where a loop begins and ends, and the variable it sets."""
 
 _DECLARING = frozenset({"export", "declare", "typeset", "readonly", "local"})
 _REDIRECT = re.compile(r"\d*(?:[<>]|&>)")
-
-
-def _given(text: str) -> Binding:
-    """A variable of the environment: of nobody's own spelling, so nothing edits it."""
-    return Binding(Valued(Scalar(Span(0, 0), text, typed(text), Style.COMPUTED, shared=True), text))
 
 
 @dataclass(slots=True, eq=False)
@@ -57,15 +48,11 @@ class Script:
         self._text = text
         self._path = path
         self._lexer = Lexer(text, start, end, path)
-        uses = Counter(found.group(1) for found in _USED.finditer(text, start, end))
-        uses.subtract(found.group(1) for found in _DEFAULTED.finditer(text, start, end))
-        self._expander = Expander(text, uses, path)
+        self._state = State(text, start, end, path, known)
         self._tokens: list[Token] = []
         self._at = 0
         self._marks: list[_Mark] | None = None
-        self._variables = Variables(None, {name: _given(value) for name, value in (known or {}).items()})
         self._blocks: list[Block] = []
-        self._exported: dict[str, Entry] = {}
         self.settings: list[Entry] = []
         self.commands: list[Command] = []
 
@@ -74,13 +61,8 @@ class Script:
         return self._lexer.comments
 
     def expand(self, words: list[Word]) -> list[Argument]:
-        """``words`` as arguments, with the variables known by now; nothing where they are too many to be meant."""
-        arguments: list[Argument] = []
-        for word in words:
-            arguments.extend(self._expander.arguments(word, self._variables))
-            if len(arguments) > MAX_WORDS:
-                return []
-        return arguments
+        """``words`` as arguments, with the variables known by now."""
+        return self._state.expand(words)
 
     def run(self) -> None:
         """Read everything. Raises SourceError for an unclosed quote and for blocks nested beyond reason."""
@@ -100,14 +82,14 @@ class Script:
         self._at += 1
         match token.text:
             case "(":
-                self._open(Block("(", self._variables))
+                self._open(Block("(", self._state.variables))
                 self._branch()
             case ")":
                 self._close("(")
             case ";;" | ";&" | ";;&":
                 block = self._top("case")
                 if block is not None:
-                    self._variables = block.outer
+                    self._state.variables = block.outer
                     block.in_pattern = True
             case redirect if _REDIRECT.match(redirect):
                 self._at += 1  # a redirection in front of a command: its word is no program
@@ -136,14 +118,14 @@ class Script:
     def _branch(self) -> None:
         block = self._blocks[-1]
         block.branches.append(Variables(block.outer))
-        self._variables = block.branches[-1]
+        self._state.variables = block.branches[-1]
 
     def _close(self, *kinds: str) -> None:
         block = self._top(*kinds)
         if block is None:
             return
         self._blocks.pop()
-        self._variables = block.outer
+        self._state.variables = block.outer
         if block.kind != "(":
             self._join(block)
 
@@ -158,12 +140,12 @@ class Script:
             if None in texts or len(texts) > 1 or first.words is not None:
                 node = first.value.node
                 unsure = Unknown(node.span, node.text, f"${name} is set under a condition")
-                self._bind(name, Binding(Valued(unsure, None)), block.outer)
+                self._state.bind(name, Binding(Valued(unsure, None)), block.outer)
             else:
                 block.outer.values[name] = first
 
     def _if(self, _: Word) -> None:
-        self._open(Block("if", self._variables))
+        self._open(Block("if", self._state.variables))
 
     def _then(self, _: Word) -> None:
         if self._top("if") is not None:
@@ -171,7 +153,7 @@ class Script:
 
     def _elif(self, _: Word) -> None:
         if (block := self._top("if")) is not None:
-            self._variables = block.outer
+            self._state.variables = block.outer
 
     def _else(self, _: Word) -> None:
         if (block := self._top("if")) is not None:
@@ -182,17 +164,16 @@ class Script:
         self._close("if")
 
     def _while(self, _: Word) -> None:
-        self._open(Block("loop", self._variables))
+        self._open(Block("loop", self._state.variables))
         self._branch()
         self._forget_until_done()
 
     def _for(self, _: Word) -> None:
-        self._open(Block("loop", self._variables))
+        self._open(Block("loop", self._state.variables))
         self._branch()
         self._forget_until_done()
         if self._at < len(self._tokens) and isinstance(name := self._tokens[self._at], Word):
-            unknown = Unknown(name.span, name.text, f"${name.text} changes in a loop")
-            self._variables.values[name.text] = Binding(Valued(unknown, None))
+            self._state.forget(name.text, name.span, name.text, f"${name.text} changes in a loop")
         while self._at < len(self._tokens):
             token = self._tokens[self._at]
             if (isinstance(token, Operator) and token.text in (";", NEWLINE)) or token.text == "do":
@@ -213,10 +194,9 @@ class Script:
             if step or name in seen:
                 continue
             seen.add(name)
-            if self._variables.find(name) is not None:
+            if self._state.variables.find(name) is not None:
                 token = self._tokens[index]
-                unknown = Unknown(token.span, token.text, f"${name} changes in a loop")
-                self._variables.values[name] = Binding(Valued(unknown, None))
+                self._state.forget(name, token.span, token.text, f"${name} changes in a loop")
 
     def _do(self, _: Word) -> None:
         return
@@ -225,7 +205,7 @@ class Script:
         self._close("loop")
 
     def _case(self, _: Word) -> None:
-        self._open(Block("case", self._variables))
+        self._open(Block("case", self._state.variables))
         while self._at < len(self._tokens):
             token = self._tokens[self._at]
             self._at += 1
@@ -252,7 +232,7 @@ class Script:
         self._close("case")
 
     def _brace(self, _: Word) -> None:
-        self._open(Block("{", self._variables, has_else=True))
+        self._open(Block("{", self._state.variables, has_else=True))
         self._branch()
 
     def _end_brace(self, _: Word) -> None:
@@ -272,7 +252,7 @@ class Script:
             break
         if self._at < len(self._tokens) and self._tokens[self._at].text == "{":
             self._at += 1
-            self._open(Block("function", self._variables))
+            self._open(Block("function", self._state.variables))
             self._branch()
 
     def _test(self, _: Word) -> None:
@@ -310,14 +290,12 @@ class Script:
             fed = self._lexer.bodies.get(token.span.start, fed)
             self._at += 2
         for name, items in arrays:
-            self._assign_array(name, items)
-        if words and words[0].text == "read" and fed is not None:
-            self._read(words, fed)
-        elif words:
-            self._command(words)
+            self._state.assign_array(name, items)
+        if words:
+            self._command(words, fed)
 
     def _opens_array(self, word: Word, token: Operator) -> bool:
-        return word.span.end == token.span.start and _ASSIGNMENT.fullmatch(word.text) is not None
+        return word.span.end == token.span.start and ASSIGNMENT.fullmatch(word.text) is not None
 
     def _array(self) -> list[Word]:
         self._at += 1
@@ -331,23 +309,9 @@ class Script:
                 break
         return items
 
-    def _assign_array(self, word: Word, items: list[Word]) -> None:
-        found = _ASSIGNMENT.match(word.text)
-        if found is None:
-            return
-        arguments = self.expand(items)
-        name = found.group(1)
-        before = self._variables.find(name)
-        if found.group(3) and before is not None and before.words is not None:
-            arguments = [*before.words, *arguments]
-        if len(arguments) > MAX_WORDS:
-            arguments = []
-        end = items[-1].span.end if items else word.span.end
-        unknown = Unknown(Span(word.span.start, end), word.text, "an array")
-        self._variables.values[name] = Binding(Valued(unknown, None), arguments)
-
-    def _command(self, words: list[Word]) -> None:
-        leading = [word for word in words if _ASSIGNMENT.match(word.text)]
+    def _command(self, words: list[Word], fed: Span | None) -> None:
+        """One simple command; ``fed`` is the here document that it reads."""
+        leading = [word for word in words if ASSIGNMENT.match(word.text)]
         if len(leading) == len(words):
             for word in words:
                 self._assign(word)
@@ -357,9 +321,10 @@ class Script:
             self._declare(words)
             return
         if name in ("read", "unset", "mapfile", "getopts"):
+            # Only ``read -d ''`` reads the whole here document, and only into the last name.
+            whole = any(word.text.startswith("-") and word.text.endswith("d") for word in words)
             for word in words[1:]:
-                unknown = Unknown(word.span, word.text, f"${word.text} is read at run time")
-                self._bind(word.text, Binding(Valued(unknown, None)), self._variables)
+                self._state.read(word, fed if whole and word is words[-1] else None)
             return
         inner = shell_text(words)
         if inner is not None:
@@ -370,17 +335,9 @@ class Script:
             self._add(self.expand(words), words[-1].span.end)
 
     def _add(self, arguments: list[Argument], end: int) -> None:
-        command = build(arguments, self._exported.values(), end) if arguments else None
+        command = build(arguments, self._state.exported.values(), end) if arguments else None
         if command is not None:
             self.commands.append(command)
-
-    def _read(self, words: list[Word], body: Span) -> None:
-        """``read -r -d '' NAME <<EOF``: the variable is the here document, and splits into words where it is used."""
-        name = words[-1]
-        unknown = Unknown(name.span, name.text, "a here document")
-        whole = any(word.text.startswith("-") and word.text.endswith("d") for word in words)
-        split = self._expander.words_in(body, self._variables) if whole else None
-        self._bind(name.text, Binding(Valued(unknown, None), split), self._variables)
 
     def _inside(self, front: list[Word], texts: list[Word]) -> None:
         """The commands in the text that ``eval`` or the shell behind ``front`` reads."""
@@ -389,7 +346,7 @@ class Script:
         if span is not None:
             self._script_inside(span)
         else:
-            for words in simple_commands([each for text in texts for each in self._read_again(text)]):
+            for words in simple_commands([each for text in texts for each in self._state.read_again(text)]):
                 self._add(words, words[-1].span.end if words else 0)
         outer = build(self.expand(front), (), front[-1].span.end) if front else None
         if outer is not None:
@@ -397,17 +354,16 @@ class Script:
 
     def _script_inside(self, span: Span) -> None:
         inner = Script(self._text, span.start, span.end, self._path)
-        inner._variables, inner._exported = Variables(self._variables), dict(self._exported)
+        inner._state.continue_from(self._state)
         inner.run()
         self.commands += inner.commands
 
-    def _read_again(self, word: Word) -> list[Argument]:
-        """A word as ``eval`` reads it: a variable splits into its words, quoted or not."""
-        named = word.pieces[0] if len(word.pieces) == 1 and word.pieces[0].part is not Part.LITERAL else None
-        binding = self._variables.find(named.text) if named is not None else None
-        if binding is not None and binding.words is not None:
-            return binding.words
-        return self.expand([word])
+    def _assign(self, word: Word) -> Entry | None:
+        """Carry out an assignment; outside of blocks it is a setting of the script."""
+        entry = self._state.assign(word)
+        if entry is not None and not self._blocks:
+            self.settings.append(entry)
+        return entry
 
     def _declare(self, words: list[Word]) -> None:
         exporting = words[0].text == "export" or any(word.text.startswith("-") and "x" in word.text for word in words)
@@ -416,48 +372,9 @@ class Script:
             if not exporting:
                 continue
             if entry is not None:
-                self._exported[entry.key] = entry
-            elif (binding := self._variables.find(word.text)) is not None:
-                self._exported[word.text] = Entry(word.text, word.span, binding.value.node, word.span)
-
-    def _assign(self, word: Word) -> Entry | None:
-        """Carry out ``NAME=value``; its entry, None where ``word`` is nothing of the kind."""
-        found = _ASSIGNMENT.match(word.text)
-        if found is None:
-            return None
-        name, subscript, append = found.groups()
-        start = word.span.start + found.end()
-        binding = self._expander.assignment(word, start, self._variables)
-        if subscript:
-            unknown = Unknown(word.span, word.text, "an item of an array")
-            binding = Binding(Valued(unknown, None))
-        elif append:
-            binding = self._appended(name, binding, word)
-        self._variables.values[name] = binding
-        entry = Entry(name, Span(word.span.start, word.span.start + len(name)), binding.value.node, word.span)
-        if not self._blocks:
-            self.settings.append(entry)
-        if name in self._exported:
-            self._exported[name] = entry
-        return entry
-
-    def _appended(self, name: str, more: Binding, word: Word) -> Binding:
-        before = self._variables.find(name)
-        unknown = Unknown(word.span, word.text, f"${name} is put together")
-        if before is None or before.words is None:
-            return Binding(Valued(unknown, None))
-        added = more.words
-        if added is None and isinstance(more.value.node, Scalar):
-            node = more.value.node
-            added = [Argument(node.span, more.value.text or "", node.span.start, more.value.text, node)]
-        words = [*before.words, *(added or [])]
-        return Binding(Valued(unknown, None), words if len(words) <= MAX_WORDS else None)
-
-    def _bind(self, name: str, binding: Binding, variables: Variables) -> None:
-        variables.values[name] = binding
-        if name in self._exported:
-            old = self._exported[name]
-            self._exported[name] = Entry(name, old.key_span, binding.value.node, old.span)
+                self._state.exported[entry.key] = entry
+            else:
+                self._state.export(word)
 
 
 def _loop_marks(tokens: list[Token]) -> list[_Mark]:
@@ -468,7 +385,7 @@ def _loop_marks(tokens: list[Token]) -> list[_Mark]:
             marks.append((index, 1, ""))
         elif token.text == "done":
             marks.append((index, -1, ""))
-        elif isinstance(token, Word) and (found := _ASSIGNMENT.match(token.text)):
+        elif isinstance(token, Word) and (found := ASSIGNMENT.match(token.text)):
             marks.append((index, 0, found.group(1)))
     return marks
 
