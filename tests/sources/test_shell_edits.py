@@ -57,6 +57,8 @@ def test_replace(text: str, value: Plain, expected: str) -> None:
         ("B=8\npython u.py --x $B\npython t.py --b $B\n", 4, "more than one place"),
         ('A="--b 8 --c 1"\npython u.py $A\npython t.py $A\n', 4, "more than one place"),
         ("A=(--b 8)\npython u.py ${A[@]}\npython t.py ${A[@]}\n", 4, "more than one place"),
+        ('B=8\ncat $B\nbash -c "python t.py --b $B"\n', 4, "more than one place"),
+        ('bash -c "python t.py --b \\$B"\n', 4, "cannot be known"),
         ("python t.py --b $B\n", 4, "cannot be known"),
         ("N=4\npython t.py --b x$N\n", 4, "put together"),
         ("python t.py --b\n", False, "bare switch"),

@@ -349,3 +349,50 @@ def test_an_export_reaches_the_inner_command() -> None:
     text = f"export A=1\nB=2 srun bash -c 'C=3 {LINE}'\n"
     (found,) = [each for each in parse(text, "t.sh").commands if each.program == "train.py"]
     assert {entry.key: plain(entry.value) for entry in found.environment.entries} == {"A": 1, "B": 2, "C": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ('srun bash -c "python train.py --nodes \\$SLURM_NNODES --b 2"\n', "--nodes", None),
+        ("LR=3\nbash -c \"python train.py --lr '$LR' --b 2\"\n", "--lr", None),
+        ('bash -c "python train.py --n=\\"a\\" --b 2"\n', "--n", None),
+        ("C=\"python train.py --lr '1e-4' --b 2\"\neval $C\n", "--lr", None),
+        ("C=\"python train.py --lr='1e-4' --b 2\"\neval $C\n", "--lr", None),
+        ('C="python train.py --lr \'1\' --b 2 2>&1 | tee x"\nbash -c "cd x; $C"\n', "--lr", None),
+        ("bash -c \"python train.py --lr '1' --b 2\"\n", "--lr", 1),
+    ],
+)
+def test_quotes_that_another_shell_reads(text: str, key: str, value: int | None) -> None:
+    """What the outer shell changes, and what a variable quotes, is unknown instead of the text in the file."""
+    (found,) = [each for each in parse(text, "t.sh").commands if each.program != "tee"]
+    read = {entry.key: plain(entry.value) for entry in found.options.entries}
+    assert (found.program, read["--b"], read[key]) == ("train.py", 2, value)
+    assert found.positionals == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'C="python train.py > log --b 2"\neval $C\n',
+        'C="python train.py 2>&1 --b 2 >> log"\neval $C\n',
+        'C="cd x > log; python train.py --b 2"\neval $C\n',
+        'C="cd x 2>&1; python train.py --b 2; ls"\neval $C\n',
+    ],
+)
+def test_words_behind_a_redirection(text: str) -> None:
+    (found,) = parse(text, "t.sh").commands
+    assert {entry.key: plain(entry.value) for entry in found.options.entries} == {"--b": 2}
+    assert found.positionals == []
+
+
+@pytest.mark.parametrize(
+    ("text", "programs"),
+    [
+        ('eval "$(conda shell.bash hook)"\npython train.py\n', ["train.py"]),
+        ("bash -c 'python t.py --n '\\''a'\\'\npython train.py\n", ["train.py"]),
+        ("python train.py --shell bash -c 'rm x.py'\n", ["train.py"]),
+    ],
+)
+def test_texts_that_are_no_commands(text: str, programs: list[str]) -> None:
+    assert [each.program for each in parse(text, "t.sh").commands] == programs

@@ -292,7 +292,11 @@ class _Module:
     def _joined(self, expression: ast.expr, first: Sequence, operation: ast.operator, second: Node) -> Node:
         """A list plus a list, or times a number."""
         times = second.value if isinstance(second, Scalar) else None
-        if isinstance(second, Sequence) and isinstance(operation, ast.Add):
+        if (
+            isinstance(second, Sequence)
+            and isinstance(operation, ast.Add)
+            and len(first.items) + len(second.items) <= _MOST_NODES
+        ):
             return Sequence(self._places.span(expression), [*first.items, *second.items], "flow")
         if type(times) is int and isinstance(operation, ast.Mult) and times * len(first.items) <= _MOST_NODES:
             return Sequence(self._places.span(expression), first.items * times, "flow")

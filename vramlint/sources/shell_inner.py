@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from vramlint.sources.model import Command, Mapping, Node, Scalar, Sequence, Span
+from vramlint.sources.model import Command, Mapping, Node, Scalar, Sequence, Span, Unknown
 from vramlint.sources.shell_launchers import SHELLS
 from vramlint.sources.shell_variables import Argument, typed
 from vramlint.sources.shell_words import Part, Word
 
 _CONTROL = frozenset({"&&", "||", ";", "|", "|&", "&"})
-_REDIRECTION = re.compile(r"\d*(?:[<>]|&>)")
+_REDIRECTION = re.compile(r"(?:\d*[<>]|&>)[<>&|]*")
+_QUOTING = re.compile(r"['\"\\]")
 
 
 class ShellText(NamedTuple):
@@ -27,8 +28,10 @@ class ShellText(NamedTuple):
 
 
 def shell_text(words: list[Word]) -> ShellText | None:
-    """The text that ``bash -c``, ``sh -lc`` or ``bash -e -c`` among ``words`` reads."""
+    """The text that ``bash -c``, ``sh -lc`` or ``bash -e -c`` in front of a script's own words reads."""
     for index, word in enumerate(words):
+        if word.text.endswith(".py"):
+            return None
         if word.text.rsplit("/", 1)[-1] not in SHELLS:
             continue
         for number in range(index + 1, len(words) - 1):
@@ -56,21 +59,46 @@ def quotation(word: Word) -> Span | None:
 def simple_commands(arguments: list[Argument]) -> Iterator[list[Argument]]:
     """The commands among words that a shell reads again: split at ``;``, ``&&`` and ``|``, redirections left out."""
     command: list[Argument] = []
-    redirected = False
+    to_file = False
     for argument in arguments:
         text = argument.text or ""
         if text in _CONTROL:
             yield command
-            command, redirected = [], False
-        elif _REDIRECTION.match(text):
-            redirected = True
-        elif not redirected:
-            ends = text.endswith(";")
+            command, to_file = [], False
+            continue
+        redirection = _REDIRECTION.match(text)
+        ends = text.endswith(";")
+        if redirection is None and not to_file:
             command.append(_without_end(argument) if ends else argument)
-            if ends:
-                yield command
-                command = []
+        to_file = redirection is not None and redirection.end() == len(text)
+        if ends:
+            yield command
+            command = []
     yield command
+
+
+def unquoted(argument: Argument) -> Argument:
+    """A variable's word as ``eval`` reads it: unknown with a quote, behind which further words may belong to it."""
+    if argument.text is None or _QUOTING.search(argument.text) is None:
+        return argument
+    unknown = Unknown(argument.span, argument.node.text, "quoted inside a variable")
+    tail = argument.tail
+    return Argument(
+        argument.span,
+        argument.head,
+        argument.head_start,
+        argument.text,
+        unknown,
+        None if tail is None else Unknown(tail.span, tail.text, unknown.reason),
+    )
+
+
+def is_command(arguments: list[Argument]) -> bool:
+    """Whether ``arguments`` are words of a command: not one alone that holds a whole text, known or not."""
+    if len(arguments) != 1:
+        return bool(arguments)
+    text = arguments[0].text
+    return text is not None and not any(character.isspace() for character in text)
 
 
 def _without_end(argument: Argument) -> Argument:

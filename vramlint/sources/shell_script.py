@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from vramlint.errors import SourceError
 from vramlint.sources.model import Command, Entry, Span, Unknown
 from vramlint.sources.shell_commands import build
-from vramlint.sources.shell_inner import mark_shared, quotation, shell_text, simple_commands, started_by
+from vramlint.sources.shell_inner import (
+    is_command,
+    mark_shared,
+    quotation,
+    shell_text,
+    simple_commands,
+    started_by,
+    unquoted,
+)
 from vramlint.sources.shell_state import ASSIGNMENT, State
 from vramlint.sources.shell_variables import Argument, Binding, Valued, Variables
 from vramlint.sources.shell_words import NEWLINE, Lexer, Operator, Token, Word
@@ -332,7 +340,16 @@ class Script:
         elif name == "eval":
             self._inside([], words[1:])
         else:
-            self._add(self.expand(words), words[-1].span.end)
+            self._expanded(words)
+
+    def _expanded(self, words: list[Word]) -> None:
+        """A command with its variables put in; their operators and quotes count where another shell puts them in."""
+        arguments = self.expand(words)
+        if not self._lexer.read_before:
+            self._add(arguments, words[-1].span.end)
+            return
+        for command in simple_commands([unquoted(each) for each in arguments]):
+            self._add(command, words[-1].span.end)
 
     def _add(self, arguments: list[Argument], end: int) -> None:
         command = build(arguments, self._state.exported.values(), end) if arguments else None
@@ -347,13 +364,15 @@ class Script:
             self._script_inside(span)
         else:
             for words in simple_commands([each for text in texts for each in self._state.read_again(text)]):
-                self._add(words, words[-1].span.end if words else 0)
+                if is_command(words):
+                    self._add(words, words[-1].span.end)
         outer = build(self.expand(front), (), front[-1].span.end) if front else None
         if outer is not None:
             self.commands[first:] = [started_by(outer, command) for command in self.commands[first:]]
 
     def _script_inside(self, span: Span) -> None:
         inner = Script(self._text, span.start, span.end, self._path)
+        inner._lexer.read_before = self._text[span.start - 1] == '"'
         inner._state.continue_from(self._state)
         inner.run()
         self.commands += inner.commands

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from vramlint.sources.model import Entry, Scalar, Span, Style, Unknown
+from vramlint.sources.shell_inner import unquoted
 from vramlint.sources.shell_variables import MAX_WORDS, Argument, Binding, Expander, Valued, Variables, typed
 from vramlint.sources.shell_words import Part, Word
 
@@ -33,7 +34,8 @@ class State:
         self.exported: dict[str, Entry] = {}
 
     def continue_from(self, other: State) -> None:
-        """Begin with all that ``other`` has set."""
+        """Begin with all that ``other`` has set; how often a variable is used is counted in all of its text."""
+        self._expander = other._expander
         self.variables, self.exported = Variables(other.variables), dict(other.exported)
 
     def expand(self, words: list[Word]) -> list[Argument]:
@@ -50,7 +52,7 @@ class State:
         named = word.pieces[0] if len(word.pieces) == 1 and word.pieces[0].part is not Part.LITERAL else None
         binding = self.variables.find(named.text) if named is not None else None
         if binding is not None and binding.words is not None:
-            return binding.words
+            return [unquoted(each) for each in binding.words]
         return self.expand([word])
 
     def bind(self, name: str, binding: Binding, variables: Variables | None = None) -> None:

@@ -77,6 +77,8 @@ _COMMENT = re.compile(r"#[^\r\n]*")
 _PLAIN = re.compile(r"[^\s\\'\"`$;&|<>()]+")
 _OPERATOR = re.compile(r"\d*(?:<<<|<<-|<<|<&|<>|>>|>&|>\||&>>|&>)|\d+[<>]|;;&|;;|;&|&&|\|\||\|&|[;&|<>()]")
 _CONTINUATION = re.compile(r"\\(?:\r\n|\r|\n)")
+_CHANGED_IN_DOUBLE = re.compile(r"[$`\\]")
+"""What a shell acts on in the double quotes around a quotation or an escape."""
 _IN_DOUBLE = re.compile(r"[^\\\"`$]+")
 _NAME = re.compile(r"\$(?:([A-Za-z_]\w*)|([0-9*@#?$!_-]))")
 _BRACED = re.compile(r"\$\{([A-Za-z_]\w*|[0-9]+|[@*])(\[[@*]\])?(?:(:?[-=?])|(?=\}))")
@@ -98,6 +100,8 @@ class Lexer:
         self._heredocs: list[HereDocument] = []
         self._awaits_delimiter: Operator | None = None
         self.comments: list[Span] = []
+        self.read_before = False
+        """Whether the text stands in double quotes: another shell takes the escapes off before this one reads it."""
         self.bodies: dict[int, Span] = {}
         """Here documents in which variables count, by where their ``<<`` stands."""
 
@@ -171,7 +175,7 @@ class Lexer:
                 if close < 0:
                     raise self._unclosed(at, "quote")
                 self._at = close + 1
-                pieces.append(Piece(Part.LITERAL, at + 1, close, text[at + 1 : close], "'"))
+                pieces.append(Piece(self._part(text[at + 1 : close]), at + 1, close, text[at + 1 : close], "'"))
             case '"':
                 self._at = at + 1
                 self._double(pieces)
@@ -187,7 +191,12 @@ class Lexer:
             self._at = continued.end()
             return
         self._at = min(at + 2, self._end)
-        pieces.append(Piece(Part.LITERAL, at, self._at, self._text[at + 1 : self._at] or "\\"))
+        part = self._part(self._text[at : self._at])
+        pieces.append(Piece(part, at, self._at, self._text[at + 1 : self._at] or "\\"))
+
+    def _part(self, quoted: str) -> Part:
+        """What a quotation or an escape is: not its own text where the shell outside changes it first."""
+        return Part.OPAQUE if self.read_before and _CHANGED_IN_DOUBLE.search(quoted) else Part.LITERAL
 
     def _double(self, pieces: list[Piece]) -> None:
         """The inside of ``"…"``; the opening quote is behind ``_at``."""
