@@ -185,3 +185,10 @@ def test_images_padded_to_a_square() -> None:
 def test_averaged_copy_and_recomputation(more: str, expected: tuple[bool, bool]) -> None:
     found = reading("configs/new/third.py", FIRST + more, Surroundings(FILES, gpus=8))
     assert values(found, "ema", "grad_checkpointing") == expected
+
+
+def test_a_list_that_doubles_and_doubles_is_left_open() -> None:
+    text = "from ..common.data.coco import dataloader\nx = [1]\n" + "x = x + x\n" * 40
+    text += "dataloader.train.total_batch_size = x[0]\n"
+    found = reading("configs/new/third.py", text, Surroundings(FILES, gpus=8))
+    assert found.plan.global_batch.value is None
