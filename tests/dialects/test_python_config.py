@@ -62,6 +62,13 @@ def test_inheritance_across_files(import_line: str, home: str) -> None:
     assert found.plan.effective_batch.value == 128 * 2 * 4
 
 
+def test_an_imported_base_of_a_file_outside_the_project_is_looked_for_up_to_the_root() -> None:
+    text = "from base import Base\n\n\nclass Config(Base):\n    batch_size = 128\n    lr = 0.1\n    epochs = 3\n"
+    found = reading("/home/me/config_big.py", text, Surroundings({"/home/base.py": "class Base:\n    workers = 2\n"}))
+    assert told(found.plan.micro_batch) == (128, "file", 5)
+    assert [document.path for document in found.documents] == ["/home/me/config_big.py", "/home/base.py"]
+
+
 def test_a_dataclass_with_upper_case_names_and_fields() -> None:
     text = (
         "from dataclasses import dataclass, field\n\n\n@dataclass\nclass TrainSettings:\n"

@@ -31,6 +31,13 @@ def test_defaults() -> None:
         ("--torch_dtype float16 --train_type lora", Precision.PURE_FP16, "lora", None),
         ("--torch_dtype float32 --sft_type full", Precision.FP16, "none", None),
         ("--torch_dtype float32 --bf16 true --tuner_type full", Precision.BF16, "none", None),
+        ("--torch_dtype float32 --fp16 false --tuner_type full", Precision.FP32, "none", None),
+        ("--torch_dtype bfloat16 --bf16 true --tuner_type full", Precision.PURE_BF16, "none", None),
+        ("--bf16 true", Precision.PURE_BF16, "lora", None),
+        ("--bf16 false", Precision.PURE_BF16, "lora", None),
+        ("--torch_dtype float16 --fp16 true", Precision.PURE_FP16, "lora", None),
+        ("--fp16 true", None, "lora", None),
+        ("--quantization_bit 0 --sft_type lora", Precision.PURE_BF16, "lora", None),
         ("--quant_bits 4 --quant_method bnb", Precision.PURE_BF16, "qlora", None),
         ("--quantization_bit 4 --sft_type lora", Precision.PURE_BF16, "qlora", None),
         ("--deepspeed zero2", Precision.PURE_BF16, "lora", "zero2"),
@@ -38,7 +45,7 @@ def test_defaults() -> None:
         ("--deepspeed zero0", Precision.PURE_BF16, "lora", "ddp"),
     ],
 )
-def test_what_a_run_holds(flags: str, precision: Precision, adapter: str, sharding: str | None) -> None:
+def test_what_a_run_holds(flags: str, precision: Precision | None, adapter: str, sharding: str | None) -> None:
     found = reading("run.sh", LINE.format(flags))
     assert values(found, "precision", "adapter", "sharding") == (precision, adapter, sharding)
 
@@ -73,6 +80,53 @@ def test_one_process_spreads_over_the_machine() -> None:
     assert "8 GPUs for 1 process" in reading("run.sh", line, Surroundings(gpus=8)).plan.model.note
     assert reading("run.sh", line, Surroundings(gpus=1)).plan.model.known
     assert reading("run.sh", "NPROC_PER_NODE=8 " + line, Surroundings(gpus=8)).plan.model.known
+
+
+def test_one_process_that_is_told_to_use_one_gpu() -> None:
+    line = "SWIFT_SINGLE_DEVICE_MODE=1 CUDA_VISIBLE_DEVICES=0,1 " + LINE.format("")
+    assert reading("run.sh", line).plan.model.known
+
+
+YAML = "ENV:\n  NPROC_PER_NODE: {}\nmodel: m\ntuner_type: lora\ndataset: d\nmax_length: 2048\n"
+
+
+@pytest.mark.parametrize(
+    ("launch", "ranks"),
+    [
+        ("", 4),
+        ("swift sft sft.yaml", 4),
+        ("NPROC_PER_NODE=2 swift sft sft.yaml", 2),
+        ("NNODES=2 swift sft sft.yaml", 8),
+        ("torchrun --nproc_per_node 3 swift/cli/sft.py sft.yaml", 3),
+    ],
+)
+def test_ranks_of_the_environment_that_a_file_spells(launch: str, ranks: int) -> None:
+    for count in ("4", "'4'"):
+        plan = reading("sft.yaml", YAML.format(count), Surroundings(launched_by=launch)).plan
+        assert (plan.world_size.value, plan.accumulation.value) == (ranks, -(-16 // ranks))
+
+
+def test_ranks_of_the_file_that_a_command_names() -> None:
+    around = Surroundings({"sft.yaml": YAML.format(2)})
+    found = reading("run.sh", "swift sft sft.yaml --learning_rate 1e-4 --max_length 512\n", around)
+    assert values(found, "world_size", "seq_len") == (2, 512)
+
+
+@pytest.mark.parametrize(("flags", "steps"), [("", 1), ("--gradient_accumulation_steps 4", 4)])
+def test_grpo_accumulates_nothing_by_itself(flags: str, steps: int) -> None:
+    line = LINE.format(f"--rlhf_type grpo {flags}").replace("swift sft", "NPROC_PER_NODE=2 swift rlhf")
+    assert reading("run.sh", line).plan.accumulation.value == steps
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train_type: supervised\ndataset: cifar10\nmodel: resnet50\n",
+        "tuner_type: lora\nmodel: m\ndataset: d\nmax_length: 2048\nmicro_batch_size: 1\nglobal_batch_size: 4\n",
+    ],
+)
+def test_files_of_others(text: str) -> None:
+    assert all(found.plan.dialect != "swift" for found in readings("a.yaml", text))
 
 
 def test_ranks_that_are_no_constant() -> None:

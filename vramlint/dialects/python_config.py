@@ -115,9 +115,10 @@ def module_paths(module: str, path: str) -> list[str]:
 
 
 def _parents(folder: str) -> list[str]:
+    """The folders above, up to the project's root (``""``) or, outside of it, the machine's (``/``)."""
     parents = []
-    while folder:
-        folder = posixpath.dirname(folder)
+    while (above := posixpath.dirname(folder)) != folder:
+        folder = above
         parents.append(folder)
     return parents
 

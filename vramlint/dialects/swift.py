@@ -5,8 +5,9 @@ The arguments are those of Hugging Face's Trainer with other defaults. Accumulat
     accumulation = max(1, ceil(16 / per_device_train_batch_size / ranks))
     effective batch = per_device_train_batch_size x ranks x accumulation
 
-``NPROC_PER_NODE`` and ``NNODES`` in front of the command start the ranks. Without them there is one process, which
-spreads the layers over all GPUs that it sees (``device_map``).
+``NPROC_PER_NODE`` and ``NNODES`` in front of the command, or under ``ENV`` in the YAML, start the ranks. Without them
+there is one process, which spreads the layers over all GPUs that it sees (``device_map``). GRPO accumulates nothing
+unless told to.
 
 Example (``sft.sh``):
 
@@ -44,7 +45,7 @@ from typing import Any, ClassVar
 
 from vramlint.dialects import hf_trainer
 from vramlint.dialects.draft import Draft, title_of
-from vramlint.dialects.environment_ranks import process_ranks
+from vramlint.dialects.environment_ranks import file_ranks, process_ranks
 from vramlint.dialects.language import language_facts, low_precision_weights, preference
 from vramlint.dialects.launch import World, device_count, world
 from vramlint.dialects.model import Claim, Context, Reading
@@ -95,12 +96,13 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
     draft = Draft(claim, document, _title(claim, document))
     hf_trainer.fill(draft, claim, settings, context)
     language_facts(draft, "transformers")
-    ranks = _world(document, command, context)
-    _accumulation(draft, settings, ranks)
+    method = _method(claim, document, context)
+    ranks = _world(document, command, context, settings)
+    _accumulation(draft, settings, ranks, method)
     _adapter(draft, settings)
     _precision(draft, settings)
     _sharding(draft, settings)
-    _task(draft, settings, _method(claim, document, context))
+    _task(draft, settings, method)
     _spread(draft, document, command, context, ranks)
     shared = (settings.values.sequence_ranks or 1) * (settings.values.tensor_ranks or 1)
     return draft.close(ranks, model_parallel=shared)
@@ -116,18 +118,24 @@ def _title(claim: Claim, document: Document) -> str:
             return ""
 
 
-def _world(document: Document, command: Command | None, context: Context) -> World:
-    """The ranks of a command, or of the one line that hands the file over."""
+def _world(document: Document, command: Command | None, context: Context, settings: Settings[Arguments]) -> World:
+    """The ranks of a command, or of the one line that hands the file over, or of the file's own ``ENV``."""
     lines = [(document, command)] if command is not None else list(context.launches(document))
-    found = [process_ranks(at, line, _SOURCE) for at, line in lines if line.program in ("swift", "megatron")]
+    files = settings.sources
+    found = [process_ranks(at, line, _SOURCE, files) for at, line in lines if line.program in ("swift", "megatron")]
+    if not lines:
+        found = [file_ranks(files)]
     if len(found) == 1 and found[0] is not None:
         return found[0]
     return world(document, command, context)
 
 
-def _accumulation(draft: Draft, settings: Settings[Arguments], ranks: World) -> None:
-    """``gradient_accumulation_steps`` that is not spelled comes to an effective batch of about 16."""
-    if "accumulation" in settings.places:
+def _accumulation(draft: Draft, settings: Settings[Arguments], ranks: World, method: str) -> None:
+    """``gradient_accumulation_steps`` that is not spelled comes to an effective batch of about 16, 1 under GRPO."""
+    if settings.values.accumulation is not None or "accumulation" in settings.doubts:
+        return
+    if method == "rlhf" and settings.values.preference == "grpo":
+        draft.put("accumulation", default(1, f"1 under GRPO, {_SOURCE} rlhf_args.py"))
         return
     batch, count = draft.plan.micro_batch.value, ranks.ranks.value
     if batch is None or count is None:
@@ -147,6 +155,7 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
         draft.put("adapter", Fact("none", tuner.origin, tuner.location, "all weights are trained"))
         return
     bits, quantiser = settings.values.bits, str(settings.values.quantiser or "bnb")
+    bits = None if bits in (0, "0") else bits  # release 2 says 0 for none
     in_four = bits in (4, "4") and quantiser == "bnb"
     draft.put("adapter", Fact("qlora" if in_four else "lora", tuner.origin, tuner.location, tuner.note))
     in_eight = bits in (8, "8") and quantiser == "bnb"
@@ -162,33 +171,44 @@ def _adapter(draft: Draft, settings: Settings[Arguments]) -> None:
         draft.put("double_quantization", default(value=True, note=f"bnb_4bit_use_double_quant of {_SOURCE}"))
 
 
-_DTYPES = {"bfloat16": Precision.PURE_BF16, "float16": Precision.PURE_FP16, "float32": Precision.FP16}
-"""Weights are loaded in the dtype, and autocast is on: bf16 over bf16 weights, fp16 over fp16 and over fp32 ones."""
+_PRECISIONS = {
+    ("bfloat16", ""): Precision.PURE_BF16,
+    ("bfloat16", "bf16"): Precision.PURE_BF16,
+    ("float16", ""): Precision.PURE_FP16,
+    ("float16", "fp16"): Precision.PURE_FP16,
+    ("float32", ""): Precision.FP16,
+    ("float32", "fp16"): Precision.FP16,
+    ("float32", "bf16"): Precision.BF16,
+}
+"""By the dtype that weights are loaded in and the switch of autocast, which follows the dtype where nobody spells it."""
 
 
 def _precision(draft: Draft, settings: Settings[Arguments]) -> None:
-    """``torch_dtype`` decides, of which the model's own is the default; ``--bf16`` and ``--fp16`` go before it."""
-    if any(settings.values.bf16 or name in settings.places for name in ("bf16", "fp16")):
+    """``torch_dtype`` holds the weights, of which the model's own is the default; ``--bf16`` and ``--fp16`` autocast."""
+    if any(name in settings.doubts for name in ("bf16", "fp16", "weights")):
+        draft.put("precision", unknown("its switches are no constants"))
         return
     draft.slots.pop("precision", None)
+    switch = "bf16" if settings.values.bf16 else "fp16" if settings.values.fp16 else ""
     weights = settings.fact("weights")
-    if weights.value is None and "weights" not in settings.places:
-        draft.put("precision", default(Precision.PURE_BF16, "the model's own dtype, taken as bfloat16"))
-        return
-    kind = _DTYPES.get(str(weights.value))
-    draft.put(
-        "precision",
-        unknown(f"torch_dtype {weights.value}", weights.location)
-        if kind is None
-        else Fact(kind, weights.origin, weights.location, f"torch_dtype {weights.value}"),
-    )
+    dtype = str(weights.value or "bfloat16").removeprefix("torch.")
+    kind = _PRECISIONS.get((dtype, switch))
+    if dtype == "float32" and not switch and settings.values.fp16 is False and settings.spelled("fp16"):
+        kind = Precision.FP32
+    if kind is None:
+        text = f"torch_dtype {dtype}" + (f" under autocast to {switch}" if switch else "")
+        draft.put("precision", unknown(text, weights.location))
+    elif weights.value is None:
+        draft.put("precision", default(kind, "the model's own dtype, taken as bfloat16"))
+    else:
+        draft.put("precision", Fact(kind, weights.origin, weights.location, f"torch_dtype {weights.value}"))
 
 
 _STAGES = {"zero0": "ddp", "zero1": "zero1", "zero2": "zero2", "zero3": "zero3"}
 
 
 def _sharding(draft: Draft, settings: Settings[Arguments]) -> None:
-    """DeepSpeed configurations by name, of which two offload, and ``fsdp2``."""
+    """DeepSpeed configurations by name, of which two offload."""
     place = settings.places.get("deepspeed")
     named = str(plain_value(place.node)) if place is not None else ""
     stage, offloads, rest = named.partition("_offload")
@@ -248,6 +268,9 @@ def _task(draft: Draft, settings: Settings[Arguments], method: str) -> None:
 def _spread(draft: Draft, document: Document, command: Command | None, context: Context, ranks: World) -> None:
     """One process that sees several GPUs spreads the layers over them (``utils/env.py#is_mp``)."""
     if command is None or command.program != "swift" or command.launchers:
+        return
+    single = Source(document, command.environment, Origin.LAUNCH).find("SWIFT_SINGLE_DEVICE_MODE")
+    if single is not None and str(plain_value(single.node)) == "1":
         return
     visible = Source(document, command.environment, Origin.LAUNCH).find("CUDA_VISIBLE_DEVICES")
     gpus = device_count(plain_value(visible.node)) if visible is not None else context.target.gpus

@@ -12,6 +12,9 @@ from vramlint.dialects.table_vision import NOT_EVALUATION, VISION
 
 __all__ = ["FRAMEWORKS", "Row"]
 
+_TUNER = r"^(lora|full|longlora|adalora|llamapro|adapter|vera|boft|fourierft|reft|bone|lora_\w+)$"
+"""Tuners of ms-swift 2 to 4 (``arguments/tuner_args.py``); other programs have a ``train_type`` of their own."""
+
 _LANGUAGE: tuple[Row, ...] = (
     row(
         "accelerate",
@@ -422,7 +425,10 @@ FRAMEWORKS: tuple[Row, ...] = (
         line(r"(^|/)swift$", words=r"^(sft|pt|rlhf)$"),
         line(r"(^|[/.])swift[/.]cli[/.](sft|pt|rlhf)(\.py)?$"),
         keys(
-            any_of="tuner_type train_type sft_type", also="per_device_train_batch_size max_length torch_dtype dataset"
+            any_of=f"tuner_type={_TUNER} train_type={_TUNER} sft_type={_TUNER}",
+            also="per_device_train_batch_size max_length torch_dtype dataset model model_id_or_path",
+            least_also=2,
+            none_of="micro_batch_size global_batch_size tensor_model_parallel_size",
         ),
         call(r"(^|\.)(Sft|Train|RLHF|Pretrain)Arguments$", imports=r"^swift(\.|$)"),
         module="swift",
