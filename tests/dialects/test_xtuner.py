@@ -88,3 +88,30 @@ def test_adapters_on_8_bits_and_named_layers() -> None:
         "c.py", config("quantization_config=dict(load_in_8bit=True)", "lora=dict(r=8, target_modules=['q_proj']),")
     )
     assert values(found, "adapter", "base_quantization", "adapter_targets") == ("lora", "int8", ["q_proj"])
+
+
+def test_parts_beside_the_language_model_have_dtypes_of_their_own() -> None:
+    plan = reading("c.py", config("torch_dtype=torch.float16", "freeze_llm=True,", kind="LLaVAModel")).plan
+    assert not plan.precision.known
+    assert not plan.adapter.known
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "precision", "adapter"),
+    [
+        ("type=AmpOptimWrapper", "type='mmengine.optim.AmpOptimWrapper'", Precision.BF16, "none"),
+        ("optim_wrapper = dict(type=AmpOptimWrapper, ", "optim_wrapper = dict(", None, "none"),
+        ("lora=dict()", "lora=shared_lora", Precision.BF16, None),
+    ],
+)
+def test_what_the_file_does_not_say(old: str, new: str, precision: Precision | None, adapter: str | None) -> None:
+    text = config("", "lora=dict()," if "lora" in old else "")
+    assert old in text
+    found = reading("c.py", text.replace(old, new))
+    assert values(found, "precision", "adapter") == (precision, adapter)
+
+
+def test_classes_named_by_text() -> None:
+    text = config("torch_dtype='float16'").replace("type=optim_type", "type='torch.optim.AdamW'")
+    found = reading("c.py", text)
+    assert values(found, "precision", "optimizer") == (Precision.PURE_FP16, "AdamW")

@@ -180,11 +180,11 @@ _PRECISIONS = {
     ("float32", "fp16"): Precision.FP16,
     ("float32", "bf16"): Precision.BF16,
 }
-"""By the dtype that weights are loaded in and the switch of autocast, which follows the dtype where nobody spells it."""
+"""By the dtype that weights are loaded in and the switch of autocast, which follows the dtype where it is left out."""
 
 
 def _precision(draft: Draft, settings: Settings[Arguments]) -> None:
-    """``torch_dtype`` holds the weights, of which the model's own is the default; ``--bf16`` and ``--fp16`` autocast."""
+    """``torch_dtype`` holds the weights, the model's own by default; ``--bf16`` and ``--fp16`` are autocast."""
     if any(name in settings.doubts for name in ("bf16", "fp16", "weights")):
         draft.put("precision", unknown("its switches are no constants"))
         return

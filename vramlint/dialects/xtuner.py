@@ -61,7 +61,7 @@ from vramlint.dialects.overrides import flag_overrides, word_overrides
 from vramlint.dialects.places import Source, locate, location
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Text, keys, plain_value, read_settings
 from vramlint.plan import Fact, Origin, Precision, derived, unknown
-from vramlint.sources.model import Document, Mapping, Unknown, lookup
+from vramlint.sources.model import Document, Mapping, Scalar, Unknown, lookup
 
 NAME = "xtuner"
 TITLE = "XTuner"
@@ -119,9 +119,11 @@ def _ranks(document: Document, context: Context) -> World:
     return found[0] if len(found) == 1 and found[0] is not None else world(document, None, context)
 
 
-def _named(document: Document, dotted: str) -> tuple[str, Unknown | None]:
-    """The class or dtype at ``dotted``, by its own name where a variable stands for it."""
+def _named(document: Document, dotted: str) -> tuple[str, Scalar | Unknown | None]:
+    """The class or dtype at ``dotted``, by its own name where a variable or a text stands for it."""
     node = lookup(document.root, dotted)
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return node.value.rsplit(".", 1)[-1], node
     if not isinstance(node, Unknown):
         return "", None
     variable = lookup(document.root, node.text) if node.text.isidentifier() else None
@@ -138,7 +140,10 @@ def _optimizer(document: Document) -> Fact[str]:
 
 def _adapter(draft: Draft, settings: Settings[Config], document: Document) -> None:
     """``lora`` beside ``llm``; its layers are all linear ones unless it names them."""
-    lora = lookup(document.root, "model.lora")
+    model, lora = lookup(document.root, "model"), lookup(document.root, "model.lora")
+    if not isinstance(model, Mapping) or isinstance(lora, Unknown):
+        draft.put("adapter", unknown("the model is put together elsewhere"))
+        return
     if not isinstance(lora, Mapping):
         draft.put("adapter", derived("none", "no lora beside the model"))
         return
@@ -173,8 +178,11 @@ def _precision(draft: Draft, settings: Settings[Config], document: Document) -> 
         return
     if node is None:
         draft.put("weights_as_saved", derived(value=True, note="from_pretrained is given no dtype"))
+    if not wrapper:
+        draft.put("precision", unknown("no optimizer wrapper is named"))
+        return
     if wrapper != "AmpOptimWrapper":
-        draft.put("precision", derived(Precision.FP32, f"{wrapper or 'the optimizer wrapper'} does not autocast"))
+        draft.put("precision", derived(Precision.FP32, f"{wrapper} does not autocast"))
         return
     fact = settings.fact("computes")
     kind = _COMPUTES.get(str(fact.value))
@@ -216,3 +224,5 @@ def _kind(draft: Draft, document: Document) -> None:
     elif name != "SupervisedFinetune":
         where = None if node is None else locate(document, node.span)
         draft.put("model", unknown(f"{name or 'the model'} is more than a language model", where))
+        draft.put("adapter", unknown("which parts are trained or adapted is not worked out", where))
+        draft.put("precision", unknown("the parts beside the language model have dtypes of their own", where))
