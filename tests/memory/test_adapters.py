@@ -8,8 +8,10 @@ from tests.memory.support import LANGUAGE, plan
 from vramlint.hardware import GIB, Target
 from vramlint.memory import estimate
 from vramlint.memory.adapter import Adapter
+from vramlint.memory.adapter_ledger import quantised_inputs
 from vramlint.memory.adapters import METHODS
-from vramlint.memory.architecture import DecoderConfig
+from vramlint.memory.architecture import DecoderConfig, Experts
+from vramlint.memory.arithmetic import arithmetic
 from vramlint.memory.decoder import Decoder
 from vramlint.memory.knowledge import Workload
 from vramlint.plan import DecoderShape, Precision
@@ -176,3 +178,10 @@ def test_modules_to_save_are_read_by_the_names_of_models() -> None:
     assert both.allocated is not None
     assert alone.allocated is not None
     assert both.allocated.value > alone.allocated.value + 3 * copies
+
+
+def test_of_experts_no_quantised_layer_keeps_an_input() -> None:
+    dense = DecoderConfig(DecoderShape(1024, 8, 8, 8, 128, 4096, 32000, tied=False))
+    mixture = dense._replace(experts=Experts(8, 2, 512))
+    kept = [quantised_inputs(each, arithmetic(Precision.PURE_BF16)).bytes_per_token for each in (dense, mixture)]
+    assert kept == [2 * (2 * 1024 + 1024 + 4096), 2 * (2 * 1024 + 1024)]

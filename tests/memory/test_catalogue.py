@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vramlint.memory.catalogue import decoder_from_config, decoders, find_decoder, find_related
+from vramlint.memory.towers import tower_from_config
 
 NAMES = [
     ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Meta-Llama-3.1-8B-Instruct"),
@@ -236,3 +237,22 @@ def test_a_fine_tune_whose_name_holds_its_base(name: str, base: str) -> None:
 )
 def test_a_name_that_does_not_say_its_shape(name: str) -> None:
     assert find_related(name) is None
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        {"model_type": "qwen3_5_text"},
+        {"model_type": "nemotron_h", "hybrid_override_pattern": "M*-M"},
+        {"model_type": "nemotron_h", "num_hidden_layers": None, "layers_block_type": 3},
+        {"model_type": "lfm2"},
+    ],
+)
+def test_a_hybrid_whose_blocks_are_not_described_is_unknown(further: dict[str, object]) -> None:
+    sizes = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 100}
+    assert decoder_from_config({**sizes, "intermediate_size": 128, **further}) is None
+
+
+def test_a_tower_of_patches_without_pixels_is_unknown() -> None:
+    vision = {"patch_size": 0, "hidden_size": 4, "num_hidden_layers": 2, "intermediate_size": 4, "image_size": 4}
+    assert tower_from_config({"model_type": "gemma3", "vision_config": vision}, 64) is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.memory.support import plan
+from tests.memory.support import LANGUAGE, plan
 from vramlint.hardware import Target
 from vramlint.memory import estimate
 from vramlint.memory.architecture import DecoderConfig, Experts, LatentAttention
@@ -169,6 +169,11 @@ def test_the_worst_stage_is_named() -> None:
     [
         ({"expert_parallel": 2}, "no experts"),
         ({"pipeline_parallel": 64, "model_parallel": 64}, "fewer than 64 pipeline stages"),
+        ({"pipeline_parallel": 16, "pipeline_chunks": 4, "model_parallel": 16}, "do not make 64 pipeline stages"),
+        (
+            {"pipeline_parallel": 16, "pipeline_chunks": 4, "model_parallel": 16, "stage_less_layers": (1, 1)},
+            "do not make 64 pipeline stages",
+        ),
         ({"tensor_parallel": 2, "model_parallel": 8}, "does not say"),
         ({"tensor_parallel": 2}, "do not count"),
         ({"pipeline_parallel": 2, "model_parallel": 2, "uneven_stages": "4,28"}, "cuts itself"),
@@ -178,3 +183,22 @@ def test_what_cannot_be_known_says_why(extra: dict[str, Any], because: str) -> N
     found = estimate(plan({**TITAN, **extra}, **RUN, data_parallel=2), Target())
     assert found.allocated is None
     assert because in found.unknown_because
+
+
+def _parts(model: str, extra: dict[str, Any], **facts: Any) -> dict[str, int]:
+    found = estimate(plan(extra, **{**LANGUAGE, "model": model, **facts}), Target())
+    assert found.allocated is not None, found.unknown_because
+    return {part.name: part.bytes for part in found.components}
+
+
+def test_a_frozen_tower_stays_frozen_where_ranks_share_the_language_model() -> None:
+    alone = _parts("Qwen/Qwen2-VL-2B-Instruct", {})
+    shared = _parts("Qwen/Qwen2-VL-2B-Instruct", {"tensor_parallel": 2, "model_parallel": 2}, world_size=2)
+    assert shared["frozen parameters"] == alone["frozen parameters"]
+    assert shared["AdamW states"] == 2 * shared["parameters"]
+
+
+def test_the_reference_of_a_mixture_stands_beside_it_on_every_rank() -> None:
+    extra = {"expert_parallel": 8, "model_parallel": 1, "preference": "dpo"}
+    found = _parts("Qwen/Qwen3-30B-A3B", extra, world_size=8, data_parallel=8, sharding="fsdp")
+    assert found["frozen parameters"] == pytest.approx(found["parameters"] + found["experts"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -329,3 +331,25 @@ def test_an_encoder_decoder_of_unknown_length_is_unknown() -> None:
     found = estimate(plan({}, **run), Target())
     assert (found.allocated, found.least_bytes) == (None, None)
     assert "sequence length" in found.unknown_because
+
+
+def test_a_language_model_with_pictures_needs_no_room_for_convolutions() -> None:
+    facts = {**LANGUAGE, "model": "Qwen/Qwen2-VL-2B-Instruct"}
+    known = estimate(plan(**facts, image_size=ImageSize(1036, 1036)), Target())
+    unknown = estimate(plan(**facts), Target())
+    assert known.required == unknown.required
+
+
+def test_every_fact_that_is_read_is_listed() -> None:
+    module = importlib.import_module("vramlint.memory.estimate")
+    folder = Path(str(module.__file__)).parent
+    elsewhere = ("megatron", "deepspeed", "diffusion_plan")
+    read = {
+        fact
+        for path in folder.glob("*.py")
+        if not path.name.startswith(elsewhere)
+        for fact in re.findall(r'plan\.fact\(\s*"(\w+)"', path.read_text(encoding="utf-8"))
+    }
+    listed = set(re.findall(r"``(\w+)``", str(module.__doc__)))
+    assert len(read) > 60
+    assert read - listed - {"distributed_optimizer_instances"} == set()  # Megatron-LM's

@@ -81,3 +81,11 @@ def test_a_trainer_with_metrics_keeps_logits(arguments: str, keeps: bool | None)
         f"trainer = Trainer(model=model, args=args, {arguments})\n"
     )
     assert reading("train.py", text).plan.fact("keeps_eval_logits").value == keeps
+
+
+def test_buffers_of_the_reduction_are_not_there() -> None:
+    facts: dict[str, Any] = {"sharding": "zero2", "world_size": 4, "data_parallel": 4}
+    small, large = run({"reduce_bucket": 1}, **facts), run({"reduce_bucket": 500_000_000}, **facts)
+    assert small.evaluation is not None
+    assert large.evaluation is not None
+    assert small.evaluation.low == large.evaluation.low

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.memory.support import plan
+from tests.memory.support import LANGUAGE, plan
 from vramlint.hardware import GIB, Target, find_gpu
 from vramlint.memory import estimate
 from vramlint.memory.architecture import DecoderConfig, Experts, LatentAttention
@@ -185,3 +185,12 @@ def test_an_unknown_number_of_ranks_is_as_few_as_may_be() -> None:
     assert unknown.allocated.low < few.allocated.low
     assert unknown.allocated.low <= many.allocated.value
     assert any("number of ranks unknown: 4 data-parallel assumed" in text for text in unknown.assumptions)
+
+
+def test_no_instances_of_the_distributed_optimizer_are_one() -> None:
+    facts = {**LANGUAGE, "sharding": "zero1", "world_size": 4, "data_parallel": 4}
+    extra = {"implementation": "megatron"}
+    none, one = (
+        estimate(plan({**extra, "distributed_optimizer_instances": number}, **facts), Target()) for number in (0, 1)
+    )
+    assert none.allocated == one.allocated

@@ -9,6 +9,7 @@ import pytest
 from tests.dialects.support import reading
 from tests.memory.support import LANGUAGE, plan
 from vramlint.hardware.model import Target
+from vramlint.memory.catalogue import find_decoder
 from vramlint.memory.estimate import estimate
 from vramlint.memory.model import Estimate
 
@@ -99,3 +100,11 @@ def test_trainer_arguments_give_rank_and_layers() -> None:
     found = reading("train.py", text).plan
     assert found.fact("optimizer_rank").value == 64
     assert found.fact("optimizer_targets").value == ("attn", "mlp")
+
+
+def test_linear_layers_of_a_hybrid_are_counted_by_kind_of_block() -> None:
+    config = find_decoder("nvidia/Nemotron-H-8B-Base-8K")
+    assert config is not None
+    found = run(model="nvidia/Nemotron-H-8B-Base-8K", optimizer="muon_and_adamw")
+    sizes = {part.name: part.bytes for part in found.components}
+    assert sizes["linear layers"] == 2 * config.config.linear_parameters

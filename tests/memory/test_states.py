@@ -28,6 +28,8 @@ N = 1_000_000
         ("paged_ademamix_32bit", 12, 12, 0),
         ("rmsprop_bnb", 4, 4, 0),
         ("rmsprop_bnb_8bit", 1.02, 1.02, 0),
+        ("SGD8bit", 1.02, 1.02, 0),
+        ("Adagrad8bit", 1.02, 1.02, 0),
         ("lion_8bit", 1.02, 1.02, 0),
         ("Muon", 4, 2, 0.5),
         ("adafactor", 0.02, 0.02, 0.1),
@@ -133,3 +135,19 @@ def test_paged_states_stay_out_of_the_allocator() -> None:
     states = states_of((group,), optimizer, sharding_of(None, 1), ema=False)
     assert states.bytes == 2 * N
     assert sum(component.bytes for component in states.paged) > 2 * N
+
+
+@pytest.mark.parametrize("name", ["CAME_8BIT", "PRODIGY_8BIT", "soap8bit", "Muon8bit"])
+def test_states_of_fewer_bits_are_not_taken_for_whole_ones(name: str) -> None:
+    assert find_optimizer(name) is None
+
+
+def test_averages_stay_on_the_card_where_the_optimizer_leaves_it() -> None:
+    groups = (WeightGroup("parameters", N, 2, "made up", trainable=True),)
+    adamw = find_optimizer("adamw")
+    assert adamw is not None
+    offloading = sharding_of("zero2", 4)._replace(states_on_host=True)
+    found = {part.name: part.bytes for part in states_of(groups, adamw, offloading, ema=True).components}
+    assert found["EMA weights"] == 4 * N
+    everything = states_of(groups, adamw, offloading._replace(parameters_on_host=True), ema=True)
+    assert everything.bytes == 0

@@ -95,5 +95,6 @@ def shares_output(config: DecoderConfig, numbers: Arithmetic, adapter: Adapter) 
 def quantised_inputs(config: DecoderConfig, numbers: Arithmetic) -> Saved:
     """Inputs of quantised layers where the library keeps them: each distinct input tensor once."""
     shared = 1 if config.shared_norm else 2
-    width = shared * config.shape.hidden + config.attention_width + config.shape.ffn
+    down = sum(linear.inputs for linear in config.linears if linear.reads == "down")
+    width = shared * config.shape.hidden + config.attention_width + down
     return Saved("inputs of the quantised layers", numbers.compute * width)

@@ -34,7 +34,7 @@ from vramlint.memory.knowledge import Resolution
 from vramlint.memory.states import NF4_BYTES
 from vramlint.plan import Precision, TrainingPlan
 
-BASE_BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": NF4_BYTES, "int4": 0.5 + 4 / 128, "int3": 3 / 8 + 4 / 128, "int2": 0.28}
+BASE_BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": NF4_BYTES, **{f"int{bits}": bits / 8 + 4 / 128 for bits in (2, 3, 4)}}
 """Bytes of a quantised linear weight. A scale for each row or tensor is left out; with fewer than 8 bits it is one of
 two 16-bit numbers a group of 128 (optimum-quanto 0.2 ``tensor/weights/qbits.py``, torchao 0.18 ``uintx``)."""
 
@@ -82,7 +82,7 @@ def _placed(plan: TrainingPlan, denoiser: Denoiser, texts: list[str]) -> Denoise
     else:
         counts = _swapped(int(str(share).removeprefix("swap ")), denoiser.blocks)
         if counts is None:
-            return f"blocks_to_swap {share}: {denoiser.name} has {denoiser.blocks} blocks"
+            return f"blocks to {share}: {denoiser.name} has {denoiser.blocks} blocks"
         moved = sum(map(int.__mul__, counts, each))
     texts.append(
         f"{moved / denoiser.base:.0%} of the weights wait in host memory; the blocks that come take their place"

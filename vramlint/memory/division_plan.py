@@ -54,7 +54,10 @@ def shared(plan: TrainingPlan, found: Resolution) -> Resolution:
     parallel = parallel._replace(
         sequence=parallel.tensor > 1 and (style.sequence if sequence is None else bool(sequence))
     )
-    division = _division(plan, style, parallel).with_sizes(found.knowledge.config.shape.layers)
+    layers = found.knowledge.config.shape.layers
+    division = _division(plan, style, parallel).with_sizes(layers)
+    if _runs_short(division, layers):
+        return Resolution(None, because=f"{layers} blocks do not make {len(division.parallel.sizes)} pipeline stages")
     decoders = [each for each in (found.knowledge, *found.alternatives) if isinstance(each, Decoder)]
     first, *others = (each._replace(division=division) for each in decoders)
     return Resolution(first, tuple(others), (*found.assumptions, *_described(division, style, first)))
@@ -96,6 +99,12 @@ def _does_not_divide(plan: TrainingPlan, decoder: Decoder, parallel: Parallelism
     if parallel.pipeline > 1 and plan.fact("uneven_stages").value:
         return "pipeline stages that the config cuts itself are not worked out"
     return ""
+
+
+def _runs_short(division: Division, layers: int) -> bool:
+    """Whether a stage would have neither a block nor embedding or head in its place."""
+    sizes = division.parallel.sizes
+    return min(sizes, default=0) < 0 or layers + sum(division.less_layers or ()) < len(sizes)
 
 
 def _division(plan: TrainingPlan, style: Style, parallel: Parallelism) -> Division:

@@ -5,16 +5,24 @@ reserved  = allocated + allocator slack            required = allocated + smalle
 device    = reserved + CUDA context (and NCCL)     verdict: ``required`` against the card's usable memory
 
 Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect gives them. Of the model:
-``implementation``, ``expert_mixture``, ``latent_attention``, ``learned_positions``, ``qk_norm``, ``encoder_layers``,
-``decoder_seq_len``, ``projection_dim``. Of adapters: ``adapter_targets``, ``adapter_dropout``, ``adapter_method``,
-``trained_parameters``, ``virtual_tokens``, ``double_quantization``. Of the step: ``packing``, ``longest_sample``,
-``fused_loss``, ``chunked_loss``, ``compile``, ``activation_offload``, ``optimizer_in_backward``, ``momentum``,
-``largest_image_size``, ``side_multiple``, ``deterministic``, ``tiled_loss``, ``weights_as_saved``. Of preference and
+``implementation``, ``architecture``, ``architecture_like``, ``expert_mixture``, ``latent_attention``,
+``learned_positions``, ``parallel_residual``, ``qk_norm``, ``attention``, ``encoder_layers``, ``decoder_seq_len``,
+``projection_dim``, ``in_channels``, ``mask_head``, ``user_model``, ``own_profile``, ``observations``. Of adapters:
+``adapter_targets``, ``adapter_dropout``, ``adapter_method``, ``trained_parameters``, ``virtual_tokens``,
+``modules_to_save``, ``base_quantization``, ``double_quantization``, ``quantised_experts``. Of the step: ``packing``,
+``longest_sample``, ``fused_loss``, ``chunked_loss``, ``compile``, ``activation_offload``, ``optimizer_in_backward``,
+``optimizer_kernel``, ``optimizer_rank``, ``optimizer_targets``, ``momentum``, ``largest_image_size``, ``batch_shape``,
+``side_multiple``, ``deterministic``, ``tiled_loss``, ``weights_as_saved``, ``stack``, ``assumed``. Of preference and
 reinforcement runs: ``preference``, ``reference_model``, ``completion_length``, ``generated_sequences``, ``teacher``,
-``fused_preference_loss``, ``token_budget``, ``open_lengths``, ``written_lengths``, ``rollout_engine``. Of
-parallelism: ``model_parallel``, ``tensor_parallel`` and other degrees, ``low_precision_weights``,
-``sharded_accumulation``, ``offload_optimizer``, ``offload_parameters``, ``cpu_offload``; and
-Megatron-LM's flags as ``vramlint/dialects/megatron_model.py`` names them.
+``fused_preference_loss``, ``token_budget``, ``open_lengths``, ``written_lengths``, ``rollout_engine``. Of evaluations:
+``eval_strategy``, ``eval_batch``, ``eval_accumulation``, ``keeps_eval_logits``, ``prediction_loss_only``. Of
+parallelism: ``model_parallel``, ``tensor_parallel``, ``expert_tensor_parallel`` and other degrees,
+``sequence_parallel``, ``loss_parallel``, ``pipeline_schedule``, ``pipeline_chunks``, ``pipeline_micro_batch``,
+``uneven_stages``, ``stage_layers``, ``stage_less_layers``, ``reshard_after_forward``, ``hybrid_sharding``,
+``shard_replicas``, ``checkpointing_kind``, ``checkpoint_every``, ``partitioned_checkpoints``,
+``low_precision_weights``, ``sharded_accumulation``, ``offload_optimizer``, ``offload_parameters``, ``cpu_offload``;
+DeepSpeed's buffers (``deepspeed.py``), what stands beside a denoiser (``diffusion_plan.py``), parts of encoders and
+vision models (``networks/planned.py``); and Megatron-LM's flags as ``vramlint/dialects/megatron_model.py`` names them.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ LEAST_BYTES, BYTES = 6, 10
 SHORT = 4
 """Unpacked samples are seldom as long as the limit: the lower bound is for a quarter of it."""
 
-MOVING = ("activations", "gradients", "gathered weights", "optimizer step", "allocator slack", "rollout engine")
+MOVING = (
+    *("activations", "gradients", "gathered weights", "reduction buffers", "optimizer step"),
+    *("allocator slack", "rollout engine"),
+)
 """Components that are not there between two steps."""
 
 _KEPT_BYTES = 4

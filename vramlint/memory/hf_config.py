@@ -174,7 +174,7 @@ def decoder_from_config(data: Config) -> DecoderConfig | None:
         return None
     shape = _shape(text, kind, traits)
     config = None if shape is None else _architecture(text, kind, traits, shape)
-    return config if config is None or kind not in hf_hybrids.READERS else hf_hybrids.READERS[kind](text, config)
+    return config if config is None or kind not in hf_hybrids.READERS else hf_hybrids.read(kind, text, config)
 
 
 def text_config(data: Config) -> Config:
@@ -222,7 +222,8 @@ def _value(text: Config, name: str) -> int | None:
 
 def _shape(text: Config, kind: str, traits: Traits) -> DecoderShape | None:
     hidden, layers = _value(text, "hidden_size"), _value(text, "num_hidden_layers")
-    layers = layers or len(text.get("layers_block_type") or ()) or None
+    listed = text.get("layers_block_type")
+    layers = layers or (len(listed) if isinstance(listed, list) else 0) or None
     heads, vocabulary = _value(text, "num_attention_heads"), _value(text, "vocab_size")
     if hidden is None or layers is None or heads is None or vocabulary is None:
         return None

@@ -216,6 +216,7 @@ _TABLE: tuple[tuple[str, Optimizer | None], ...] = (
     (r"adam.*8 ?bit|8 ?bit.*adam|adamw?8", _ADAM_8BIT),
     (r"paged.*adam|adam.*(bnb|32 ?bit)", _ADAM_32BIT),
     (r"rmsprop.*8 ?bit", _RMSPROP_8BIT),
+    (r"(sgd|adagrad).*8 ?bit", _RMSPROP_8BIT._replace(name="8-bit SGD or Adagrad")),
     (r"rmsprop.*(bnb|32 ?bit)", _RMSPROP_32BIT),
     (r"fused.*adam|adam.*fused|fusedadam", _FUSED),
     (r"adam|radam|lamb|nadam", ADAMW),
@@ -255,8 +256,9 @@ def find_optimizer(name: str | None, momentum: float | None = None) -> Optimizer
 
 
 def _as_named(text: str, optimizer: Optimizer | None, momentum: float | None) -> Optimizer | None:
-    """What a row of the table stands for under a name that says more: paged, layer by layer, without momentum."""
-    if optimizer is None:
+    """What a row of the table stands for under a name that says more: paged, layer by layer, without momentum; None
+    where it says states of fewer bits than the row has."""
+    if optimizer is None or (re.search(r"[48] ?bit", text) and "-bit" not in optimizer.name):
         return None
     if "layerwise" in text:
         return optimizer._replace(steps_in_backward=True, name=f"layerwise {optimizer.name}")

@@ -142,7 +142,7 @@ def _bounds(setting: Setting, value: int, worst: Moment) -> Interval:
     if setting.sharding.parameters > 1:
         swing = hypot(swing, SHARDED_SPREAD * value)
     above = swing
-    if setting.workload.height:
+    if setting.workload.height and not isinstance(setting.knowledge, (Decoder, MegatronModel)):
         share = getattr(setting.knowledge, "workspace_share", CONVOLUTION_WORKSPACE_SHARE)
         above += share * 4 * setting.knowledge.trainable
     return Interval(round(value - swing), value, round(value + above))

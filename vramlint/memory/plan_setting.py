@@ -77,7 +77,6 @@ def settings_of(plan: TrainingPlan, found: Resolution, capability: tuple[int, in
         sharding_for(plan, ranks, found.knowledge),
         bool(plan.ema.value),
         ranks,
-        bool(plan.fact("double_quantization").value),
     )
     if plan.fact("stack").value not in (None, "modern"):
         chosen = _on_old_stack(chosen)

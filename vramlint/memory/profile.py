@@ -60,7 +60,7 @@ TERMS: dict[str, Callable[[Workload], int]] = {
 """What a coefficient multiplies, by the name it has in the files: batch, pixels, tokens, targets and their products.
 
 ``P7/4`` are the places of a map at a quarter of the image, padded to whole windows of 7 x 7 (Swin);
-``R7/4`` those of one padded to the right alone.
+``BR7/4`` those of one padded to the right alone.
 """
 
 

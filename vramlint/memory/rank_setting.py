@@ -84,7 +84,7 @@ def _offloading(plan: TrainingPlan, found: Sharding) -> Sharding:
 def _megatron_sharding(plan: TrainingPlan, ranks: int, model: MegatronModel) -> Sharding:
     """Ranks that share a sequence hold the same parameters, so the distributed optimizer divides among them too."""
     instances = plan.fact("distributed_optimizer_instances").value
-    among = ranks * model.parallel.context // (instances if isinstance(instances, int) else 1)
+    among = ranks * model.parallel.context // (instances if isinstance(instances, int) and instances > 0 else 1)
     kinds = {"zero1": "megatron-distributed", "zero2": "megatron-distributed", "zero3": "megatron-fsdp"}
     kind = {**kinds, "fsdp": "megatron-fsdp"}.get(str(plan.sharding.value), "megatron")
     on_host = bool(plan.fact("cpu_offload").value)

@@ -25,7 +25,6 @@ class Setting:
     sharding: Sharding
     ema: bool
     ranks: int
-    double_quantised: bool = False
     old_stack: bool = False
     """Whether torch is older than 2.0: kernels are loaded eagerly, and ``zero_grad`` keeps gradients alive."""
     lengths_vary: bool = False
@@ -61,8 +60,11 @@ class Setting:
 
     def _groups_by_shape(self, model: Decoder, kept: Matrices, each: int) -> tuple[WeightGroup, ...]:
         """Weights of the blocks' linear layers, whose states follow their shape, apart from the rest."""
-        config = model.config
-        matrices = [Matrix(each.name, each.outputs, each.inputs, config.shape.layers) for each in config.linears]
+        matrices = [
+            Matrix(linear.name, linear.outputs, linear.inputs, count)
+            for count, block in model.config.kinds
+            for linear in block.linears
+        ]
         elements, state_bytes = split(matrices, kept, each)
         frozen = model.parameters - model.trainable
         return (
@@ -106,11 +108,12 @@ class Setting:
         among = self.sharding.optimizer // expert if apart else None
         origin = f"{each} bytes x parameters; {model.source}"
         return (
-            WeightGroup("parameters", counted.dense + model.tower_parameters, each, origin, trainable=True),
+            WeightGroup("parameters", model.trainable - counted.experts, each, origin, trainable=True),
             WeightGroup(
                 "experts", counted.experts, each, f"routed experts, shared by {expert} ranks", trainable=True,
                 ranks=None if among is None else max(1, among),
             ),
+            WeightGroup("frozen parameters", model.parameters - model.trainable, each, origin),
         )  # fmt: skip
 
     def _adapted_groups(self, model: Decoder, each: int) -> tuple[WeightGroup, ...]:
@@ -119,8 +122,7 @@ class Setting:
         whole = model.parameters - model.trainable - model.tower_parameters
         if model.quantised and model.implementation.quantises_head:
             linear += model.config.head_parameters
-        double = self.double_quantised or model.double_quantised
-        stored = NF4_DOUBLE_BYTES if double else NF4_BYTES
+        stored = NF4_DOUBLE_BYTES if model.double_quantised else NF4_BYTES
         if model.eight_bit:
             stored = int8_bytes(model.config.shape.hidden)
         every = sum(count * block.expert_matrices for count, block in model.local_config.kinds)

@@ -135,6 +135,8 @@ def states_of(
     states = _optimizer_states(trainable, optimizer, sharding)
     if buffer_bytes:
         components.append(Component("buffers", buffer_bytes, "running statistics, queues and other buffers"))
+    if ema and not sharding.parameters_on_host:
+        components.append(_averaged(groups))
     if sharding.states_on_host:
         return _offloaded(components, trainable, sharding)
     if states.bytes and not optimizer.paged:
@@ -145,8 +147,6 @@ def states_of(
     if sharding.master_weights and gradient_bytes < 4 * elements:
         master = 4 * elements // sharding.optimizer
         components.append(Component("master weights", master, "fp32 copies, 4 bytes (DeepSpeed bf16/fp16 optimizer)"))
-    if ema:
-        components.append(_averaged(groups))
     if sharding.buckets and elements:
         components.append(
             Component("DDP buckets", round(gradient_bytes), "one copy of the gradients (gradient_as_bucket_view=False)")

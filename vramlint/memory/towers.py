@@ -78,7 +78,10 @@ class _Sizes(NamedTuple):
         hidden = int(vision.get("embed_dim") or vision["hidden_size"])
         layers = int(vision.get("depth") or vision["num_hidden_layers"])
         ffn = int(vision.get("intermediate_size") or hidden * vision.get("mlp_ratio", 4))
-        return cls(hidden, layers, ffn, _side(vision["patch_size"]))
+        patch = _side(vision["patch_size"])
+        if patch < 1:
+            raise ValueError("patches without pixels")
+        return cls(hidden, layers, ffn, patch)
 
     def tower(self, kind: str, parameters: int) -> Tower:
         return Tower(kind, self.hidden, self.layers, self.ffn, self.patch, parameters)
