@@ -42,10 +42,14 @@ class Timed(NamedTuple):
 
 def measure(paths: Sequence[str], rounds: int = 5) -> list[Timed]:
     """The estimates of all runs of ``paths`` that get a figure."""
+    before = gc.get_threshold()
     gc.set_threshold(1_000_000, 50, 50)  # as the command line does
-    target = Target(find_gpu("a100-40gb"))
-    runs = check(tuple(paths), CheckOptions(with_rules=False)).runs
-    found = [_timed(run.reading.plan, target, rounds) for run in runs]
+    try:
+        target = Target(find_gpu("a100-40gb"))
+        runs = check(tuple(paths), CheckOptions(with_rules=False)).runs
+        found = [_timed(run.reading.plan, target, rounds) for run in runs]
+    finally:
+        gc.set_threshold(*before)
     return [each for each in found if each is not None]
 
 

@@ -56,6 +56,9 @@ SIZE = re.compile(r"(\d+(?:[._]\d+)?)([bBmM])(?![a-z])")
 
 def main(argv: list[str]) -> int:
     rows: dict[str, tuple[str, dict[str, Any]]] = {}
+    if not argv or argv == ["--add"]:
+        print("\n".join(__doc__.splitlines()[2:5]), file=sys.stderr)
+        return 2
     if argv[0] in ("--same", "--add"):
         rows = _there()
         argv = argv[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,23 +21,18 @@ PUBLISHED_BILLIONS = {
 """What model cards and papers say, in words of one or two figures."""
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED_BILLIONS if find_denoiser(name) is not None])
+@pytest.mark.parametrize("name", PUBLISHED_BILLIONS)
 def test_as_published(name: str) -> None:
     found = find_denoiser(name)
     assert found is not None
     assert found.base / 1e9 == pytest.approx(PUBLISHED_BILLIONS[name], rel=0.12)
 
 
-def test_most_are_published() -> None:
-    known = [name for name in PUBLISHED_BILLIONS if find_denoiser(name) is not None]
-    assert len(known) >= 25
-
-
-def test_as_diffusers_builds_them() -> None:
+def test_as_diffusers_builds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     importlib.import_module("vramlint.trace.stand_ins").torchvision_schemas()
     diffusers = pytest.importorskip("diffusers", reason="counts are compared where diffusers is installed")
-    sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
     recipes = {each.names[0]: each for each in importlib.import_module("diffusion_models").MODELS}
     for denoiser in denoisers():
         recipe = recipes[denoiser.name]

@@ -4,6 +4,8 @@ allocated = states + activations and gradients at the worst moment + workspaces
 reserved  = allocated + allocator slack            required = allocated + smallest slack that works + context
 device    = reserved + CUDA context (and NCCL)     verdict: ``required`` against the card's usable memory
 
+``evaluation`` of a language model is what rests between two steps and a batch of logits, and is told beside them.
+
 Besides the plan's fields it reads these facts of ``plan.extra`` where a dialect gives them. Of the model:
 ``implementation``, ``architecture``, ``architecture_like``, ``expert_mixture``, ``latent_attention``,
 ``learned_positions``, ``parallel_residual``, ``qk_norm``, ``attention``, ``encoder_layers``, ``decoder_seq_len``,
