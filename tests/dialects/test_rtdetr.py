@@ -85,8 +85,26 @@ def test_repairs_write_the_file_itself() -> None:
     assert (slot.node, slot.key, slot.spell(2)) == (None, "total_batch_size", 8)
 
 
-def test_the_launch_line_switches_amp_on() -> None:
-    around = Surroundings(launched_by="torchrun --nproc_per_node=2 tools/train.py -c a.yml --use-amp")
-    text = "__include__: []\nPResNet: {depth: 50}\ntrain_dataloader: {total_batch_size: 8}\nuse_amp: False\n"
-    found = reading("a.yml", text, around)
-    assert (found.plan.precision.value, found.plan.micro_batch.value) == (Precision.FP16, 4)
+@pytest.mark.parametrize(
+    ("line", "in_file", "precision"),
+    [
+        ("torchrun --nproc_per_node=2 tools/train.py -c a.yml --use-amp", False, Precision.FP16),
+        ("torchrun --nproc_per_node=2 tools/train.py -c a.yml --amp", False, Precision.FP16),
+        ("torchrun --nproc_per_node=2 tools/train.py -c a.yml", True, Precision.FP32),
+        ("torchrun --nproc_per_node=2 tools/mine.py -c a.yml", True, Precision.FP16),
+    ],
+)
+def test_the_launch_line_decides_on_amp(line: str, in_file: bool, precision: Precision) -> None:
+    text = f"__include__: []\nPResNet: {{depth: 50}}\ntrain_dataloader: {{total_batch_size: 8}}\nuse_amp: {in_file}\n"
+    found = reading("a.yml", text, Surroundings(launched_by=line))
+    assert (found.plan.precision.value, found.plan.micro_batch.value) == (precision, 4)
+
+
+@pytest.mark.parametrize(("expansion", "known"), [("", True), ("HybridEncoder: {expansion: 0.5}\n", False)])
+def test_an_encoder_of_another_width_is_another_model(expansion: str, known: bool) -> None:
+    model = "RTDETR: {backbone: PResNet, decoder: RTDETRTransformerv2}\nPResNet: {depth: 50}\n"
+    assert reading("a.yml", f"__include__: []\n{model}{expansion}").plan.model.known is known
+
+
+def test_scales_that_a_missing_file_may_say() -> None:
+    assert not reading("configs/a.yml", OWN.format("")).plan.multi_scale.known

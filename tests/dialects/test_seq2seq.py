@@ -115,3 +115,9 @@ def test_a_base_in_eight_bits() -> None:
 def test_a_call_that_freezes_the_encoder() -> None:
     plan = reading("train.py", SCRIPT.format(tokenizing=ONE, loading="") + "model.freeze_encoder()\n").plan
     assert plan.fact("frozen_parts").value == ("encoder",)
+
+
+def test_a_superscript_is_no_number() -> None:
+    plan = flags("--max_source_length ² --optim galore_adamw --optim_args rank=²", "train.py")
+    assert not plan.seq_len.known
+    assert not plan.fact("optimizer_rank").known

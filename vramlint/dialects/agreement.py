@@ -235,7 +235,7 @@ def _launchers(command: tuple[Document, Command] | None) -> Iterator[tuple[Docum
 
 def _number(place: Place | None) -> int | None:
     value = plain_value(place.node) if place is not None else None
-    value = int(value) if isinstance(value, str) and value.isdigit() else value
+    value = int(value) if isinstance(value, str) and value.isdecimal() else value
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -90,6 +90,6 @@ def _slot(place: Place, value: object) -> Slot | None:
     """A switch or a whole number can be written back; other spellings are left to their authors."""
     if not isinstance(place.node, Scalar) or not place.source.editable:
         return None
-    is_word = isinstance(value, str) and not value.strip().lstrip("+-").isdigit()
+    is_word = isinstance(value, str) and not value.strip().lstrip("+-").isdecimal()
     spell = spelling_out.switch(value) if isinstance(value, bool) or is_word else spelling_out.number
     return Slot(place.source.document, place.entry.key, place.node, place.parent, place.entry.key, None, spell)

@@ -97,6 +97,6 @@ def _gpus(container: MappingNode) -> int | None:
         value = (
             plain_value(node) if isinstance(holder, MappingNode) and (node := holder.get(_GPU)) is not None else None
         )
-        if str(value).isdigit() and int(str(value)):
+        if str(value).isdecimal() and int(str(value)):
             return int(str(value))
     return None

@@ -127,7 +127,7 @@ def optimizer_shapes(draft: Draft, arguments: Fact[Any], targets: Fact[Any]) -> 
     text = arguments.value
     pairs = text.items() if isinstance(text, dict) else re.findall(r"(\w+)\s*=\s*([\w.]+)", str(text or ""))
     rank = str(dict(pairs).get("rank", ""))
-    if rank.isdigit() and int(rank):
+    if rank.isdecimal() and int(rank):
         draft.put("optimizer_rank", Fact(int(rank), arguments.origin, arguments.location))
     meant = targets.value
     words = [meant] if isinstance(meant, str) else meant

@@ -184,7 +184,7 @@ def device_ranks(place: Place | None, nodes: int) -> World | None:
 
 def _devices(value: object) -> int | None:
     """``2`` is two, ``[0, 2]`` and ``"0,2"`` are two, ``"2"`` is two; "auto" and -1 say nothing certain."""
-    if isinstance(value, str) and value.strip().isdigit():
+    if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if isinstance(value, bool):
         return None

@@ -183,7 +183,7 @@ def _world(document: Document, command: Command | None, context: Context, settin
     if (
         place is None
         or isinstance(count, bool)
-        or not str(count).isdigit()
+        or not str(count).isdecimal()
         or nodes.value is None
         or int(str(count)) < 1
     ):

@@ -242,7 +242,7 @@ def _world(document: Document, context: Context, settings: Settings[Config]) -> 
 def _devices(value: object) -> int | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, str) and value.strip().isdigit():
+    if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if isinstance(value, int):
         return value if value > 0 else None

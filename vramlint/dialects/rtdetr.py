@@ -34,7 +34,8 @@ model: rtdetr_v2_r18vd derived
 ```
 
 Values of ``-u key=value`` on the launch line go before the file, the file before what it includes, and later includes
-before earlier ones. Files that are not at hand leave what they may say UNKNOWN.
+before earlier ones. ``use_amp`` alone is decided by the launch line of ``train.py``, where one is known: ``--use-amp``,
+or no autocast. Files that are not at hand leave what they may say UNKNOWN.
 
 Sources: lyuwenyu/RT-DETR 2025-05, ``rtdetrv2_pytorch/src/core/yaml_utils.py`` (includes), ``yaml_config.py`` (batch of
 a rank, an assertion), ``_config.py`` (no AMP and no EMA by default), ``tools/train.py``; Peterande/D-FINE 2025-03, the
@@ -53,7 +54,7 @@ from vramlint.dialects.draft import Draft
 from vramlint.dialects.launch import world
 from vramlint.dialects.model import Claim, Context, Reading
 from vramlint.dialects.neighbours import reader_of
-from vramlint.dialects.overrides import flag_overrides, word_overrides
+from vramlint.dialects.overrides import only_launch, word_overrides
 from vramlint.dialects.places import Source
 from vramlint.dialects.reading import Count, Flag, Natural, Schema, Settings, Size, Text, keys, read_settings
 from vramlint.plan import Fact, ImageSize, Precision, default, derived, unknown
@@ -92,6 +93,7 @@ class Config(Schema):
     decoder: Text | None = keys("RTDETR.decoder", "DFINE.decoder", "DEIM.decoder")
     hg_size: Text | None = keys("HGNetv2.name")
     hidden: Count | None = keys("HybridEncoder.hidden_dim")
+    expansion: float | None = keys("HybridEncoder.expansion")
 
 
 _DIRECT = (
@@ -114,7 +116,8 @@ def read(claim: Claim, document: Document, context: Context) -> Reading:
         draft.put("ema", default(value=False, note=f"default of {_SOURCE}") if chain.complete else unknown(_MISSING))
     draft.put("task", derived("detect", "a detector is trained"))
     draft.put("model", _model(settings))
-    _scales(draft, settings)
+    if chain.complete or settings.spelled("scales") or settings.spelled("base_size"):
+        _scales(draft, settings)
     found = world(document, None, context, alone="one process: no launcher is known")
     _batch(draft, settings, found.ranks)
     _only_own(draft, found.ranks.value)
@@ -147,10 +150,14 @@ class _Chain:
 def _precision(
     draft: Draft, settings: Settings[Config], document: Document, context: Context, *, complete: bool
 ) -> Fact[Precision]:
-    """``--use-amp`` on the launch line, else ``use_amp``: autocast to fp16 with loss scaling."""
-    flag = next((place for source in flag_overrides(document, context) if (place := source.find("use_amp"))), None)
-    if flag is not None:
-        return derived(Precision.FP16, "--use-amp of the launch line")
+    """``--use-amp`` on the launch line (``--amp`` of RT-DETR's first release), else ``use_amp``: autocast to fp16 with
+    loss scaling. ``tools/train.py`` writes its flag over the files' key, also where the flag is not there."""
+    launch = only_launch(document, context)
+    if launch is not None:
+        if any(launch[1].options.get(flag) is not None for flag in ("--use-amp", "--amp")):
+            return derived(Precision.FP16, "--use-amp of the launch line")
+        if posixpath.basename(launch[1].program) == "train.py":
+            return derived(Precision.FP32, f"no --use-amp on the launch line, which goes before use_amp ({_SOURCE})")
     fact = settings.fact("amp")
     if "amp" in settings.places and settings.spelled("amp"):
         draft.offer("precision", settings.places["amp"])
@@ -160,14 +167,18 @@ def _precision(
     return default(Precision.FP32, f"default of {_SOURCE}")
 
 
-_RESNETS = (18, 34, 50, 101)
+_EXPANSIONS = {18: 0.5, 34: 0.5, 50: 1.0, 101: 1.0}
+"""ResNets by depth, with the ``expansion`` of the encoder that stands over each (the ``m`` of r50vd_m has 0.5)."""
 
 
 def _model(settings: Settings[Config]) -> Fact[str]:
     """The model by the name that Hugging Face gives its port: ``rtdetr_v2_r18vd``, ``dfine_small``."""
     values = settings.values
     second = "v2_" if str(values.decoder).endswith("v2") else ""
-    if values.backbone == "PResNet" and values.depth in _RESNETS:
+    if values.backbone == "PResNet" and values.depth in _EXPANSIONS:
+        usual = _EXPANSIONS[values.depth]
+        if values.expansion not in (None, usual):
+            return unknown(f"r{values.depth}vd under an encoder of expansion {values.expansion} is no usual model")
         return derived(f"rtdetr_{second}r{values.depth}vd", "backbone and decoder of the file")
     size = _dfine_size(values) if values.decoder == "DFINETransformer" else None
     if size is not None:
@@ -175,7 +186,7 @@ def _model(settings: Settings[Config]) -> Fact[str]:
     return unknown(f"{values.backbone or 'its backbone'} under {values.decoder or 'its decoder'} is not known by name")
 
 
-def _dfine_size(values: Any) -> str | None:
+def _dfine_size(values: Config) -> str | None:
     """Source: D-FINE ``configs/dfine/dfine_hgnetv2_{n,s,m,l,x}_coco.yml``."""
     if values.hg_size == "B0":
         return "nano" if values.hidden == 128 else "small"

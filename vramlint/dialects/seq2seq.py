@@ -86,7 +86,7 @@ def _count(sources: Sequence[Source], name: str) -> Fact[int] | None:
     if place is None:
         return None
     value = plain_value(place.node)
-    count = int(value) if isinstance(value, (int, str)) and str(value).isdigit() else 0
+    count = int(value) if isinstance(value, (int, str)) and str(value).isdecimal() else 0
     return Fact(count, place.source.origin, location(place)) if count > 0 else None
 
 

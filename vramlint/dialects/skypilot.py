@@ -93,4 +93,4 @@ def _gpus(document: Document) -> int | None:
     if not isinstance(value, str) or "," in value:
         return None
     _, _, count = value.partition(":")
-    return int(count) if count.isdigit() and int(count) else 1 if not count else None
+    return int(count) if count.isdecimal() and int(count) else 1 if not count else None

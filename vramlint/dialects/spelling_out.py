@@ -66,7 +66,7 @@ def image_size(current: object = 0) -> Spell:
             return [value.height, value.width]
         if value.height != value.width:
             raise EditRefused(f"{value} is not square and the key holds one number")
-        return str(value.height) if isinstance(current, str) and not current.strip().isdigit() else value.height
+        return str(value.height) if isinstance(current, str) and not current.strip().isdecimal() else value.height
 
     return spell
 

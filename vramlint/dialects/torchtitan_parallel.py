@@ -67,7 +67,7 @@ def _selective(draft: Draft, values: Parallel) -> None:
     if draft.plan.fact("checkpointing_scope").value != "selective":
         return
     option = str(values.option)
-    if option.isdigit():
+    if option.isdecimal():
         draft.put("checkpoint_every", derived(max(1, int(option)), f"selective_ac_option {option}"))
     else:
         draft.put("checkpointing_kind", derived("op", f"selective_ac_option {option}"))

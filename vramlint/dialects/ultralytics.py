@@ -185,7 +185,7 @@ def _multi_scale(draft: Draft, settings: Settings[Train]) -> None:
     """A fraction f: sizes up to (1 + f) x imgsz. The old boolean form meant 0.5."""
     fact = settings.fact("multi_scale")
     words = fact.value if isinstance(fact.value, str) else "0"
-    if not fact.known or not words.replace(".", "", 1).isdigit():
+    if not fact.known or not words.replace(".", "", 1).isdecimal():
         draft.put("multi_scale", unknown(fact.note, fact.location))
         return
     fraction = 0.5 if fact.value is True else float(fact.value or 0)
