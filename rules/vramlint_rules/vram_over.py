@@ -27,6 +27,7 @@ from vramlint.rule import (
     Run,
     Safety,
     Severity,
+    TrainingPlan,
     Verdict,
 )
 from vramlint_rules._doubts import fits_shorter_samples, fits_switched_to_half
@@ -77,7 +78,7 @@ def check(run: Run) -> Iterator[Verdict]:
     open_ways = [
         text
         for text, holds in (
-            ("the launch shards it", shardable),
+            (_sharing(run.plan), shardable),
             ("samples are much shorter", shorter),
             ("it is launched with --amp", half),
         )
@@ -97,6 +98,11 @@ def check(run: Run) -> Iterator[Verdict]:
         severity=Severity.ERROR if certain else Severity.INFO if shardable and fits_sharded(run) else Severity.WARNING,
         confidence=Confidence.LOW if shardable else _confidence(estimate, certain=certain),
     )
+
+
+def _sharing(plan: TrainingPlan) -> str:
+    """How a launch would make it smaller: one that is known to shard needs ranks enough."""
+    return "the launch shards it" if plan.sharding.value in (None, "none", "ddp") else "enough ranks share it"
 
 
 def _matters(estimate: Estimate) -> bool:

@@ -192,3 +192,28 @@ def test_a_list_that_doubles_and_doubles_is_left_open() -> None:
     text += "dataloader.train.total_batch_size = x[0]\n"
     found = reading("configs/new/third.py", text, Surroundings(FILES, gpus=8))
     assert found.plan.global_batch.value is None
+
+
+THIRD = "from ..common.data.coco import dataloader\nfrom ..common.train import train\n\ntrain.max_iter = 1\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "if flag:\n    {}.total_batch_size //= 2\n",
+        "if flag:\n    {}.total_batch_size: int = 2\n",
+        "if flag:\n    {}.update(total_batch_size=2)\n",
+        "if flag:\n    del {}.total_batch_size\n",
+        "for size in (2, 4):\n    if flag:\n        break\n    {}.total_batch_size = size\n",
+    ],
+)
+def test_what_a_branch_changes_is_left_open(lines: str) -> None:
+    text = f"{THIRD}{lines.format('dataloader.train')}"
+    found = reading("configs/new/third.py", text, Surroundings(FILES, gpus=8))
+    assert found.plan.global_batch.value is None
+
+
+def test_a_loop_over_constants_is_gone_through() -> None:
+    text = f"{THIRD}for size in (2, 4):\n    dataloader.train.total_batch_size = size\n"
+    found = reading("configs/new/third.py", text, Surroundings(FILES, gpus=4))
+    assert found.plan.global_batch.value == 4

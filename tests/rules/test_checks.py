@@ -9,7 +9,7 @@ import pytest
 
 from tests.rules.fakes import AMPERE, TURING, FakeRun, plan
 from vramlint.hardware.model import GIB, MIB, Host
-from vramlint.plan import ImageSize, NominalAccumulation, Precision, default, derived
+from vramlint.plan import ImageSize, NominalAccumulation, Precision, default, derived, unknown
 from vramlint.rule import Limits, Safety, Severity, Verdict
 
 SQUARE = ImageSize(1024, 1024)
@@ -162,6 +162,14 @@ def test_a_launch_nobody_sees_may_shard_a_language_model(
     assert found.severity == severity
     assert ("unless the launch shards it" in found.message) is (severity is Severity.WARNING)
     assert (found.repairs[0].safety is Safety.DISPLAY) is (severity is Severity.WARNING)
+
+
+def test_a_run_that_shards_over_unknown_ranks_needs_enough_of_them() -> None:
+    facts: dict[str, Any] = {"micro_batch": 2, "accumulation": 4, "precision": Precision.BF16, "seq_len": 2048}
+    facts |= {"sharding": "fsdp", "world_size": unknown("no launch line")}
+    (found,) = verdicts("vram_over", facts, gib_per_sample=20.0, activation_share=0.2, gpu=AMPERE)
+    assert found.severity == Severity.WARNING
+    assert found.message.endswith("unless enough ranks share it")
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,8 @@ class _Module:
     def _loop(self, target: ast.expr, iterated: ast.expr, body: list[ast.stmt], statement: ast.stmt) -> None:
         """A loop over constants, one round after the other."""
         rounds = self._value(iterated)
-        if not isinstance(rounds, Sequence) or len(rounds.items) > _MOST_ROUNDS:
+        leaves = any(isinstance(node, (ast.Break, ast.Continue)) for node in ast.walk(statement))
+        if leaves or not isinstance(rounds, Sequence) or len(rounds.items) > _MOST_ROUNDS:
             self._forget(statement)
             return
         for item in rounds.items:
@@ -222,12 +223,20 @@ class _Module:
 
     def _forget(self, statement: ast.stmt) -> None:
         """What a branch or a loop assigns is not known."""
+        unknown = self._unknown(statement, "set in a branch or a loop")
         for node in ast.walk(statement):
-            if isinstance(node, ast.Assign):
-                for target in node.targets:
-                    self._assign(target, self._unknown(statement, "set in a branch or a loop"))
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "pop":
-                self._take_out(node.func.value, [self._unknown(node, "set in a branch or a loop")])
+            match node:
+                case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+                    for target in targets:
+                        self._assign(target, unknown)
+                case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+                    self._assign(target, unknown)
+                case ast.Call(func=ast.Attribute(value=owner, attr="pop")):
+                    self._take_out(owner, [unknown])
+                case ast.Call(func=ast.Attribute(value=ast.Attribute() | ast.Name() as owner, attr="update")):
+                    self._assign(owner, unknown)
+                case _:
+                    continue
 
     # Values
 
