@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dialects.support import Surroundings, reading, told, values
+from tests.dialects.support import Surroundings, reading, readings, told, values
 from vramlint.plan import ImageSize, Precision
 
 FILES = {
@@ -108,3 +108,7 @@ def test_an_encoder_of_another_width_is_another_model(expansion: str, known: boo
 
 def test_scales_that_a_missing_file_may_say() -> None:
     assert not reading("configs/a.yml", OWN.format("")).plan.multi_scale.known
+
+
+def test_files_of_others_that_include() -> None:
+    assert readings("a.yaml", "__include__: [base]\noutput_dir: o\nname: n\n") == []

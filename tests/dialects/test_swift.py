@@ -37,6 +37,8 @@ def test_defaults() -> None:
         ("--bf16 false", Precision.PURE_BF16, "lora", None),
         ("--torch_dtype float16 --fp16 true", Precision.PURE_FP16, "lora", None),
         ("--fp16 true", None, "lora", None),
+        ("--dtype fp16 --sft_type lora", Precision.PURE_FP16, "lora", None),
+        ("--dtype AUTO --sft_type lora", Precision.PURE_BF16, "lora", None),
         ("--quantization_bit 0 --sft_type lora", Precision.PURE_BF16, "lora", None),
         ("--quant_bits 4 --quant_method bnb", Precision.PURE_BF16, "qlora", None),
         ("--quantization_bit 4 --sft_type lora", Precision.PURE_BF16, "qlora", None),
@@ -122,6 +124,7 @@ def test_grpo_accumulates_nothing_by_itself(flags: str, steps: int) -> None:
     "text",
     [
         "train_type: supervised\ndataset: cifar10\nmodel: resnet50\n",
+        "train_type: full\ndataset: cifar10\nmodel: resnet50\nbatch_size: 128\nlr: 0.1\n",
         "tuner_type: lora\nmodel: m\ndataset: d\nmax_length: 2048\nmicro_batch_size: 1\nglobal_batch_size: 4\n",
     ],
 )
@@ -150,7 +153,13 @@ def test_a_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["swift infer --model m --max_batch_size 8", "swift build -c release", "megatron export --model m"]
+    "line",
+    [
+        "swift infer --model m --max_batch_size 8",
+        "swift build -c release",
+        "swift run sft --batch 3",
+        "megatron export --model m",
+    ],
 )
 def test_commands_that_train_nothing(line: str) -> None:
     assert readings("run.sh", line + "\n") == []

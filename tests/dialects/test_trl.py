@@ -147,3 +147,9 @@ def test_unsloths_engine_shares_the_weights(arguments: str, known: bool) -> None
     plan = reading("train.py", text).plan
     assert plan.model.known == known
     assert plan.fact("preference").value == "grpo"
+
+
+@pytest.mark.parametrize("script", ["trl/scripts/dpo.py", "examples/scripts/dpo.py", "examples/scripts/dpo_vlm.py"])
+def test_scripts_of_trl_by_their_path(script: str) -> None:
+    plan = reading("run.sh", f"python {script} --model_name_or_path m --per_device_train_batch_size 2\n").plan
+    assert (plan.dialect, plan.batch_unit.value) == ("trl", "pairs")

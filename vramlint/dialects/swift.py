@@ -183,6 +183,10 @@ _PRECISIONS = {
 """By the dtype that weights are loaded in and the switch of autocast, which follows the dtype where it is left out."""
 
 
+_SHORT = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+"""``--dtype`` of release 2, beside ``AUTO``."""
+
+
 def _precision(draft: Draft, settings: Settings[Arguments]) -> None:
     """``torch_dtype`` holds the weights, the model's own by default; ``--bf16`` and ``--fp16`` are autocast."""
     if any(name in settings.doubts for name in ("bf16", "fp16", "weights")):
@@ -191,14 +195,16 @@ def _precision(draft: Draft, settings: Settings[Arguments]) -> None:
     draft.slots.pop("precision", None)
     switch = "bf16" if settings.values.bf16 else "fp16" if settings.values.fp16 else ""
     weights = settings.fact("weights")
-    dtype = str(weights.value or "bfloat16").removeprefix("torch.")
+    own = weights.value is None or weights.value == "AUTO"
+    dtype = "bfloat16" if own else str(weights.value).removeprefix("torch.")
+    dtype = _SHORT.get(dtype, dtype)
     kind = _PRECISIONS.get((dtype, switch))
     if dtype == "float32" and not switch and settings.values.fp16 is False and settings.spelled("fp16"):
         kind = Precision.FP32
     if kind is None:
         text = f"torch_dtype {dtype}" + (f" under autocast to {switch}" if switch else "")
         draft.put("precision", unknown(text, weights.location))
-    elif weights.value is None:
+    elif own:
         draft.put("precision", default(kind, "the model's own dtype, taken as bfloat16"))
     else:
         draft.put("precision", Fact(kind, weights.origin, weights.location, f"torch_dtype {weights.value}"))

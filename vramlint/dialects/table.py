@@ -422,12 +422,17 @@ FRAMEWORKS: tuple[Row, ...] = (
     row(
         "swift",
         "ms-swift",
-        line(r"(^|/)swift$", words=r"^(sft|pt|rlhf)$"),
+        line(
+            r"(^|/)swift$",
+            any_of="model model_id_or_path model_type ckpt_dir config dataset tuner_type train_type sft_type deepspeed "
+            "per_device_train_batch_size learning_rate max_length output_dir torch_dtype rlhf_type",
+            words=r"^(sft|pt|rlhf)$",
+        ),
         line(r"(^|[/.])swift[/.]cli[/.](sft|pt|rlhf)(\.py)?$"),
         keys(
             any_of=f"tuner_type={_TUNER} train_type={_TUNER} sft_type={_TUNER}",
-            also="per_device_train_batch_size max_length torch_dtype dataset model model_id_or_path",
-            least_also=2,
+            also="per_device_train_batch_size gradient_accumulation_steps num_train_epochs max_length torch_dtype "
+            "target_modules lora_rank",
             none_of="micro_batch_size global_batch_size tensor_model_parallel_size",
         ),
         call(r"(^|\.)(Sft|Train|RLHF|Pretrain)Arguments$", imports=r"^swift(\.|$)"),
@@ -457,7 +462,8 @@ FRAMEWORKS: tuple[Row, ...] = (
             none_of="stage finetuning_type cutoff_len template distributed_type *._component_ swift",
         ),
         line(
-            r"(^|/)trl(\.cli|\.scripts\.\w+)?$",
+            r"(^|/)trl(\.cli|\.scripts\.\w+|/scripts/\w+\.py)?$|(^|/)examples/scripts/"
+            r"(sft|dpo|kto|orpo|cpo|bco|grpo|rloo|gkd)(_\w+)?\.py$",
             any_of="per_device_train_batch_size gradient_accumulation_steps learning_rate",
         ),
         call(

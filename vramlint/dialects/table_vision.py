@@ -6,6 +6,7 @@ from vramlint.dialects.rows import NOT_A_TRAINER, PYTHON, YAML, Row, a_class, ca
 
 _NOT_TIMM = "lr_scheduler auto_augment random_erase data_path weights output_dir train_data blr nbs"
 _XTUNER = r"(?m)^from xtuner\.model"
+_RTDETR_FILES = r"(?i)rtdetr|d-?fine|deim|(loader|optimizer|runtime|_detection)\.ya?ml"
 _OPENMMLAB = "train_dataloader optim_wrapper auto_scale_lr default_scope default_hooks"
 NOT_EVALUATION = r"(^|/)(?!eval|test|predict)[^/]*$"
 _DATA_AND_TRAINER = (
@@ -54,9 +55,10 @@ VISION: tuple[Row, ...] = (
         keys(
             "__include__[]",
             "RTDETR DFINE DEIM PResNet HGNetv2 HybridEncoder RTDETRTransformer RTDETRTransformerv2 DFINETransformer "
-            "train_dataloader epoches output_dir",
+            "train_dataloader epoches",
             syntaxes=YAML,
         ),
+        keys("__include__[] output_dir", syntaxes=YAML, text=_RTDETR_FILES),
         module="rtdetr",
     ),
     row(
