@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vramlint.memory.catalogue import decoder_from_config, decoders, find_decoder, find_related
+from vramlint.memory.catalogue import NamedDecoder, decoder_from_config, decoders, find_decoder, find_related
+from vramlint.memory.local_vision import local_vision
 from vramlint.memory.towers import tower_from_config
+
+DATA = Path(__file__).parents[2] / "vramlint" / "memory" / "data"
 
 NAMES = [
     ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Meta-Llama-3.1-8B-Instruct"),
@@ -256,3 +259,26 @@ def test_a_hybrid_whose_blocks_are_not_described_is_unknown(further: dict[str, o
 def test_a_tower_of_patches_without_pixels_is_unknown() -> None:
     vision = {"patch_size": 0, "hidden_size": 4, "num_hidden_layers": 2, "intermediate_size": 4, "image_size": 4}
     assert tower_from_config({"model_type": "gemma3", "vision_config": vision}, 64) is None
+
+
+@given(st.sampled_from(decoders()), st.data())
+def test_a_config_with_odd_values_never_ends_in_an_exception(entry: NamedDecoder, data: st.DataObject) -> None:
+    described = next(
+        values
+        for file in ("decoders.json", "vision_language.json")
+        for name, _, values in json.loads((DATA / file).read_bytes())["models"]
+        if name == entry.name
+    )
+    inside = described.get("text_config", described)
+    key = data.draw(st.sampled_from(sorted(inside)))
+    odd = data.draw(st.sampled_from([None, 0, -1, "x", [], {}, [1], 1.5, float("inf"), True]))
+    changed = {**inside, key: odd}
+    decoder_from_config({**described, "text_config": changed} if inside is not described else changed)
+    tower_from_config({**described, "vision_config": changed}, 64)
+
+
+def test_a_backbone_of_an_odd_type_is_unknown(tmp_path: Path) -> None:
+    config = {"model_type": "mask2former", "backbone_config": {"model_type": ["swin"]}}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert local_vision("model", str(tmp_path / "train.yaml")) is None

@@ -198,6 +198,21 @@ def test_a_frozen_tower_stays_frozen_where_ranks_share_the_language_model() -> N
     assert shared["AdamW states"] == 2 * shared["parameters"]
 
 
+def test_a_stage_without_the_embedding_has_no_wide_states_of_it() -> None:
+    extra = {"pipeline_parallel": 4, "model_parallel": 4, "packing": True}
+    facts = {"world_size": 4, "optimizer": "adamw_8bit", "grad_checkpointing": True}
+    found = estimate(plan(extra, **{**LANGUAGE, "model": "Qwen/Qwen2.5-7B", **facts}), Target())
+    assert any(text.startswith("stage 4 of 4") for text in found.assumptions), found.assumptions
+    assert "embeddings" not in {part.name for part in found.components}
+
+
+def test_a_hybrid_is_not_divided() -> None:
+    extra = {"tensor_parallel": 2, "model_parallel": 2}
+    found = estimate(plan(extra, **{**LANGUAGE, "model": "Qwen/Qwen3.5-4B", "adapter": "lora"}), Target())
+    assert "several kinds" in found.unknown_because
+    assert not found.components
+
+
 def test_the_reference_of_a_mixture_stands_beside_it_on_every_rank() -> None:
     extra = {"expert_parallel": 8, "model_parallel": 1, "preference": "dpo"}
     found = _parts("Qwen/Qwen3-30B-A3B", extra, world_size=8, data_parallel=8, sharding="fsdp")

@@ -188,8 +188,6 @@ class Decoder(NamedTuple):
             return ()
         workload = workload._replace(micro_batch=self.sequences * workload.micro_batch)
         if self.division is not None:
-            if self.config.others:
-                return ()  # blocks of several kinds are not divided here
             moments = divided_moments(self, self.division, workload)
         else:
             moments = Step(self, workload).moments()

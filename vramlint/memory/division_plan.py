@@ -92,6 +92,8 @@ def _refused(plan: TrainingPlan, decoder: Decoder, parallel: Parallelism) -> str
 def _does_not_divide(plan: TrainingPlan, decoder: Decoder, parallel: Parallelism) -> str:
     """What of the model cannot be cut into equal parts, or is cut in a way that the config leaves to others."""
     experts, layers = decoder.config.experts, decoder.config.shape.layers
+    if decoder.config.others:
+        return "how ranks share blocks of several kinds is not worked out"
     if experts is not None and experts.number % parallel.expert:
         return f"{experts.number} experts do not divide among {parallel.expert} ranks"
     if layers < parallel.pipeline:

@@ -167,14 +167,20 @@ _ALIASES = {
 
 def decoder_from_config(data: Config) -> DecoderConfig | None:
     """The architecture in a ``config.json``, of a vision-language model that of its text model; None if not known."""
-    text = text_config(data)
+    try:
+        return _read(text_config(data))
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None  # a size that the count needs is missing or no number
+
+
+def _read(text: Config) -> DecoderConfig | None:
     kind = str(text.get("model_type", ""))
     traits = TRAITS.get(kind)
     if traits is None or _hybrid(text):
         return None
     shape = _shape(text, kind, traits)
     config = None if shape is None else _architecture(text, kind, traits, shape)
-    return config if config is None or kind not in hf_hybrids.READERS else hf_hybrids.read(kind, text, config)
+    return config if config is None or kind not in hf_hybrids.READERS else hf_hybrids.READERS[kind](text, config)
 
 
 def text_config(data: Config) -> Config:

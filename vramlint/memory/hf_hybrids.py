@@ -112,11 +112,3 @@ READERS: dict[str, Callable[[Config, DecoderConfig], DecoderConfig | None]] = {
     "nemotron_h": _nemotron_h,
 }
 """How each ``model_type`` spells the blocks that are not attention."""
-
-
-def read(kind: str, text: Config, config: DecoderConfig) -> DecoderConfig | None:
-    """``config`` with the blocks that are not attention; None where the file does not describe them."""
-    try:
-        return READERS[kind](text, config)
-    except (KeyError, TypeError, ValueError):
-        return None  # a size that the count needs is missing or no number

@@ -40,7 +40,8 @@ def _alike(data: Values) -> str | None:
         return None
     inside = data.get("backbone_config")
     inside = inside if isinstance(inside, Mapping) else {}
-    backbone = inside.get("model_type")
+    spelled = inside.get("model_type")
+    backbone = None if spelled is None else str(spelled)
     found = {**kind["defaults"], **inside, **data} if backbone == "timm_backbone" else {**kind["defaults"], **data}
     own = [found[key] for key in kind["defaults"]]
     usual = kind["backbones"].get(backbone)

@@ -81,8 +81,11 @@ class Setting:
         them for every ``nn.Embedding`` (``GlobalOptimManager.register_module_override``)."""
         if not (isinstance(model, Decoder) and model.implementation.name.startswith("transformers")):
             return 0
-        shape = model.config.shape
-        return (shape.vocabulary + model.config.positions) * shape.hidden if self.optimizer.overridden else 0
+        division, shape = model.division, model.config.shape
+        if not self.optimizer.overridden or (division is not None and not division.parallel.first):
+            return 0
+        shares = division.parallel.tensor if division is not None and division.vocabulary else 1
+        return (shape.vocabulary // shares + model.config.positions) * shape.hidden
 
     def _megatron_groups(self, model: MegatronModel, each: int) -> tuple[WeightGroup, ...]:
         """Experts are held by fewer data-parallel ranks, among which their optimizer states divide."""

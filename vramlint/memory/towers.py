@@ -63,7 +63,7 @@ def tower_from_config(data: Config, text_width: int) -> Tower | None:
         tower = count(_Sizes.read(filled), filled, data, text_width)
         side = filled.get("image_size") if tower.kind in ("clip", "siglip", "llama4") else 0
         return tower._replace(image_side=_side(side or 0))
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return None  # a key that the count needs is missing or no number
 
 
