@@ -132,6 +132,13 @@ def test_files_of_others(text: str) -> None:
     assert all(found.plan.dialect != "swift" for found in readings("a.yaml", text))
 
 
+def test_a_yaml_for_megatron_core_is_nobodys() -> None:
+    text = "tuner_type: lora\nmodel: m\ndataset: d\nmax_length: 2048\npacking: true\npadding_free: true\n"
+    batches = "num_train_epochs: 1\nmicro_batch_size: 1\nglobal_batch_size: 4\n"
+    assert readings("a.yaml", text + batches) == []
+    assert readings("a.yaml", f"rlhf_type: grpo\nnum_generations: 8\nuse_vllm: true\n{batches}") == []
+
+
 def test_ranks_that_are_no_constant() -> None:
     found = reading("run.sh", "NNODES=$WORLD_SIZE NPROC_PER_NODE=8 " + LINE.format(""))
     assert not found.plan.world_size.known

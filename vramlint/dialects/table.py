@@ -15,6 +15,8 @@ __all__ = ["FRAMEWORKS", "Row"]
 _TUNER = r"^(lora|full|longlora|adalora|llamapro|adapter|vera|boft|fourierft|reft|bone|lora_\w+)$"
 """Tuners of ms-swift 2 to 4 (``arguments/tuner_args.py``); other programs have a ``train_type`` of their own."""
 
+_OF_MEGATRON = "micro_batch_size global_batch_size tensor_model_parallel_size expert_model_parallel_size"
+
 _LANGUAGE: tuple[Row, ...] = (
     row(
         "accelerate",
@@ -433,12 +435,17 @@ FRAMEWORKS: tuple[Row, ...] = (
             any_of=f"tuner_type={_TUNER} train_type={_TUNER} sft_type={_TUNER}",
             also="per_device_train_batch_size gradient_accumulation_steps num_train_epochs max_length torch_dtype "
             "target_modules lora_rank",
-            none_of="micro_batch_size global_batch_size tensor_model_parallel_size",
+            none_of=_OF_MEGATRON,
         ),
         call(r"(^|\.)(Sft|Train|RLHF|Pretrain)Arguments$", imports=r"^swift(\.|$)"),
         module="swift",
     ),
-    row("swift_other", "ms-swift inference and export", line(r"(^|/)swift$")),
+    row(
+        "swift_other",
+        "ms-swift inference and export, and its YAML for Megatron-Core",
+        line(r"(^|/)swift$"),
+        keys(any_of=f"tuner_type={_TUNER} train_type={_TUNER} rlhf_type", also=_OF_MEGATRON),
+    ),
     row(
         "trl",
         "TRL",
