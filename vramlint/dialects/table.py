@@ -7,15 +7,23 @@ so that no generic dialect misreads its files, and left alone.
 
 from __future__ import annotations
 
-from vramlint.dialects.rows import JSON, NOT_A_TRAINER, PYTHON, TOML, YAML, Row, call, keys, line, row
+from vramlint.dialects.rows import (
+    JSON,
+    NOT_A_TRAINER,
+    PYTHON,
+    SWIFT_ON_MEGATRON,
+    SWIFT_TUNER,
+    TOML,
+    YAML,
+    Row,
+    call,
+    keys,
+    line,
+    row,
+)
 from vramlint.dialects.table_vision import NOT_EVALUATION, VISION
 
 __all__ = ["FRAMEWORKS", "Row"]
-
-_TUNER = r"^(lora|full|longlora|adalora|llamapro|adapter|vera|boft|fourierft|reft|bone|lora_\w+)$"
-"""Tuners of ms-swift 2 to 4 (``arguments/tuner_args.py``); other programs have a ``train_type`` of their own."""
-
-_OF_MEGATRON = "micro_batch_size global_batch_size tensor_model_parallel_size expert_model_parallel_size"
 
 _LANGUAGE: tuple[Row, ...] = (
     row(
@@ -432,10 +440,10 @@ FRAMEWORKS: tuple[Row, ...] = (
         ),
         line(r"(^|[/.])swift[/.]cli[/.](sft|pt|rlhf)(\.py)?$"),
         keys(
-            any_of=f"tuner_type={_TUNER} train_type={_TUNER} sft_type={_TUNER}",
+            any_of=f"tuner_type={SWIFT_TUNER} train_type={SWIFT_TUNER} sft_type={SWIFT_TUNER}",
             also="per_device_train_batch_size gradient_accumulation_steps num_train_epochs max_length torch_dtype "
             "target_modules lora_rank",
-            none_of=_OF_MEGATRON,
+            none_of=SWIFT_ON_MEGATRON,
         ),
         call(r"(^|\.)(Sft|Train|RLHF|Pretrain)Arguments$", imports=r"^swift(\.|$)"),
         module="swift",
@@ -444,7 +452,7 @@ FRAMEWORKS: tuple[Row, ...] = (
         "swift_other",
         "ms-swift inference and export, and its YAML for Megatron-Core",
         line(r"(^|/)swift$"),
-        keys(any_of=f"tuner_type={_TUNER} train_type={_TUNER} rlhf_type", also=_OF_MEGATRON),
+        keys(any_of=f"tuner_type={SWIFT_TUNER} train_type={SWIFT_TUNER} rlhf_type", also=SWIFT_ON_MEGATRON),
     ),
     row(
         "trl",
