@@ -16,12 +16,6 @@ NOT_A_TRAINER = (
 )
 """Programs that take a batch and train nothing."""
 
-SWIFT_TUNER = r"^(lora|full|longlora|adalora|llamapro|adapter|vera|boft|fourierft|reft|bone|lora_\w+)$"
-"""Tuners of ms-swift 2 to 4 (``arguments/tuner_args.py``); other programs have a ``train_type`` of their own."""
-
-SWIFT_ON_MEGATRON = "micro_batch_size global_batch_size tensor_model_parallel_size expert_model_parallel_size"
-"""Keys of ms-swift's files for Megatron-Core (``swift/megatron/arguments/megatron_args.py``)."""
-
 
 class Row(NamedTuple):
     """One dialect. ``module`` is its module in this package; "" where vramlint leaves the files alone.

@@ -7,20 +7,8 @@ so that no generic dialect misreads its files, and left alone.
 
 from __future__ import annotations
 
-from vramlint.dialects.rows import (
-    JSON,
-    NOT_A_TRAINER,
-    PYTHON,
-    SWIFT_ON_MEGATRON,
-    SWIFT_TUNER,
-    TOML,
-    YAML,
-    Row,
-    call,
-    keys,
-    line,
-    row,
-)
+from vramlint.dialects.rows import JSON, NOT_A_TRAINER, PYTHON, TOML, YAML, Row, call, keys, line, row
+from vramlint.dialects.table_swift import SWIFT
 from vramlint.dialects.table_vision import NOT_EVALUATION, VISION
 
 __all__ = ["FRAMEWORKS", "Row"]
@@ -429,31 +417,7 @@ FRAMEWORKS: tuple[Row, ...] = (
         call(r"\.fit$", any_of="batch_size", imports=r"^(tensorflow|keras|tf_keras)(\.|$)", constant="batch_size"),
         module="keras",
     ),
-    row(
-        "swift",
-        "ms-swift",
-        line(
-            r"(^|/)swift$",
-            any_of="model model_id_or_path model_type ckpt_dir config dataset tuner_type train_type sft_type deepspeed "
-            "per_device_train_batch_size learning_rate max_length output_dir torch_dtype rlhf_type",
-            words=r"^(sft|pt|rlhf)$",
-        ),
-        line(r"(^|[/.])swift[/.]cli[/.](sft|pt|rlhf)(\.py)?$"),
-        keys(
-            any_of=f"tuner_type={SWIFT_TUNER} train_type={SWIFT_TUNER} sft_type={SWIFT_TUNER}",
-            also="per_device_train_batch_size gradient_accumulation_steps num_train_epochs max_length torch_dtype "
-            "target_modules lora_rank",
-            none_of=SWIFT_ON_MEGATRON,
-        ),
-        call(r"(^|\.)(Sft|Train|RLHF|Pretrain)Arguments$", imports=r"^swift(\.|$)"),
-        module="swift",
-    ),
-    row(
-        "swift_other",
-        "ms-swift inference and export, and its YAML for Megatron-Core",
-        line(r"(^|/)swift$"),
-        keys(any_of=f"tuner_type={SWIFT_TUNER} train_type={SWIFT_TUNER} rlhf_type", also=SWIFT_ON_MEGATRON),
-    ),
+    *SWIFT,
     row(
         "trl",
         "TRL",
