@@ -148,7 +148,7 @@ def test_an_unknown_model_by_its_parameters_and_a_point(capsys: pytest.CaptureFi
     (tmp_path / "vramlint.toml").write_text(settings)
     (unknown,) = estimates(capsys)
     assert unknown["allocated_bytes"] is None
-    assert "does not cover" in unknown["unknown_because"]
+    assert "not for this precision, size or checkpointing" in unknown["unknown_because"]
     (tmp_path / "vramlint.toml").write_text(settings + 'observations = [{batch = 2, memory = "5GiB"}]\n')
     two, four = estimates(capsys, "--sweep", "batch=2,4")
     assert value(two) == pytest.approx(5.0, rel=0.01)

@@ -146,7 +146,7 @@ class TestUnknown:
     def test_a_precision_that_the_knowledge_does_not_cover(self) -> None:
         found = run({"precision": Precision.PURE_BF16})
         assert found.verdict is Verdict.UNKNOWN
-        assert "does not cover" in found.unknown_because
+        assert "not for this precision, size or checkpointing" in found.unknown_because
 
 
 def test_an_unknown_model_has_no_invented_figures() -> None:

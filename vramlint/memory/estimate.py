@@ -78,7 +78,7 @@ def _not_covered(setting: Setting) -> str:
     knowledge = setting.knowledge
     if isinstance(knowledge, (Profile, NamedLedger)):
         return f"{knowledge.name} is known, but {knowledge.missing(setting.workload)}"
-    return f"the {knowledge.source} does not cover this precision, size or checkpointing"
+    return f"{knowledge.name} is known ({knowledge.source}), but not for this precision, size or checkpointing"
 
 
 def _corrected(plan: TrainingPlan, target: Target, limits: Headroom | None) -> Estimate:

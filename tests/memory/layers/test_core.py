@@ -10,7 +10,7 @@ from vramlint.memory.knowledge import Workload
 from vramlint.memory.layers import LayerModel, Tape, UnknownType
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.bricks import RELU, ConvModule
-from vramlint.memory.layers.nn import Conv
+from vramlint.memory.layers.nn import Conv, Linear
 from vramlint.memory.layers.stack import MODERN, TORCH_1, Stack
 from vramlint.plan import Precision
 
@@ -139,3 +139,13 @@ def test_what_is_no_model_is_unknown_and_costs_no_time(change: dict[str, object]
     with pytest.raises(UnknownType):
         LayerModel(tree, "mmseg").step(Workload(2, Precision.FP32, checkpointing=False, height=224, width=224))
     assert time.perf_counter() - began < 20
+
+
+@pytest.mark.parametrize("how", ["checkpoint", "recompute"])
+def test_a_weight_used_before_a_checkpoint_and_twice_inside_leaves_no_gradient_behind(how: str) -> None:
+    tape = Tape()
+    shared, first = Linear(tape, 64, 64), Linear(tape, 64, 64)
+    loss = ops.total(getattr(tape, how)(lambda x: shared(shared(x)), shared(first(tape.new(32, 64)))))
+    tape.backward(loss)
+    del loss
+    assert (tape.live, tape.gradients) == (0, tape.trainable_count)

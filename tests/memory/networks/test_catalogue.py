@@ -10,7 +10,7 @@ import pytest
 
 from vramlint.cli.main import main
 from vramlint.hardware import Target
-from vramlint.memory import estimate
+from vramlint.memory import Workload, estimate
 from vramlint.memory.networks.catalogue import find_network, local_network, networks
 from vramlint.plan import Fact, ImageSize, Origin, Precision, TrainingPlan
 
@@ -159,3 +159,12 @@ def test_models_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert shown.startswith("openai/whisper-small ")
     assert "241.7 M" in shown
+
+
+@pytest.mark.parametrize("change", [{"dropout": None}, {"encoder_attention_heads": 0}, {"decoder_layers": -1}], ids=str)
+def test_numbers_that_make_no_step_are_unknown(change: dict[str, object]) -> None:
+    bart = find_network("facebook/bart-base")
+    assert bart is not None
+    workload = Workload(2, Precision.FP32, checkpointing=False, seq_len=64)
+    assert bart.moments(workload)
+    assert bart._replace(config={**bart.config, **change}).moments(workload) == ()

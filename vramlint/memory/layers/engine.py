@@ -50,7 +50,7 @@ def run_graph(tape: Tape, root: Edge) -> None:
                 _add(tape, edge, gradient)
             if type(edge) is Parameter:
                 edge.waiting -= 1
-                if edge.waiting == 0:
+                if edge.waiting <= 0:  # below: a checkpointed part that used it too counted it anew
                     complete.append(edge)
         if tape.taken_bytes:
             tape.live -= tape.taken_bytes

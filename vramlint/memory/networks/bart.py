@@ -1,6 +1,6 @@
 """BART and its kin, and Whisper: encoder-decoders with LayerNorms before or after, and learned or fixed positions.
 
-Sources: transformers 5.24 ``models/{bart,mbart,pegasus,marian,m2m_100,blenderbot,whisper}/modeling_*.py``.
+Sources: transformers 5.24 ``models/{bart,mbart,pegasus,marian,m2m_100,whisper}/modeling_*.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class Kin(NamedTuple):
     by_head: bool = False
     """Whether queries, keys and values are copied head by head before attention."""
     key_bias: bool = True
-    logits_bias: bool = False
     offset: int = 0
     """Rows of the table of positions beyond the longest sequence."""
 
@@ -47,8 +46,6 @@ KINDS = {
     "pegasus": Kin(before=True, positions="fixed", embedding_norm=False),
     "marian": Kin(before=False, positions="fixed", embedding_norm=False),
     "m2m_100": Kin(before=True, positions="computed", embedding_norm=False),
-    "blenderbot-small": Kin(before=False, positions="learned", embedding_norm=True),
-    "blenderbot": Kin(before=True, positions="learned", embedding_norm=False),
     "whisper": Kin(before=True, positions="learned", embedding_norm=False, by_head=True, key_bias=False),
 }
 

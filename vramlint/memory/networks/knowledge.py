@@ -130,11 +130,14 @@ class Network(NamedTuple):
         return _counted(self.family, _Hashed(self.config), self.lora, self.frozen)
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
-        """The moments that can be the peak; empty where the workload lacks a size."""
+        """The moments that can be the peak; empty where the workload lacks a size or the config's numbers make no step."""
         sizes = self.sizes(workload)
         if not workload.micro_batch or 0 in sizes.values() or (workload.checkpointing and not self.family.checkpoints):
             return ()
-        step = self.step(self.way(workload), {"batch": workload.micro_batch, **sizes}, kept=workload.gradients_kept)
+        try:
+            step = self.step(self.way(workload), {"batch": workload.micro_batch, **sizes}, kept=workload.gradients_kept)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            return ()  # ``dropout: null``, no heads: a folder's config may say anything
         moments = step.moments
         if workload.gradients_kept:
             moments = tuple(moment._replace(gradient_elements=step.trainable) for moment in moments)

@@ -1,6 +1,6 @@
-"""Vision transformers, and CLIP and SigLIP, which pair one with a text encoder.
+"""Vision transformers, and CLIP, which pairs one with a text encoder.
 
-Sources: transformers 5.24 ``models/{vit,deit,dinov2,dinov2_with_registers,clip,siglip}/modeling_*.py``; open_clip 3
+Sources: transformers 5.24 ``models/{vit,deit,dinov2,dinov2_with_registers,clip}/modeling_*.py``; open_clip 3
 ``src/open_clip/loss.py`` (features of all ranks are gathered).
 """
 
@@ -16,7 +16,7 @@ from vramlint.memory.networks.parts import Convolution, Embedding, LayerNorm, Li
 from vramlint.memory.networks.stepping import Run
 
 _LABELS = 2
-_CLASS_TOKENS = {"vit": 1, "deit": 2, "dinov2": 1, "dinov2_with_registers": 1, "clip": 1, "siglip": 0}
+_CLASS_TOKENS = {"vit": 1, "deit": 2, "dinov2": 1, "dinov2_with_registers": 1, "clip": 1}
 """Learnt tokens that have a position; DeiT's second one is for distillation."""
 
 

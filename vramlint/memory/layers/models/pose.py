@@ -7,13 +7,13 @@ regression_heads}``, ``models/utils/rtmcc_block.py``; mmpretrain 1.2.0 ``models/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.hrnet import HRNet
 from vramlint.memory.layers.heads.detection.common import row_entropy
 from vramlint.memory.layers.nn import BatchNorm, Conv, Layer, Linear
-from vramlint.memory.layers.registry import Build, Config, Maps, UnknownType, backbone, head, model
+from vramlint.memory.layers.registry import Build, Config, Maps, Neck, UnknownType, backbone, head, model, neck
 from vramlint.memory.layers.tape import Tape, Tensor
 
 
@@ -174,15 +174,17 @@ class RtmHead(_Bins):
         return self.scored([out(x) for out in self.outs])
 
 
-def _neck(build: Build, config: Config | None) -> Callable[[Maps], Maps] | None:
-    """``GlobalAveragePooling``, ``FeatureMapProcessor`` (levels chosen, joined, a ReLU, resized), or a pyramid."""
-    if config is None:
-        return None
-    kind = str(config.get("type", "")).rpartition(".")[2]
-    if kind == "GlobalAveragePooling":
-        return lambda maps: [*maps[:-1], _pooled(maps[-1])]
-    if kind != "FeatureMapProcessor":
-        return build.neck(config)
+@neck("GlobalAveragePooling")
+def averaging(build: Build, config: Config) -> Neck:
+    """The last map, averaged over its places."""
+    del build, config
+    return lambda maps: [*maps[:-1], _pooled(maps[-1])]
+
+
+@neck("FeatureMapProcessor")
+def processor(build: Build, config: Config) -> Neck:
+    """Levels chosen, joined, a ReLU, resized."""
+    del build
     chosen, factor = config.get("select_index"), float(config.get("scale_factor", 1.0))
     indices = [chosen] if isinstance(chosen, int) else chosen
     joins, applies = bool(config.get("concat", False)), bool(config.get("apply_relu", False))
@@ -203,14 +205,11 @@ class TopDown:
     """Backbone, perhaps a neck, a head; every person of an image is an image of its own."""
 
     def __init__(self, build: Build, config: Config) -> None:
-        self.backbone, self.neck = build.backbone(config["backbone"]), _neck(build, config.get("neck"))
+        self.backbone, self.neck = build.backbone(config["backbone"]), build.neck(config.get("neck"))
         self.head = build.make("head", config["head"])
 
     def loss(self, images: Tensor) -> Tensor:
-        maps = self.backbone(images)
-        if self.neck is not None:
-            maps = self.neck(maps)
-        return ops.total_loss(self.head.loss(maps))
+        return ops.total_loss(self.head.loss(self.neck(self.backbone(images))))
 
 
 @head("LinearClsHead", "VisionTransformerClsHead")
