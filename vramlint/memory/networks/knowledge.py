@@ -130,7 +130,7 @@ class Network(NamedTuple):
         return _counted(self.family, _Hashed(self.config), self.lora, self.frozen)
 
     def moments(self, workload: Workload) -> tuple[Moment, ...]:
-        """The moments that can be the peak; empty where the workload lacks a size or the config's numbers make no step."""
+        """The moments that can be the peak; empty where a size is missing or the config's numbers make no step."""
         sizes = self.sizes(workload)
         if not workload.micro_batch or 0 in sizes.values() or (workload.checkpointing and not self.family.checkpoints):
             return ()
