@@ -241,3 +241,10 @@ def test_a_clip_of_a_skeleton_is_frames_by_joints() -> None:
         "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))\n"
     )
     assert values(reading("x.py", text, Surroundings(gpus=1)), "image_size", "batch_shape") == (None, (100, 17))
+
+
+@pytest.mark.parametrize(("extra", "model"), [("", "resnet50"), (", base_channels=128, expansion=2", None)])
+def test_a_wide_resnet_is_not_the_usual_one(extra: str, model: str | None) -> None:
+    backbone = f"dict(type='ResNet', depth=50{extra})"
+    files = {**FILES, "configs/_base_/model.py": f"model = dict(type='ImageClassifier', backbone={backbone})\n"}
+    assert reading(PATH, CHILD, Surroundings(files, gpus=1)).plan.model.value == model

@@ -150,6 +150,7 @@ class _Model(Schema):
     kind: Text | None = keys("model.type")
     backbone: Text | None = keys("model.backbone.type")
     depth: Count | None = keys("model.backbone.depth")
+    base_channels: Count | None = keys("model.backbone.base_channels")
     checkpointing: Flag | None = keys("model.backbone.with_cp")
     num_classes: Count | None = keys(
         "model.bbox_head.num_classes",
@@ -163,10 +164,15 @@ class _Model(Schema):
     )
 
 
+_BASE_CHANNELS = 64
+"""A ResNet's first width; mmpretrain's wide ones have 128 (1.2.0 ``configs/_base_/models/wide-resnet50.py``)."""
+
+
 def _known_model(settings: Settings[_Model], kind: str) -> Fact[str]:
-    """A plain ResNet classifier is torchvision's; detectors and segmentors go by no name that says their memory."""
+    """A ResNet classifier of usual width is torchvision's; detectors and segmentors go by no name that says all."""
     values = settings.values
-    if kind == "ImageClassifier" and values.backbone == "ResNet" and values.depth:
+    usual = values.base_channels in (None, _BASE_CHANNELS)
+    if kind == "ImageClassifier" and values.backbone == "ResNet" and values.depth and usual:
         place = settings.places["depth"]
         return Fact(f"resnet{values.depth}", place.source.origin, location(place))
     if not kind:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vramlint.memory.knowledge import Workload
-from vramlint.memory.layers import LayerModel
+from vramlint.memory.layers import LayerModel, UnknownType
 from vramlint.memory.layers.stack import TRACED
 from vramlint.plan import Precision
 
@@ -96,3 +96,40 @@ def test_a_classifier_ends_in_one_linear_layer(classes: int, more: int) -> None:
         "head": {"type": "LinearClsHead", "in_channels": 2048, "num_classes": classes},
     }  # fmt: skip
     assert LayerModel(tree, "mmpretrain").parameters == 23_508_032 + 10 * 2049 + more
+
+
+@pytest.mark.parametrize(
+    ("backbone", "channels", "millions"),
+    [
+        ({"type": "SwinTransformer", "arch": "tiny"}, 768, 28.29),
+        ({"type": "SwinTransformer", "arch": "small"}, 768, 49.61),
+        ({"type": "SwinTransformer", "arch": "base"}, 1024, 87.77),
+        ({"type": "SwinTransformer", "arch": "b", "stage_cfgs": {"block_cfgs": {"window_size": 12}}}, 1024, 87.90),
+        ({"type": "SwinTransformer", "arch": "large"}, 1536, 196.53),
+        ({"type": "ResNeXt", "depth": 101, "groups": 32, "width_per_group": 8, "out_indices": (3,)}, 2048, 88.79),
+    ],
+    ids=str,
+)
+def test_classifiers_have_the_parameters_that_mmpretrain_publishes(
+    backbone: dict[str, Any], channels: int, millions: float
+) -> None:
+    """``Metadata.Parameters`` of mmpretrain 1.2.0's ``configs/*/metafile.yml``, in millions."""
+    head = {"type": "LinearClsHead", "num_classes": 1000, "in_channels": channels}
+    neck = {"type": "GlobalAveragePooling"}
+    made = LayerModel({"type": "ImageClassifier", "backbone": backbone, "neck": neck, "head": head}, "mmpretrain")
+    assert made.parameters / 1e6 == pytest.approx(millions, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        {"type": "PCPVT", "arch": "base"},
+        {"type": "ResNet", "depth": 50, "base_channels": 128, "expansion": 2},
+        {"type": "SwinTransformer", "stage_cfgs": [{}] * 4},
+    ],
+    ids=str,
+)
+def test_what_mmpretrain_alone_spells_is_not_taken_for_the_defaults(backbone: dict[str, Any]) -> None:
+    head = {"type": "LinearClsHead", "num_classes": 1000, "in_channels": 1024}
+    with pytest.raises(UnknownType):
+        LayerModel({"type": "ImageClassifier", "backbone": backbone, "head": head}, "mmpretrain")

@@ -23,7 +23,7 @@ from vramlint.memory.layers.backbones.tokens import (
 )
 from vramlint.memory.layers.bricks import activation, norm
 from vramlint.memory.layers.nn import Conv, Linear
-from vramlint.memory.layers.registry import Build, Config, Maps, backbone
+from vramlint.memory.layers.registry import Build, Config, Maps, UnknownType, backbone
 from vramlint.memory.layers.tape import Tape, Tensor
 
 Block = Callable[[Tensor, Size], Tensor]
@@ -204,6 +204,8 @@ class PCPVT:
 
     def __init__(self, build: Build, config: Config) -> None:
         tape = build.tape
+        if "arch" in config:
+            raise UnknownType("Twins of mmpretrain, by the name of arch")
         norms: Config = config.get("norm_cfg") or LN
         widths = [int(each) for each in config.get("embed_dims", (64, 128, 256, 512))]
         depths = [int(each) for each in config.get("depths", (3, 4, 6, 3))]

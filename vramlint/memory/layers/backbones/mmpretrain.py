@@ -1,7 +1,7 @@
-"""mmpretrain's own backbones: its vision transformer, PoolFormer.
+"""mmpretrain's own backbones: its vision transformer, PoolFormer, Swin by the name of ``arch``.
 
-Source: mmpretrain 1.2.0 ``models/backbones/{vision_transformer,poolformer}.py``, ``models/utils/attention.py``
-(MultiheadAttention by ``scaled_dot_product_attention``).
+Source: mmpretrain 1.2.0 ``models/backbones/{vision_transformer,poolformer,swin_transformer}.py``,
+``models/utils/attention.py`` (MultiheadAttention by ``scaled_dot_product_attention``).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.attention import attention
+from vramlint.memory.layers.backbones.swin import SwinTransformer
 from vramlint.memory.layers.backbones.tokens import FeedForward, rates
 from vramlint.memory.layers.backbones.vit import gated, with_token
 from vramlint.memory.layers.bricks import norm
@@ -107,6 +108,32 @@ class VisionTransformer:
         if self.token is not None:
             x = ops.select(x, (batch, height * width, channels))
         return [x.view(batch, channels, height, width)]
+
+
+_SWINS: Mapping[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
+    "tiny": (96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "small": (96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "base": (128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "large": (192, (2, 2, 18, 2), (6, 12, 24, 48)),
+}
+"""Width, depths and heads by the name of ``arch``, which goes by its first letter too."""
+
+
+@backbone("mmpretrain.SwinTransformer", "mmcls.SwinTransformer")
+def swin(build: Build, config: Config) -> SwinTransformer:
+    """The last stage's map alone unless told otherwise; windows of all stages where ``stage_cfgs`` sets them."""
+    arch = config.get("arch", "tiny")
+    if isinstance(arch, Mapping):
+        options = {"embed_dims": arch["embed_dims"], "depths": arch["depths"], "num_heads": arch["num_heads"]}
+    else:
+        names = {name[0]: name for name in _SWINS}
+        options = dict(zip(("embed_dims", "depths", "num_heads"), _SWINS[names.get(str(arch), str(arch))], strict=True))
+    stages = config.get("stage_cfgs") or {}
+    blocks = stages.get("block_cfgs", {}) if isinstance(stages, Mapping) and not set(stages) - {"block_cfgs"} else None
+    if not isinstance(blocks, Mapping):
+        raise UnknownType("stage_cfgs of Swin by stage")
+    window = blocks.get("window_size", config.get("window_size", 7))
+    return SwinTransformer(build, {"out_indices": (3,), **config, **options, "window_size": window})
 
 
 _POOLFORMERS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {

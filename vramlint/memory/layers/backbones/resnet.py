@@ -9,7 +9,7 @@ from vramlint.memory.layers import functions as ops
 from vramlint.memory.layers.backbones.plugins import plugin_of
 from vramlint.memory.layers.bricks import conv, norm
 from vramlint.memory.layers.nn import Layer, chain
-from vramlint.memory.layers.registry import Backbone, Build, Config, Maps, backbone
+from vramlint.memory.layers.registry import Backbone, Build, Config, Maps, UnknownType, backbone
 from vramlint.memory.layers.tape import Tape, Tensor
 
 DEPTHS: Mapping[int, tuple[int, ...]] = {
@@ -102,6 +102,8 @@ class ResNet:
         frozen = int(config.get("frozen_stages", -1))
         count = int(config.get("num_stages", 4))
         norms = options["norm"]
+        if config.get("expansion") not in (None, block.expansion):
+            raise UnknownType(f"a ResNet that expands by {config['expansion']}")
         stem = int(config.get("stem_channels") or 64)
         with tape.frozen(active=frozen >= 0):
             self.stem = _stem(tape, config, int(config.get("in_channels", 3)), stem, norms)
@@ -221,5 +223,8 @@ def resnet_v1d(build: Build, config: Config) -> Backbone:
 @backbone("ResNeXt")
 def resnext(build: Build, config: Config) -> Backbone:
     """Grouped 3x3 convolutions of ``groups`` x ``base_width`` channels."""
-    options = options_of(config) | {"groups": config.get("groups", 1), "base_width": config.get("base_width", 4)}
+    options = options_of(config) | {
+        "groups": config.get("groups", 1),
+        "base_width": config.get("base_width", config.get("width_per_group", 4)),
+    }
     return ResNet(build, config, Bottleneck, options)
