@@ -185,6 +185,24 @@ def test_read_base() -> None:
     assert found["x"] == 3
 
 
+def test_what_read_base_brings_is_merged_by_update() -> None:
+    """As mmengine 0.10.7 ``Config.fromfile`` prints it."""
+    files = Files(
+        base="model = dict(type='X', backbone=dict(arch='base', side=384))\n",
+        c=(
+            "with read_base():\n    from .base import *\nmodel.update(backbone=dict(arch='tiny'))\n"
+            "model.backbone.update(dict(more=dict(k=1)))\nown = dict(a=dict(x=1, y=2))\nown.update(a=dict(x=3))\n"
+        ),
+        d="with read_base():\n    from .base import *\nx = 1\n",
+    )
+    found, other = plain(files.module("c.py").mapping), plain(files.module("d.py").mapping)
+    assert isinstance(found, dict)
+    assert isinstance(other, dict)
+    assert found["model"] == {"type": "X", "backbone": {"arch": "tiny", "side": 384, "more": {"k": 1}}}
+    assert found["own"] == {"a": {"x": 3}}
+    assert other["model"] == {"type": "X", "backbone": {"arch": "base", "side": 384}}
+
+
 def test_missing_base_files_are_named() -> None:
     files = Files(mid="_base_ = 'mmdet::x.py'\na = 1\n", c="_base_ = ['./mid.py', './gone.py']\nb = 2\n")
     resolved = files.module("c.py")

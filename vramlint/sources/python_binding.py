@@ -20,6 +20,14 @@ class Binder:
     def __init__(self, evaluator: Evaluator, places: Places) -> None:
         self._evaluator = evaluator
         self._places = places
+        self._merging: dict[int, Mapping] = {}
+
+    def merges(self, value: Node) -> None:
+        """``update`` merges mappings inside ``value`` too: base files' are mmengine 0.10 ``ConfigDict``s, which do."""
+        if isinstance(value, Mapping) and id(value) not in self._merging:
+            self._merging[id(value)] = value
+            for entry in value.entries:
+                self.merges(entry.value)
 
     def bind(self, target: ast.expr, value: Node, span: Span, frame: Frame) -> None:
         """``target = value``; ``span`` is the whole statement."""
@@ -125,7 +133,12 @@ class Binder:
                 taken.extend(entry.value.entries)
             else:
                 return False
-        owner.entries.extend(taken)
+        for entry in taken:
+            inside = owner.get(entry.key) if id(owner) in self._merging else None
+            if not isinstance(inside, Mapping) or not isinstance(entry.value, Mapping):
+                owner.entries.append(entry)
+            elif not self._updated(inside, entry.value):
+                return False
         return len(owner.entries) < MAX_ITEMS
 
     def forget_name(self, target: ast.Name, frame: Frame) -> None:

@@ -228,11 +228,15 @@ class Body:
         """mmengine 0.10 ``with read_base():``: whatever is imported inside becomes a setting of this file."""
         for inner in statement.body:
             if isinstance(inner, ast.ImportFrom):
+                before = dict(frame.scope.values)
                 self._import(inner, frame)
+                for name, value in frame.scope.values.items():
+                    if before.get(name) is not value:
+                        self._binder.merges(value)
                 for brought in imports_of(inner, self._places):
-                    value = frame.scope.values.get(brought.alias)
-                    if value is not None:
-                        frame.add(Entry(brought.alias, brought.span, value, brought.span, merged=True))
+                    found = frame.scope.values.get(brought.alias)
+                    if found is not None:
+                        frame.add(Entry(brought.alias, brought.span, found, brought.span, merged=True))
 
     def _join(self, frame: Frame, branches: list[Frame], reason: str) -> None:
         """Back to one line of execution: a name stays known where all ``branches`` agree on it."""

@@ -133,7 +133,8 @@ def swin(build: Build, config: Config) -> SwinTransformer:
     if not isinstance(blocks, Mapping):
         raise UnknownType("stage_cfgs of Swin by stage")
     window = blocks.get("window_size", config.get("window_size", 7))
-    return SwinTransformer(build, {"out_indices": (3,), **config, **options, "window_size": window})
+    rest = {key: value for key, value in config.items() if key != "arch"}
+    return SwinTransformer(build, {"out_indices": (3,), **rest, **options, "window_size": window})
 
 
 _POOLFORMERS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {

@@ -108,6 +108,8 @@ class SwinTransformer:
 
     def __init__(self, build: Build, config: Config) -> None:
         tape = build.tape
+        if "arch" in config:  # in ``mmpretrain`` and ``mmcls``, whose builder is another
+            raise KeyError("arch")
         norms: Config = config.get("norm_cfg") or LN
         channels = int(config.get("embed_dims", 96))
         depths, heads = config.get("depths", (2, 2, 6, 2)), config.get("num_heads", (3, 6, 12, 24))
