@@ -120,6 +120,12 @@ def test_classifiers_have_the_parameters_that_mmpretrain_publishes(
     assert made.parameters / 1e6 == pytest.approx(millions, rel=0.001)
 
 
+def test_a_classifier_without_a_scope_is_mmpretrains() -> None:
+    head = {"type": "VisionTransformerClsHead", "num_classes": 1000, "in_channels": 1024}
+    tree = {"type": "ImageClassifier", "backbone": {"type": "VisionTransformer", "arch": "l"}, "head": head}
+    assert LayerModel(tree, "").parameters == LayerModel(tree, "mmpretrain").parameters == 304_326_632
+
+
 @pytest.mark.parametrize(
     "backbone",
     [

@@ -204,7 +204,11 @@ def processor(build: Build, config: Config) -> Neck:
 class TopDown:
     """Backbone, perhaps a neck, a head; every person of an image is an image of its own."""
 
+    scopes: tuple[str, ...] = ("mmpose",)
+    """Where the type is; new-style configs name no scope, and bare names inside are the first one's."""
+
     def __init__(self, build: Build, config: Config) -> None:
+        build = build if build.scope in self.scopes else build._replace(scope=self.scopes[0])
         self.backbone, self.neck = build.backbone(config["backbone"]), build.neck(config.get("neck"))
         self.head = build.make("head", config["head"])
 
@@ -228,3 +232,5 @@ class ClassifierHead:
 @model("ImageClassifier")
 class Classifier(TopDown):
     """mmpretrain's."""
+
+    scopes = ("mmpretrain", "mmcls")
