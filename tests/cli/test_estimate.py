@@ -233,3 +233,35 @@ def test_every_known_model_can_be_listed(capsys: pytest.CaptureFixture[str]) -> 
     names = [line.split()[0] for line in listed]
     for name in ("resnet50", "nnunet", "meta-llama/Llama-3.1-8B", "yolo12s", "flux.1-dev", "detr_resnet50"):
         assert name.lower() in {each.lower() for each in names}, name
+
+
+DETECTOR = """\
+MODEL:
+  META_ARCHITECTURE: GeneralizedRCNN
+  BACKBONE: {NAME: build_resnet_fpn_backbone}
+  RESNETS: {OUT_FEATURES: [res2, res3, res4, res5]}
+  FPN: {IN_FEATURES: [res2, res3, res4, res5]}
+  ANCHOR_GENERATOR: {SIZES: [[32], [64], [128], [256], [512]], ASPECT_RATIOS: [[0.5, 1.0, 2.0]]}
+  RPN: {IN_FEATURES: [p2, p3, p4, p5, p6]}
+  ROI_HEADS: {NAME: StandardROIHeads, IN_FEATURES: [p2, p3, p4, p5]}
+  ROI_BOX_HEAD: {NAME: FastRCNNConvFCHead, NUM_FC: 2, POOLER_RESOLUTION: 7}
+SOLVER: {IMS_PER_BATCH: 2}
+VERSION: 2
+"""
+
+
+def test_a_sweep_over_sizes_reaches_detectors_that_pad_their_batches(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("faster_rcnn.yaml").write_text(DETECTOR)
+    text = run(
+        capsys,
+        "estimate",
+        "faster_rcnn.yaml",
+        "--gpus",
+        "1",
+        "--sweep",
+        "image_size=512,1024",
+        "--output-format",
+        "json",
+    )
+    small, large = (row["allocated_bytes"]["value"] for row in json.loads(text)["estimates"])
+    assert small < large / 2

@@ -133,3 +133,12 @@ Trainer(model=model, args=TrainingArguments(output_dir="o", per_device_train_bat
     plan = reading("vit.py", text).plan
     assert str(plan.image_size.value) == "384x384"
     assert plan.task.value != "causal-lm"
+
+
+def test_a_contrastive_model_is_named_by_its_class() -> None:
+    text = (
+        "from transformers import CLIPModel, TrainingArguments\n"
+        "model = CLIPModel.from_pretrained('openai/clip-vit-base-patch32')\n"
+        "args = TrainingArguments(output_dir='o', per_device_train_batch_size=64, fp16=True)\n"
+    )
+    assert reading("train.py", text).plan.model.value == "openai/clip-vit-base-patch32"

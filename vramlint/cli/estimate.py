@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vramlint.engine.measured import OwnersKnowledge
     from vramlint.hardware.model import Gpu
     from vramlint.memory.observations import Observation
+    from vramlint.plan import TrainingPlan
     from vramlint.report.rows import EstimateRow
     from vramlint.results import RunResult
 
@@ -227,5 +228,12 @@ def _sweep(run: RunResult, sweep: Sweep) -> Iterator[EstimateRow]:
 
     for value in sweep.values:
         wanted = ImageSize(value, value) if sweep.fact == "image_size" else value
-        plan = revise(run.reading.plan, {sweep.fact: wanted})
+        facts = (sweep.fact, *_following(run.reading.plan, sweep.fact))
+        plan = revise(run.reading.plan, dict.fromkeys(facts, wanted))
         yield EstimateRow(plan, estimate(plan, run.target, run.limits), value)
+
+
+def _following(plan: TrainingPlan, swept: str) -> tuple[str, ...]:
+    """Facts that go with the swept one: batches that are padded to their largest image are as large as that."""
+    padded = swept == "image_size" and plan.image_size.known and plan.fact("batch_shape").known
+    return ("batch_shape",) if padded else ()

@@ -24,8 +24,8 @@ from vramlint.sources.model import Definition, Document, Unknown
 
 _LOADER = re.compile(
     r"(^|\.)(AutoModel\w*|\w+For(CausalLM|SequenceClassification|TokenClassification|QuestionAnswering|MaskedLM"
-    r"|ConditionalGeneration|ImageClassification|(Semantic|Instance|Universal)Segmentation|ObjectDetection)|Fast\w*Model)"
-    r"\.from_pretrained$"
+    r"|ConditionalGeneration|ImageClassification|(Semantic|Instance|Universal)Segmentation|ObjectDetection)|CLIPModel"
+    r"|Fast\w*Model)\.from_pretrained$"
 )
 _IMAGES = re.compile(r"For(ImageClassification|(Semantic|Instance|Universal)Segmentation|ObjectDetection)")
 _UNSLOTH = re.compile(r"(^|\.)Fast\w*Model\.(from_pretrained|get_peft_model)$")
