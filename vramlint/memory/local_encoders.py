@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from vramlint.memory.local_models import folders_of, read_json
+from vramlint.memory.local_models import local_profile
 from vramlint.memory.profile import Profile
-from vramlint.memory.profile_catalogue import find_profile
 
 _DATA = os.path.join(os.path.dirname(__file__), "data", "encoders.json")
 
@@ -20,15 +19,7 @@ def local_encoder(name: str, config_path: str) -> Profile | None:
 
     None where any size differs: a vocabulary of its own is another model.
     """
-    for folder in folders_of(name, config_path):
-        data = read_json(os.path.join(folder, "config.json"))
-        known = None if data is None else _alike(data)
-        profile = None if known is None else find_profile(known)
-        if profile is not None:
-            shown = os.path.relpath(folder).replace(os.sep, "/")
-            text = f"sizes of {shown}/config.json are those of {profile.name}"
-            return profile._replace(assumptions=(text, *profile.assumptions))
-    return None
+    return local_profile(name, config_path, _alike)
 
 
 def _alike(data: Mapping[str, Any]) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vramlint.memory.catalogue import NamedDecoder, find_decoder, named_decoder
+from vramlint.memory.profile import Profile
+from vramlint.memory.profile_catalogue import find_profile
 
 _LARGEST_BYTES = 1 << 20
 _MOST_STEPS = 4
@@ -47,6 +49,22 @@ def _in_folder(folder: str, config_path: str, steps: int) -> NamedDecoder | None
             if further is not None:
                 return further
     return find_decoder(base)
+
+
+def local_profile(name: str, config_path: str, recognised: Callable[[Mapping[str, Any]], str | None]) -> Profile | None:
+    """The traced profile of the model that ``recognised`` names from the config.json of a folder that ``name`` means.
+
+    None where there is no such folder, or its sizes are no traced model's.
+    """
+    for folder in folders_of(name, config_path):
+        data = read_json(os.path.join(folder, "config.json"))
+        known = None if data is None else recognised(data)
+        profile = None if known is None else find_profile(known)
+        if profile is not None:
+            shown = os.path.relpath(folder).replace(os.sep, "/")
+            text = f"sizes of {shown}/config.json are those of {profile.name}"
+            return profile._replace(assumptions=(text, *profile.assumptions))
+    return None
 
 
 def folders_of(name: str, config_path: str) -> Iterator[str]:
