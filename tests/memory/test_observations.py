@@ -12,7 +12,6 @@ from vramlint.errors import SettingsError
 from vramlint.memory.observations import (
     Meter,
     Observation,
-    belonging,
     line_of,
     observation_of,
     plan_fingerprint,
@@ -76,8 +75,8 @@ def test_a_fingerprint_is_the_same_tomorrow() -> None:
 
 def test_an_observation_belongs_to_its_plan_at_any_batch() -> None:
     seen = observation_of(made(), 7 * 2**30, Meter.DEVICE, gpu="rtx3060-12gb")
-    assert belonging([seen], made(micro_batch=16)) == (seen,)
-    assert belonging([seen], made(precision=Precision.FP32)) == ()
+    assert seen.plan == plan_fingerprint(made(micro_batch=16))
+    assert seen.plan != plan_fingerprint(made(precision=Precision.FP32))
 
 
 def test_an_observation_needs_a_batch() -> None:

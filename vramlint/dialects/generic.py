@@ -25,7 +25,7 @@ from vramlint.dialects.reading import (
 from vramlint.dialects.signature import normal_name
 from vramlint.dialects.spellings import SPELLINGS
 from vramlint.dialects.values import as_precision, as_size
-from vramlint.plan import Fact, Origin, Precision, default, derived, unknown
+from vramlint.plan import Fact, Precision, default, derived, unknown
 from vramlint.sources.model import Scalar
 
 
@@ -60,9 +60,6 @@ class Trainer(Schema):
     global_batch: Count | None = _spelled("global_batch")
     projection_dim: Count | None = _spelled("projection_dim")
 
-
-FACTS_OF_NAMES: dict[str, str] = {name: fact for fact, names in SPELLINGS.items() for name in names}
-"""Spelling to plan fact."""
 
 PER_RANK_NAMES = frozenset(
     name for name in SPELLINGS["micro_batch"] if "per_" in name or "micro" in name or name == "samples_per_gpu"
@@ -188,8 +185,3 @@ def _task(draft: Draft) -> None:
         if word in words:
             draft.put("task", derived(task, f"named after it: {word}"))
             return
-
-
-def origin_of(places: dict[str, Place]) -> Origin:
-    """Where most of the settings come from, for reports."""
-    return next((place.source.origin for place in places.values()), Origin.UNKNOWN)

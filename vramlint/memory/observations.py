@@ -163,12 +163,6 @@ def _image_size(value: object) -> ImageSize | None:
     return ImageSize(*sides)
 
 
-def belonging(observations: Iterable[Observation], plan: TrainingPlan) -> tuple[Observation, ...]:
-    """Those of ``observations`` that were made of ``plan``, whatever its workload."""
-    mark = plan_fingerprint(plan)
-    return tuple(each for each in observations if each.plan == mark)
-
-
 def attach(plan: TrainingPlan, observations: Iterable[Observation]) -> None:
     """Gives ``plan`` the fact ``observations``: those made of it, and those without a plan of their own."""
     mark = plan_fingerprint(plan)

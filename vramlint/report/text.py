@@ -9,7 +9,6 @@ from vramlint.hardware.model import GIB, MIB
 from vramlint.memory.model import Interval
 from vramlint.patterns import later
 
-MINIMUM_WIDTH = 60
 DEFAULT_WIDTH = 120
 _TAB = 4
 _ELLIPSIS = "…"

@@ -25,9 +25,6 @@ from vramlint.memory.layers.tape import Tape, Tensor
 
 BN: Config = {"type": "BN"}
 SWISH: Config = {"type": "Swish"}
-MOSAIC = 4
-"""Images that mosaic joins into one, each with its objects."""
-
 CANDIDATES_SHARE = 0.5
 """Share of places inside a box or near a centre, which SimOTA compares with the objects, on a full image."""
 
