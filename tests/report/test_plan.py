@@ -46,3 +46,8 @@ def test_plan_line_of_pure_precision_and_sharding() -> None:
     assert "pure bf16" in line
     assert "zero2" in line
     assert "lora" in line
+
+
+def test_plan_line_of_ranks_that_share_a_model() -> None:
+    line = plan_line(plan(data_parallel=derived(2, ""), world_size=derived(8, "")))
+    assert line.startswith("96 per rank x 2 ranks of 4 GPUs x 4 steps = effective batch 768")

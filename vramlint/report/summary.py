@@ -32,15 +32,22 @@ def _batch(plan: TrainingPlan) -> str:
         return f"effective batch unknown ({plan.micro_batch.note or 'no batch size in the files'})"
     if effective is None:
         return _unknown_batch(plan)
-    factors = [] if micro is None else [f"{micro} per GPU"]
+    shared = _gpus_per_rank(plan)
+    factors = [] if micro is None else [f"{micro} per {'GPU' if shared == 1 else 'rank'}"]
     if ranks is not None and factors:
-        factors.append(count(ranks, "GPU"))
+        factors.append(count(ranks, "GPU") if shared == 1 else f"{count(ranks, 'rank')} of {shared} GPUs")
     if steps is not None and factors:
         factors.append(count(steps, "step"))
     if isinstance(plan.policy, NominalAccumulation) and plan.nominal_batch.value is not None:
         suffix += f" (nominal {plan.nominal_batch.value})"
     product = f"{' x '.join(factors)} = " if factors else ""
     return f"{product}effective batch {effective:,}{suffix}"
+
+
+def _gpus_per_rank(plan: TrainingPlan) -> int:
+    """GPUs that work on one micro batch together: tensor, pipeline and context parallelism share a model."""
+    world, ranks = plan.world_size.value, plan.data_parallel.value
+    return 1 if not world or not ranks or world % ranks else world // ranks
 
 
 def _unknown_batch(plan: TrainingPlan) -> str:
